@@ -1,0 +1,46 @@
+// Files: read-only maps with advice, whole reads, folder listing. Paths are UTF-8, borrowed.
+#ifndef HTH_OS_FILE_H
+#define HTH_OS_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+typedef enum hth_path_kind { HTH_PATH_NONE, HTH_PATH_FILE, HTH_PATH_FOLDER, HTH_PATH_OTHER } hth_path_kind;
+hth_path_kind hth_path_kind_of(const char *path);
+
+typedef enum hth_map_advice { HTH_MAP_NORMAL, HTH_MAP_RANDOM, HTH_MAP_WILL_NEED } hth_map_advice;
+
+// A file mapped read-only. `data` is NULL for an empty file.
+typedef struct hth_file_map {
+    const uint8_t *data;
+    uint64_t n_bytes;
+} hth_file_map;
+
+// Maps the whole regular file; nothing is read ahead. Release with hth_file_unmap.
+HTH_NODISCARD hth_code hth_file_map_open(const char *path, hth_file_map *out, hth_err *err);
+void hth_file_map_close(hth_file_map *map);
+// Tells the system how [off, off+len) will be used. Never fails; out-of-range parts are ignored.
+void hth_file_map_advise(const hth_file_map *map, uint64_t off, uint64_t len, hth_map_advice advice);
+
+// Reads a whole file of at most `max_bytes` into owned, zero-terminated memory (*n excludes the zero).
+HTH_NODISCARD hth_code hth_file_read(const char *path, hth_mem_tag tag, uint64_t max_bytes, char **out,
+                                     size_t *n, hth_err *err);
+
+// Writes n bytes to a temporary file beside `path` and renames it over it when all is on disk: a
+// reader never sees half a file under the final name.
+HTH_NODISCARD hth_code hth_file_write(const char *path, const void *bytes, size_t n, hth_err *err);
+
+// A file written piece by piece under the same promise: it appears under `path` only at commit.
+typedef struct hth_file_out hth_file_out;
+HTH_NODISCARD hth_code hth_file_out_open(const char *path, hth_file_out **out, hth_err *err);
+HTH_NODISCARD hth_code hth_file_out_write(hth_file_out *f, const void *bytes, size_t n, hth_err *err);
+// Takes f. On failure nothing appears under the final name.
+HTH_NODISCARD hth_code hth_file_out_commit(hth_file_out *f, hth_err *err);
+// Takes f (may be NULL) and removes the temporary file.
+void hth_file_out_abort(hth_file_out *f);
+
+#endif
