@@ -1,0 +1,89 @@
+// The table of compute kernels. Filled once at start: reference C first (kernels/ref, the
+// specification), then each better instruction-set level overwrites the entries that it has.
+// After hth_kernels_get the table is immutable.
+//
+// Rules of every kernel
+//   - all buffers f32 unless said; pointers have no alignment demands; nothing is read or written
+//     outside the stated extents; n may be 0
+//   - the arithmetic of one output element depends on its own inputs and on n only: never on how
+//     many rows, tokens or heads are computed in the same call (reproducibility of the engine)
+//   - NaN and infinity propagate; no fast-math
+#ifndef HTH_KERNELS_KERNELS_H
+#define HTH_KERNELS_KERNELS_H
+
+#include "quant/type.h"
+
+// Types in which keys and values may be stored.
+typedef enum hth_kv_type { HTH_KV_F32, HTH_KV_F16, HTH_KV_BF16, HTH_KV_TYPE_COUNT } hth_kv_type;
+
+static inline uint32_t hth_kv_elem_bytes(hth_kv_type t) {
+    return t == HTH_KV_F32 ? 4 : 2;
+}
+
+typedef enum hth_act {
+    HTH_ACT_NONE,
+    HTH_ACT_SILU,      // x / (1 + e^-x)
+    HTH_ACT_GELU_TANH, // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+    HTH_ACT_GELU_ERF,  // 0.5 x (1 + erf(x / sqrt 2))
+    HTH_ACT_RELU,
+    HTH_ACT_RELU2, // max(x, 0)^2
+    HTH_ACT_COUNT
+} hth_act;
+
+typedef enum hth_pairing {
+    HTH_ROPE_NORM, // pairs (2i, 2i+1)
+    HTH_ROPE_NEOX, // pairs (i, i + n_rot/2)
+} hth_pairing;
+
+typedef struct hth_kernels {
+    // Fast versions of quant/type.h's dequantize for ggml block types; bit-exact with them. NULL for
+    // numbers that are no type.
+    hth_dequantize_fn dequantize[HTH_TYPE_GGML_COUNT];
+
+    // y[t * y_stride + r] = sum over k of w[r * w_stride + k] * x[t * x_stride + k]
+    //   w [n_row, n_col], x [n_tok, n_col], y [n_tok, n_row]; strides in elements.
+    // Any n_row and n_tok >= 0; the caller gives panels that fit in cache.
+    void (*gemm_f32)(const float *w, int64_t w_stride, const float *x, int64_t x_stride, float *y,
+                     int64_t y_stride, int64_t n_row, int64_t n_tok, int64_t n_col);
+
+    // dst = x / sqrt(mean(x^2) + eps) * weight; weight [n] may be NULL. dst may be x. The mean is
+    // accumulated in double or in enough partial sums that its error stays below 1e-7.
+    void (*norm_rms)(float *dst, const float *x, const float *weight, int64_t n, float eps);
+    // dst = (x - mean) / sqrt(var + eps) * weight + bias; weight, bias may be NULL.
+    void (*norm_layer)(float *dst, const float *x, const float *weight, const float *bias, int64_t n, float eps);
+
+    // Rotates n_rot elements of x in place: cos_, sin_ [n_rot / 2].
+    void (*rope[2])(float *x, const float *cos_, const float *sin_, int64_t n_rot); // by hth_pairing
+
+    void (*act[HTH_ACT_COUNT])(float *dst, const float *x, int64_t n);                        // dst = act(x)
+    void (*act_mul[HTH_ACT_COUNT])(float *dst, const float *gate, const float *up, int64_t n); // act(gate) * up
+
+    void (*add)(float *dst, const float *a, const float *b, int64_t n);
+    void (*scale)(float *dst, const float *x, float s, int64_t n);
+    void (*add_scaled)(float *dst, const float *x, float s, int64_t n); // dst += s * x
+
+    // Attention over one run of keys that lie `stride_bytes` apart (one K/V page, one K/V head):
+    //   score[j] = scale * sum_d q[d] * k[j][d]
+    void (*kv_dot[HTH_KV_TYPE_COUNT])(const float *q, const void *k, int64_t stride_bytes, int64_t n_key,
+                                      int64_t head_dim, float scale, float *score);
+    //   acc[d] += sum over j (in order) of p[j] * v[j][d]
+    void (*kv_acc[HTH_KV_TYPE_COUNT])(const float *p, const void *v, int64_t stride_bytes, int64_t n_key,
+                                      int64_t head_dim, float *acc);
+    void (*kv_store[HTH_KV_TYPE_COUNT])(void *dst, const float *src, int64_t n); // f32 -> K/V type
+
+    float (*max)(const float *x, int64_t n);                 // -inf for n = 0
+    float (*exp_sum)(float *x, float max, int64_t n);        // x = exp(x - max); returns the sum
+    void (*tanh_cap)(float *x, float cap, int64_t n);        // x = cap * tanh(x / cap)
+} hth_kernels;
+
+// The table for this CPU (and the HEARTH_CPU mask). Thread-safe after the first call, which the
+// program makes before starting threads.
+const hth_kernels *hth_kernels_get(void);
+// A table limited to the given features (tests): fills *out.
+void hth_kernels_fill(hth_kernels *out, uint32_t cpu_features);
+
+// Which level each entry has, for `hearth info`: entry i as operation name ("gemm_f32",
+// "dequantize q4_K") and level name ("ref", "avx2", "neon"). Returns false past the end.
+bool hth_kernels_describe(const hth_kernels *k, int i, char op[48], const char **level);
+
+#endif

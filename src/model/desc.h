@@ -1,0 +1,111 @@
+// The description of a model: hyper-parameters and, for each layer, what it is made of. A family is
+// a function from metadata to this; nothing below the description knows family names.
+#ifndef HTH_MODEL_DESC_H
+#define HTH_MODEL_DESC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/kernels.h"
+
+#define HTH_MAX_ROPE 4
+#define HTH_MAX_LAYER 1024
+
+typedef enum hth_norm_kind { HTH_NORM_NONE, HTH_NORM_RMS, HTH_NORM_LAYER } hth_norm_kind;
+
+typedef enum hth_rope_scaling {
+    HTH_SCALING_NONE,
+    HTH_SCALING_LINEAR,   // positions divided by factor
+    HTH_SCALING_LLAMA3,   // low frequencies divided by factor, smooth in between
+    HTH_SCALING_YARN,     // arXiv:2309.00071
+    HTH_SCALING_LONGROPE, // arXiv:2402.13753: per-dimension divisors, short and long
+} hth_rope_scaling;
+
+// One rotation. Layers refer to it by index. After hth_rope_prepare `inv_freq` and `magnitude` say all.
+typedef struct hth_rope {
+    int32_t n_rot;       // rotated elements of a head, even
+    int32_t first;       // index of the first rotated element in the head
+    hth_pairing pairing; // as the container lays out Q and K
+    double theta;
+    hth_rope_scaling scaling;
+    double factor, low_freq_factor, high_freq_factor, beta_fast, beta_slow;
+    double attn_factor;               // published multiplier of cos and sin; 0 = by formula
+    double mscale, mscale_all_dim;    // yarn of DeepSeek
+    int64_t n_ctx_orig;               // context of pre-training
+    bool yarn_no_truncate;            // correction range not rounded to whole dimensions
+    const float *divisors_short, *divisors_long; // [n_rot/2] owned by the model; NULL when none
+    int32_t n_freq_rotated;           // pairs that turn at all (Gemma 4); 0 = all n_rot/2
+    int32_t n_freq_dim;               // denominator of the exponent; 0 = n_rot
+} hth_rope;
+
+typedef enum hth_mixer { HTH_MIXER_ATTENTION } hth_mixer;
+typedef enum hth_qk_norm { HTH_QK_NORM_NONE, HTH_QK_NORM_HEAD, HTH_QK_NORM_ALL } hth_qk_norm;
+
+// Grouped-query attention.
+typedef struct hth_attention_desc {
+    int32_t n_head, n_kv_head;
+    int32_t head_dim;   // of queries and keys
+    int32_t head_dim_v; // of values
+    int32_t rope;       // index of hth_desc.rope, -1: no positions (NoPE)
+    int64_t window;     // a key is visible when q_pos - k_pos < window; 0: all
+    float scale;        // of scores
+    float softcap;      // scores = cap * tanh(scores / cap); 0: none
+    hth_qk_norm qk_norm;
+    hth_norm_kind qk_norm_kind;
+    bool qk_norm_after_rope;
+    bool qk_norm_per_head_weight; // weight is [n_head, head_dim], not [head_dim] (Cohere)
+    bool v_norm;       // RMS without weight on values
+    bool v_is_k;       // values are the unrotated, unnormed key projection
+    int32_t kv_layer;  // layer whose keys and values are read; own index when it has its own
+    // Query scale by position (Llama 4, Ministral 3): q *= 1 + beta * log(1 + floor(pos / n_orig)); 0: none
+    float pos_scale_beta;
+    int64_t pos_scale_n_orig;
+} hth_attention_desc;
+
+typedef enum hth_ffn { HTH_FFN_NONE, HTH_FFN_GATED, HTH_FFN_PLAIN } hth_ffn;
+
+typedef struct hth_layer_desc {
+    hth_mixer mixer;
+    hth_attention_desc attn; // of HTH_MIXER_ATTENTION
+    hth_ffn ffn;
+    hth_act act;
+    int32_t d_ff;
+    // Where norms stand; each is present when its weight is bound.
+    //   h = x + s * post_attn(mixer(pre_attn(x)));  x' = h + s * post_ffn(ffn(pre_ffn(h)))
+    //   parallel:   x' = x + mixer(pre_attn(x)) + ffn(pre_ffn or pre_attn(x))
+    //   post_ln:    x = norm(x + mixer(x)); x' = norm(x + ffn(x))      (BERT)
+    bool parallel;
+    bool post_ln;
+    bool pre_norm;  // false: the mixer and ffn read x as it is (OLMo 2)
+    bool sandwich;  // post_attn and post_ffn norms on the branch outputs
+    float residual_scale;  // s
+    bool has_per_layer_input; // Gemma 3n/4 per-layer embeddings
+    bool has_layer_scalar;    // x' multiplied by a learned scalar
+} hth_layer_desc;
+
+typedef enum hth_pooling { HTH_POOL_NONE, HTH_POOL_MEAN, HTH_POOL_CLS, HTH_POOL_LAST, HTH_POOL_RANK } hth_pooling;
+
+typedef struct hth_desc {
+    const char *family; // "llama", "gemma3", ...
+    int32_t n_layer, d_model, n_vocab;
+    int64_t n_ctx_train;
+    hth_norm_kind norm;
+    float norm_eps;
+    bool causal;          // false: encoder, every row of a sequence sees every other
+    float embd_scale;     // hidden = embd_scale * embedding (rounded as the family's authors do)
+    float logit_scale;    // logits *= logit_scale
+    float logit_softcap;  // 0: none
+    bool tied_output;     // the output matrix is the embedding
+    int32_t n_stream;     // hidden rows carried per token between layers: [row, n_stream, d_model]
+    int32_t n_pos;        // position components per row (1; 3 or 4 for M-RoPE)
+    int32_t d_per_layer;  // width of per-layer inputs, 0: none
+    int32_t n_token_type; // BERT segment embeddings, 0: none
+    bool learned_positions;
+    hth_pooling pooling;
+    int32_t n_class;      // outputs of the classification head (RANK)
+    int32_t n_rope;
+    hth_rope rope[HTH_MAX_ROPE];
+    hth_layer_desc *layers; // [n_layer] owned by the model
+} hth_desc;
+
+#endif

@@ -1,0 +1,87 @@
+// What computes. An executor owns buffers and sequence states and runs steps; the CPU's is the
+// first, a GPU's can be the second. A step runs a range of layers over a batch of rows.
+#ifndef HTH_MODEL_EXECUTOR_H
+#define HTH_MODEL_EXECUTOR_H
+
+#include "model/model.h"
+#include "os/thread.h"
+
+typedef struct hth_executor hth_executor;
+typedef struct hth_state hth_state; // what a sequence has left behind in each layer: K/V pages, later recurrent state
+
+// Borrows `team` (used by one step at a time). Returns owned.
+HTH_NODISCARD hth_code hth_executor_cpu_new(hth_team *team, hth_executor **out, hth_err *err);
+void hth_executor_free(hth_executor *ex); // after all its states
+
+typedef struct hth_state_params {
+    int64_t n_ctx; // most tokens the sequence may hold; decides long or short rope factors
+    hth_kv_type k_type, v_type;
+} hth_state_params;
+
+// An empty sequence. Memory grows by pages with what is stored. Returns owned.
+HTH_NODISCARD hth_code hth_state_new(hth_executor *ex, const hth_model *m, const hth_state_params *params,
+                                     hth_state **out, hth_err *err);
+void hth_state_free(hth_state *s);
+int64_t hth_state_len(const hth_state *s);      // rows stored
+int64_t hth_state_n_ctx(const hth_state *s);
+// Forgets all rows from `n` on. HTH_ERR_RANGE when n is beyond the length, HTH_ERR_UNSUPPORTED when a
+// layer's state cannot go back there (a window has slid).
+HTH_NODISCARD hth_code hth_state_truncate(hth_state *s, int64_t n, hth_err *err);
+uint64_t hth_state_bytes(const hth_state *s);
+
+// A row's kind fixes its arithmetic: prompt rows may use other kernels than generated ones (later
+// levels do); neighbours, chunks and threads never matter.
+typedef enum hth_row_kind { HTH_ROW_PROMPT, HTH_ROW_GENERATED } hth_row_kind;
+
+typedef enum hth_row_want { HTH_WANT_LOGITS = 1, HTH_WANT_HIDDEN = 2 } hth_row_want;
+
+// One row: a token, or an embedding vector when token is -1. Rows of one sequence stand in order.
+typedef struct hth_row {
+    int32_t token;
+    int32_t i_seq;     // index in hth_batch.states
+    int64_t pos[4];    // position components; pos[0] orders the sequence
+    int32_t parent;    // row of this batch that it follows, HTH_PARENT_PREVIOUS for the ordinary case (the
+                       // sequence's row before it); more than one child makes a draft tree
+    int32_t span;      // rows of one sequence with the same span >= 0 see each other both ways; -1: causal
+    int32_t type;      // token type (BERT segments)
+    int32_t i_embd;    // for token -1: row in hth_batch.embd
+    uint8_t kind;      // hth_row_kind
+    uint8_t want;      // hth_row_want bits
+} hth_row;
+
+#define HTH_PARENT_PREVIOUS (-1)
+
+typedef struct hth_batch {
+    const hth_row *rows; // [n_row]
+    int32_t n_row;
+    hth_state *const *states; // [n_seq], NULL entries are not allowed for causal models; encoders take n_seq with NULLs
+    int32_t n_seq;
+    const float *embd;      // [.., d_model]
+    const float *per_layer; // [.., n_layer, d_per_layer] additions for embedding rows, or NULL
+} hth_batch;
+
+// One step: layers [layer_first, layer_last) over the batch.
+//   layer_first == 0: rows come from tokens and embeddings; otherwise from `hidden_in` [n_row, n_stream, d].
+//   layer_last == n_layer: logits of the rows that want them; otherwise `hidden_out` gets every row.
+//   Outputs are host memory of the caller (a device executor copies at wait).
+typedef struct hth_step {
+    const hth_model *model;
+    hth_batch batch;
+    int32_t layer_first, layer_last;
+    const float *hidden_in;
+    float *hidden_out;     // [n_row, n_stream, d_model]; NULL unless layer_last < n_layer
+    float *logits;         // [rows wanting logits, n_vocab] in row order
+    float *hidden_want;    // [rows wanting hidden, d_model]: after the output norm, or after layer `hidden_layer`
+    int32_t hidden_layer;  // -1: after the output norm
+    const volatile bool *cancel; // checked between layers; may be NULL
+} hth_step;
+
+typedef uint64_t hth_ticket;
+
+// Validates the whole step (tokens in range, sequences have room, parents precede) before touching any
+// state. On any failure, including cancel, the states are as before the step.
+HTH_NODISCARD hth_code hth_executor_submit(hth_executor *ex, const hth_step *step, hth_ticket *out, hth_err *err);
+// Waits for the step; outputs are valid after HTH_OK.
+HTH_NODISCARD hth_code hth_executor_wait(hth_executor *ex, hth_ticket ticket, hth_err *err);
+
+#endif

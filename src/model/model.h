@@ -1,0 +1,61 @@
+// A loaded model: description, bound weights, container. Immutable after loading; any number of
+// executors and threads may share it.
+//
+// Loading is parse (formats) -> describe (family: metadata to hth_desc) -> bind (names to weights,
+// every shape and size checked). After that the rest may trust.
+#ifndef HTH_MODEL_MODEL_H
+#define HTH_MODEL_MODEL_H
+
+#include "base/arena.h"
+#include "formats/container.h"
+#include "model/desc.h"
+#include "quant/weight.h"
+
+// Weights and vectors of one layer. Matrices are views on the mapping; vectors are small and kept as
+// f32 copies (norm conventions such as w + 1 already applied). Absent ones: scheme NONE or NULL.
+typedef struct hth_layer {
+    hth_weight q, k, v, o;        // [n_head*head_dim, d] [n_kv*head_dim, d] [n_kv*head_dim_v, d] [d, n_head*head_dim_v]
+    hth_weight gate, up, down;    // [d_ff, d] [d_ff, d] [d, d_ff]
+    hth_weight per_layer_gate, per_layer_proj; // [d_per_layer, d] [d, d_per_layer]
+    const float *q_bias, *k_bias, *v_bias, *o_bias;
+    const float *gate_bias, *up_bias, *down_bias;
+    const float *q_norm, *k_norm;           // [head_dim], [n_head, head_dim] or [n_head*head_dim]
+    const float *q_norm_bias, *k_norm_bias;
+    const float *sinks;                     // [n_head]
+    const float *attn_norm, *attn_norm_bias; // before the mixer      [d]
+    const float *attn_post_norm, *attn_post_norm_bias; // on its output, or after the sum for post_ln
+    const float *ffn_norm, *ffn_norm_bias;
+    const float *ffn_post_norm, *ffn_post_norm_bias;
+    const float *per_layer_norm;
+    float scalar; // 1 when absent
+} hth_layer;
+
+typedef struct hth_model {
+    hth_container *container; // owned
+    hth_desc desc;
+    hth_layer *layers; // [desc.n_layer]
+    hth_weight token_embd;    // [n_vocab, d]
+    hth_weight output;        // [n_vocab, d]; equals token_embd when tied
+    hth_weight per_layer_embd; // [n_vocab, n_layer * d_per_layer]
+    hth_weight per_layer_model_proj; // [n_layer * d_per_layer, d]
+    hth_weight pos_embd;       // [n_ctx, d]
+    hth_weight type_embd;      // [n_token_type, d]
+    hth_weight cls, cls_out;   // ranking heads
+    const float *cls_bias, *cls_out_bias;
+    const float *embd_norm, *embd_norm_bias, *output_norm, *output_norm_bias, *per_layer_proj_norm;
+    const float *output_bias;
+    hth_buffer *buffers; // [n_file] the container's files, as the executors see them
+    hth_arena arena;     // owns desc, layers, vectors
+    uint64_t n_param;    // numbers in all bound weights
+    uint64_t weight_bytes;
+} hth_model;
+
+// Opens, describes and binds. `path`: GGUF file or folder. Returns owned. An unknown family gives
+// HTH_ERR_UNSUPPORTED naming it and the known ones.
+HTH_NODISCARD hth_code hth_model_open(const char *path, hth_model **out, hth_err *err);
+void hth_model_free(hth_model *m);
+
+// Family names for listing, NULL past the end.
+const char *hth_family_name_at(int i);
+
+#endif
