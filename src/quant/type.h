@@ -7,6 +7,7 @@
 #define HTH_QUANT_TYPE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
