@@ -30,6 +30,12 @@ void hth_file_map_advise(const hth_file_map *map, uint64_t off, uint64_t len, ht
 HTH_NODISCARD hth_code hth_file_read(const char *path, hth_mem_tag tag, uint64_t max_bytes, char **out,
                                      size_t *n, hth_err *err);
 
+// Lists the files of a folder whose names end with `suffix` ("" for all), sorted by bytes: names, not
+// paths; folders and hidden files are left out. *names is one owned block (a single hth_free) of *n
+// pointers. More than `max` files: HTH_ERR_LIMIT.
+HTH_NODISCARD hth_code hth_folder_list(const char *path, const char *suffix, hth_mem_tag tag, size_t max,
+                                       char ***names, size_t *n, hth_err *err);
+
 // Writes n bytes to a temporary file beside `path` and renames it over it when all is on disk: a
 // reader never sees half a file under the final name.
 HTH_NODISCARD hth_code hth_file_write(const char *path, const void *bytes, size_t n, hth_err *err);
