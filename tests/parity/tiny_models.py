@@ -1,0 +1,320 @@
+"""Builds tiny models of every family and the reference's logits for them.
+
+A tiny model is a folder as hubs publish it: config.json and model.safetensors (f32, the hub's tensor
+names). Every parameter is random and seeded by the model's name: nothing is left at its initial value,
+so that a forgotten bias, a norm in the wrong place or a swapped head shows. The reference is mlx-lm,
+which loads the folder through its own loader.
+
+The reference runs twice. Once as it is, in float32 on the CPU; and once with the same model code in
+float64 (`exact_arithmetic`), which rounds nothing that matters. Hearth is compared with the float64
+logits; the distance of the float32 ones from them is the reference's own noise and is kept beside
+them (stats.json). The distance also proves that the float64 primitives below compute the same thing.
+"""
+import contextlib
+import hashlib
+import json
+import math
+import os
+import pathlib
+import zlib
+
+import numpy as np
+
+HERE = pathlib.Path(__file__).resolve().parent
+FORMAT = 3  # changes when the files that this writes change
+
+
+def nmse(reference, value):
+    """Normalised mean squared error: 0 is equal, 1 is as bad as answering zero."""
+    reference = np.asarray(reference, np.float64)
+    value = np.asarray(value, np.float64)
+    if reference.shape != value.shape or not np.all(np.isfinite(value)):
+        return math.inf
+    return float(np.sum((reference - value) ** 2) / np.sum(reference**2))
+
+
+# ---------------------------------------------------------------------------------------------
+# The reference in float64
+
+
+def _rope64(x, dims, *, traditional, base, scale, offset, freqs=None, stream=None):
+    """mlx.core.fast.rope: rotates the first `dims` elements of each head."""
+    import mlx.core as mx
+
+    half = dims // 2
+    if freqs is None:
+        freqs = mx.array(float(base) ** (np.arange(half) * 2.0 / dims), mx.float64)
+    inverse = 1.0 / freqs.astype(mx.float64)
+    positions = mx.array(np.arange(x.shape[-2], dtype=np.float64)) .astype(mx.float64) + float(offset)
+    angles = (positions * scale)[:, None] * inverse[None, :]
+    cos, sin = mx.cos(angles), mx.sin(angles)
+    turned, rest = x[..., :dims], x[..., dims:]
+    if traditional:
+        a, b = turned[..., 0::2], turned[..., 1::2]
+        out = mx.stack([a * cos - b * sin, a * sin + b * cos], axis=-1).reshape(turned.shape)
+    else:
+        a, b = turned[..., :half], turned[..., half:]
+        out = mx.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
+    return mx.concatenate([out, rest], axis=-1) if rest.shape[-1] else out
+
+
+def _rms_norm64(x, weight, eps, stream=None):
+    import mlx.core as mx
+
+    y = x / mx.sqrt(mx.mean(x * x, axis=-1, keepdims=True) + eps)
+    return y if weight is None else y * weight
+
+
+def _layer_norm64(x, weight, bias, eps, stream=None):
+    import mlx.core as mx
+
+    centred = x - mx.mean(x, axis=-1, keepdims=True)
+    y = centred / mx.sqrt(mx.mean(centred * centred, axis=-1, keepdims=True) + eps)
+    if weight is not None:
+        y = y * weight
+    return y if bias is None else y + bias
+
+
+class AttentionPeaks:
+    """Collects how peaked attention is: the mean over rows of the largest probability."""
+
+    def __init__(self):
+        self.values = []
+
+    def attention(self, q, k, v, *, scale, mask=None, sinks=None, stream=None):
+        """mlx.core.fast.scaled_dot_product_attention, spelled out."""
+        import mlx.core as mx
+
+        assert sinks is None
+        repeats = q.shape[1] // k.shape[1]
+        k, v = mx.repeat(k, repeats, axis=1), mx.repeat(v, repeats, axis=1)
+        scores = (q * scale) @ k.swapaxes(-1, -2)
+        n_q, n_k = scores.shape[-2:]
+        if isinstance(mask, str):
+            mask = mx.array(np.tril(np.ones((n_q, n_k), bool), n_k - n_q))
+        if mask is not None:
+            assert mask.dtype == mx.bool_
+            scores = mx.where(mask, scores, mx.array(-math.inf, mx.float64))
+        scores = scores - mx.max(scores, axis=-1, keepdims=True)
+        weights = mx.exp(scores)
+        weights = weights / mx.sum(weights, axis=-1, keepdims=True)
+        self.values.append(float(mx.mean(mx.max(weights, axis=-1)[..., 8:]).item()))
+        return weights @ v
+
+
+@contextlib.contextmanager
+def exact_arithmetic():
+    """Makes mlx compute in float64 wherever a model asks for float32 or for a fused primitive."""
+    import mlx.core as mx
+
+    peaks = AttentionPeaks()
+    arange = mx.arange
+
+    def arange64(*args, **kwargs):
+        kwargs.pop("dtype", None)
+        return arange(*args, dtype=mx.float64, **kwargs)
+
+    patches = [
+        (mx, "float32", mx.float64),
+        (mx, "arange", arange64),
+        (mx.fast, "rope", _rope64),
+        (mx.fast, "rms_norm", _rms_norm64),
+        (mx.fast, "layer_norm", _layer_norm64),
+        (mx.fast, "scaled_dot_product_attention", peaks.attention),
+    ]
+    saved = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
+    mx.disable_compile()
+    try:
+        for owner, name, value in patches:
+            setattr(owner, name, value)
+        yield peaks
+    finally:
+        for owner, name, value in saved:
+            setattr(owner, name, value)
+        mx.enable_compile()
+
+
+def load_reference(folder, exact=False):
+    """The model that mlx-lm makes of a folder, dequantized and in float32 (or float64)."""
+    import mlx.core as mx
+    from mlx.utils import tree_map
+    from mlx_lm import utils
+
+    mx.set_default_device(mx.cpu)
+    loaded = utils.load_model(pathlib.Path(folder))
+    model = loaded[0] if isinstance(loaded, tuple) else loaded
+    if "quantization" in json.loads((pathlib.Path(folder) / "config.json").read_text()):
+        model = utils.dequantize_model(model)
+    dtype = mx.float64 if exact else mx.float32
+    model.update(tree_map(lambda a: a.astype(dtype) if a.dtype != dtype else a, model.parameters()))
+    for module in model.modules():  # frequencies that were computed in float32 at construction
+        if exact and hasattr(module, "_freqs") and module._freqs is not None:
+            module._freqs = module._freqs.astype(mx.float64)
+    return model
+
+
+def reference_logits(folder, tokens, exact=False):
+    """[n_tokens, n_vocab] of the whole sequence in one go; with `exact`, (logits64, mean peak)."""
+    import mlx.core as mx
+
+    inputs = mx.array(np.asarray(tokens, np.int32))[None]
+    if not exact:
+        out = load_reference(folder)(inputs)
+        out = out[0] if isinstance(out, tuple) else out
+        return np.array(out[0].astype(mx.float32))
+    with exact_arithmetic() as peaks:
+        model = load_reference(folder, exact=True)
+        out = model(inputs)
+        out = out[0] if isinstance(out, tuple) else out
+        assert out.dtype == mx.float64, "the reference left float64"
+        mx.eval(out)
+        return np.array(out[0]), float(np.mean(peaks.values)) if peaks.values else float("nan")
+
+
+# ---------------------------------------------------------------------------------------------
+# Random parameters
+
+
+def is_norm(name):
+    last = name.rsplit(".", 2)
+    return any("norm" in part or part.startswith("ln_") for part in last)
+
+
+def random_parameter(family, name, shape, rng):
+    """A value for the reference's parameter `name`. Matrices are scaled by their input width."""
+    leaf = name.rsplit(".", 1)[-1]
+    gains = family.gains
+    for part, gain in gains.items():
+        if part in name and leaf != "bias":
+            return rng.standard_normal(shape) * gain / math.sqrt(shape[-1])
+    if leaf == "bias":
+        return rng.standard_normal(shape) * 0.3
+    if leaf in ("layer_scalar", "correct_output_scale"):
+        return rng.uniform(0.5, 1.4, shape)
+    if leaf in ("alpha_p", "alpha_n", "beta", "eps"):  # xIELU
+        return {"eps": -1e-6}.get(leaf, rng.uniform(0.3, 0.9)) * np.ones(shape)
+    if is_norm(name) and leaf == "weight" and (len(shape) == 1 or "q_norm" in name or "k_norm" in name):
+        low, high = (-0.6, 0.9) if family.norm_plus_one else (0.4, 1.9)
+        return rng.uniform(low, high, shape)
+    if "embed" in name or "wte" in name:
+        return rng.standard_normal(shape) * family.embed_std
+    if "lm_head" in name or name == "output.weight":
+        return rng.standard_normal(shape) * family.head_gain / math.sqrt(shape[-1])
+    peaked = ("q_proj", "k_proj", "qkv_proj", "query_key_value", "wqkv", "W_pack", "c_attn")
+    if any(part in name for part in peaked):
+        return rng.standard_normal(shape) * family.qk_gain / math.sqrt(shape[-1])
+    return rng.standard_normal(shape) * 1.2 / math.sqrt(shape[-1])
+
+
+def random_weights(family):
+    """{hub name: float32 array}, seeded by the family's name."""
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
+    from mlx_lm import utils
+
+    mx.set_default_device(mx.cpu)
+    config = json.loads(json.dumps(family.config))
+    model_class, args_class = utils._get_classes(config)
+    model = model_class(args_class.from_dict(config))
+    shapes = {name: tuple(a.shape) for name, a in tree_flatten(model.parameters())}
+    if family.tied:
+        shapes = {n: s for n, s in shapes.items() if not n.endswith("lm_head.weight")}
+    rng = np.random.default_rng(zlib.crc32(family.name.encode()))
+    weights = {
+        name: random_parameter(family, name, shape, rng).astype(np.float32)
+        for name, shape in sorted(shapes.items())
+    }
+    return family.to_hub(weights, config)
+
+
+def tokens_of(family):
+    """The token sequence of a family: seeded, without repeating structure."""
+    rng = np.random.default_rng(zlib.crc32(family.name.encode()) ^ 0x70617269)
+    n_vocab = family.text_config["vocab_size"]
+    return rng.integers(0, n_vocab, family.n_tokens).astype(np.int32)
+
+
+# ---------------------------------------------------------------------------------------------
+# Files
+
+
+def save_safetensors(path, tensors, dtype="float32"):
+    """Writes tensors of one type; bfloat16 rounds to nearest even."""
+    from safetensors.numpy import save_file
+
+    path = pathlib.Path(path)
+    if dtype == "float32":
+        save_file({k: np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}, str(path),
+                  metadata={"format": "pt"})
+        return
+    import mlx.core as mx
+
+    assert dtype == "bfloat16"
+    mx.save_safetensors(str(path), {k: mx.array(v).astype(mx.bfloat16) for k, v in tensors.items()},
+                        metadata={"format": "pt"})
+
+
+def fingerprint(family, dtype):
+    """Names a build: it is made again when the family's row or this module changes."""
+    text = repr((FORMAT, family.key(), dtype)) + (HERE / "tiny_models.py").read_text()
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def build(family, root, dtype="float32"):
+    """Makes the folder of `family` under `root` unless it is there; returns its path.
+
+    Beside the model: tokens.npy, ref.npy (float64), ref32.npy (the reference as it is), stats.json.
+    """
+    folder = pathlib.Path(root) / (family.name + ("" if dtype == "float32" else "-" + dtype))
+    stamp = folder / "built"
+    mark = fingerprint(family, dtype)
+    if stamp.exists() and stamp.read_text() == mark:
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp.unlink(missing_ok=True)
+    weights = random_weights(family)
+    config = dict(family.config)
+    if dtype != "float32":
+        config["torch_dtype"] = dtype
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    save_safetensors(folder / "model.safetensors", weights, dtype)
+    tokens = tokens_of(family)
+    exact, peak = reference_logits(folder, tokens, exact=True)
+    plain = reference_logits(folder, tokens)
+    np.save(folder / "tokens.npy", tokens)
+    np.save(folder / "ref.npy", exact)
+    np.save(folder / "ref32.npy", plain)
+    stats = {
+        "n_param": int(sum(w.size for w in weights.values())),
+        "logit_std": float(exact.std()),
+        "attention_peak": peak,
+        "reference_noise": nmse(exact, plain),
+    }
+    (folder / "stats.json").write_text(json.dumps(stats, indent=2))
+    stamp.write_text(mark)
+    return folder
+
+
+def default_root():
+    """build/parity of this checkout, or HEARTH_PARITY."""
+    return pathlib.Path(os.environ.get("HEARTH_PARITY", HERE.parents[1] / "build" / "parity"))
+
+
+def main():
+    """Builds everything, or the families named on the command line, and prints what came out."""
+    import sys
+
+    import families
+
+    wanted = sys.argv[1:]
+    for family in families.ALL:
+        if wanted and not any(family.name == w or family.name.startswith(w + "-") for w in wanted):
+            continue
+        stats = json.loads((build(family, default_root()) / "stats.json").read_text())
+        print(f"{family.name:28} {stats['n_param']:8d} parameters  logits {stats['logit_std']:6.2f}"
+              f"  peak {stats['attention_peak']:.2f}  reference noise {stats['reference_noise']:.1e}",
+              flush=True)
+
+
+if __name__ == "__main__":
+    main()
