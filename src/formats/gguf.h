@@ -14,17 +14,20 @@ typedef enum hth_gguf_kind {
 
 typedef struct hth_gguf hth_gguf;
 
-// One metadata pair. Strings are views into the mapping (not zero-terminated).
+// One metadata pair. A STRING of its own is a zero-terminated copy; everything else is a view into
+// the mapping. Keys are valid UTF-8; strings may be any bytes (vocabularies hold half characters).
 typedef struct hth_gguf_kv {
     const char *key; // zero-terminated copy
     hth_gguf_kind kind;
     hth_gguf_kind item_kind; // of ARRAY; never ARRAY itself
     uint64_t n;              // items of ARRAY, bytes of STRING
-    const uint8_t *data;     // the scalar, the string's bytes, or the first item
+    const uint8_t *data;     // the scalar, the string's bytes, or the first item; any alignment
     uint64_t pos;            // byte offset of the pair in its file
 } hth_gguf_kv;
 
-// Opens `path`; for a split set any of its files. Returns owned.
+// Opens `path`; for a split set any of its files: all parts are then found beside it. The metadata is
+// that of the first part, the tensors are those of all. Bytes after the last tensor are ignored.
+// Errors name the file. Returns owned.
 HTH_NODISCARD hth_code hth_gguf_open(const char *path, hth_gguf **out, hth_err *err);
 // The same from memory (fuzzing, tests): `data` is borrowed and must outlive *out.
 HTH_NODISCARD hth_code hth_gguf_open_memory(const void *data, uint64_t n_bytes, hth_gguf **out, hth_err *err);
@@ -52,5 +55,14 @@ void hth_gguf_next_str(const uint8_t **it, const char **text, size_t *n);
 
 int64_t hth_gguf_n_tensor(const hth_gguf *g);
 const hth_tensor *hth_gguf_tensor_at(const hth_gguf *g, int64_t i);
+
+// The files behind it, one or as many as the split set has; hth_tensor.i_file indexes them. The path
+// of a GGUF in memory is "".
+int hth_gguf_n_file(const hth_gguf *g);
+const char *hth_gguf_file_path(const hth_gguf *g, int i);
+const uint8_t *hth_gguf_file_data(const hth_gguf *g, int i, uint64_t *n_bytes);
+
+// "u32", "string", "array", ...; "unknown" past the last kind.
+const char *hth_gguf_kind_name(hth_gguf_kind kind);
 
 #endif

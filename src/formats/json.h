@@ -1,7 +1,8 @@
 // JSON reader for files that come with models (config.json, tokenizer.json, headers of
 // safetensors). RFC 8259; a whole document becomes one read-only tree inside one arena.
-// Strict: no comments, no trailing commas, one value, valid UTF-8. Numbers keep their text beside
-// the double. No recursion; nesting is limited to HTH_JSON_MAX_DEPTH.
+// Strict: no comments, no trailing commas, one value, valid UTF-8, no lone surrogates, no number
+// beyond a double's range. Integers that fit int64 are kept exactly beside the double. No recursion;
+// nesting is limited to HTH_JSON_MAX_DEPTH, a document to 4 GiB.
 // Deviation, stated: NaN, Infinity and -Infinity are accepted as Python's json module writes them.
 #ifndef HTH_FORMATS_JSON_H
 #define HTH_FORMATS_JSON_H
@@ -41,7 +42,8 @@ typedef struct hth_json_member {
 
 typedef struct hth_json_doc hth_json_doc;
 
-// Parses n bytes. `max_bytes` bounds the memory of the tree. Returns owned; the text may be freed after.
+// Parses n bytes. `max_bytes` bounds the memory of the tree, n bytes for strings included; the scratch
+// of parsing may take as much again. Passing it is HTH_ERR_LIMIT. Returns owned; the text may be freed after.
 // A duplicate key is an error. Errors carry the byte position.
 HTH_NODISCARD hth_code hth_json_parse(const char *text, size_t n, uint64_t max_bytes, hth_json_doc **out,
                                       hth_err *err);
@@ -50,7 +52,8 @@ const hth_json *hth_json_root(const hth_json_doc *doc);
 
 // Member of an object by key, or NULL (also when v is NULL or not an object), so that look-ups chain.
 const hth_json *hth_json_get(const hth_json *v, const char *key);
-// Typed reads with a default for absent or null. A value of another kind gives the default too and,
+// Typed reads with a default for absent or null. Whole numbers written as 4096.0 or 1e6 are integers
+// too. A value of another kind gives the default too and,
 // where `bad` is not NULL and still NULL, stores the offending value in *bad, so that validation can name it.
 int64_t hth_json_int(const hth_json *v, const char *key, int64_t dflt, const hth_json **bad);
 double hth_json_num(const hth_json *v, const char *key, double dflt, const hth_json **bad);
