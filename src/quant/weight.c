@@ -53,11 +53,15 @@ static void read_affine_group(const uint8_t *codes, int bits, float scale, float
     }
 }
 
+// Minus zero is kept: hub programs multiply by it. (In ggml's blocks the same code is plain zero.)
+static const float e2m1[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
+                               -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
+
 // Neighbours share a byte, the first in the low nibble.
 static void read_e2m1_group(const uint8_t *codes, float scale, int64_t n, float *dst) {
     for (int64_t i = 0; i < n; i += 2) {
-        dst[i] = scale * (0.5f * (float)hth_e2m1_twice[codes[i / 2] & 15]);
-        dst[i + 1] = scale * (0.5f * (float)hth_e2m1_twice[codes[i / 2] >> 4]);
+        dst[i] = scale * e2m1[codes[i / 2] & 15];
+        dst[i + 1] = scale * e2m1[codes[i / 2] >> 4];
     }
 }
 
