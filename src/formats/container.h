@@ -9,9 +9,10 @@
 
 typedef struct hth_container hth_container;
 
-// Opens a .gguf file (by magic, not by name), a single .safetensors file's folder, or a folder with
-// config.json and model.safetensors(.index.json). Returns owned. A folder that holds exactly one
-// GGUF set and no config.json opens as that GGUF.
+// Opens a GGUF file (by magic, not by name), a folder with config.json and model.safetensors or
+// model.safetensors.index.json, or one .safetensors file whose folder has config.json (a file named as
+// a part, -00001-of-0000N, opens the whole folder). A folder without these that holds exactly one GGUF
+// set opens as that GGUF. Errors name the file at fault. Returns owned.
 HTH_NODISCARD hth_code hth_container_open(const char *path, hth_container **out, hth_err *err);
 void hth_container_close(hth_container *c);
 
@@ -31,7 +32,7 @@ const uint8_t *hth_container_file_data(const hth_container *c, int i, uint64_t *
 const hth_gguf *hth_container_gguf(const hth_container *c);
 // A JSON file of the folder, parsed on first use and kept: "config.json", "generation_config.json",
 // "tokenizer.json", "tokenizer_config.json", ... *out is NULL (and HTH_OK) when the file is absent or
-// the container is a GGUF.
+// the container is a GGUF. Not thread-safe: it remembers.
 HTH_NODISCARD hth_code hth_container_json(hth_container *c, const char *file, const hth_json **out, hth_err *err);
 // A text file of the folder ("chat_template.jinja"); *out NULL when absent. Owned by c.
 HTH_NODISCARD hth_code hth_container_text(hth_container *c, const char *file, const char **out, size_t *n, hth_err *err);

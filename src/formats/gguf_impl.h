@@ -38,6 +38,9 @@ HTH_NODISCARD hth_code hth_gguf_open_part(const char *path, hth_gguf **out, hth_
 // its place. On failure it is still owned by the caller, errors name the file.
 HTH_NODISCARD hth_code hth_gguf_join(hth_gguf **first_or_any, int64_t n_part, hth_err *err);
 
+// Takes NAME-00001-of-00002.gguf apart; false for other names. Part numbers count from one.
+bool hth_gguf_split_name(const char *path, size_t *stem_len, int *no, int *count);
+
 // Most bytes that everything before the tensor data may take. Real ones stay below 100 MiB.
 #define HTH_GGUF_HEADER_MAX ((uint64_t)1 << 30)
 

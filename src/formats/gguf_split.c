@@ -22,8 +22,7 @@ static bool read_five_digits(const char *p, int *out) {
     return true;
 }
 
-// Takes NAME-00001-of-00002.gguf apart; part numbers count from one.
-static bool split_path(const char *path, size_t *stem_len, int *no, int *count) {
+bool hth_gguf_split_name(const char *path, size_t *stem_len, int *no, int *count) {
     size_t n = strlen(path);
     if (n < SUFFIX_LEN) return false;
     const char *s = path + n - SUFFIX_LEN;
@@ -168,7 +167,7 @@ hth_code hth_gguf_join(hth_gguf **first_or_any, int64_t n_part, hth_err *err) {
     if (n_part < 1 || n_part > PART_MAX) {
         code = hth_fail(err, HTH_ERR_FORMAT, "metadata key 'split.count' is %" PRId64 ", 1 to %d are allowed", n_part,
                         PART_MAX);
-    } else if (!split_path(any->path, &stem_len, &no, &count)) {
+    } else if (!hth_gguf_split_name(any->path, &stem_len, &no, &count)) {
         code = hth_fail(err, HTH_ERR_FORMAT,
                         "this is one of %" PRId64 " parts, but its name does not end in -00001-of-%05d.gguf", n_part,
                         (int)n_part);

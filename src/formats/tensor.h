@@ -11,7 +11,7 @@ typedef struct hth_tensor {
     hth_type type;
     int n_dim;
     int64_t dim[HTH_MAX_DIM]; // row-major, outermost first, whatever the container's own order
-    const uint8_t *data;      // in the mapping
+    const uint8_t *data;      // in the mapping; 8-byte aligned in GGUF, any alignment in safetensors
     uint64_t n_bytes;         // exactly dims x type; checked to lie inside the file
     int i_file;               // which of the container's files
     uint64_t off;             // byte offset in that file
