@@ -72,7 +72,8 @@ static inline bool hth_weight_exists(const hth_weight *w) {
     return w->scheme != HTH_SCHEME_NONE;
 }
 
-// Fewest columns that can be read at once: block length or group of the weight (1 for plain types).
+// Fewest columns that can be read at once: block length or group of the weight; 1 for plain types and
+// for FP8, whose codes are bytes and whose last group may be cut by the matrix's edge.
 int64_t hth_weight_granule(const hth_weight *w);
 
 // Dequantizes columns [col, col+n) of one row of one expert into dst[n]; col and n are multiples of

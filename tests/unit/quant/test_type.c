@@ -234,11 +234,11 @@ static void a_round_trip_loses_no_more_than_its_type_must(void **state) {
         const char *name;
         double bound;
     } bounds[] = {
-        {"f32", 0},         {"f16", 5e-8},      {"bf16", 3.2e-6},   {"q4_0", 8.2e-3},    {"q4_1", 6.1e-3},
-        {"q5_0", 2e-3},     {"q5_1", 1.45e-3},  {"q8_0", 3.1e-5},   {"q8_1", 3.1e-5},    {"q8_K", 6.2e-5},
-        {"q2_K", 8.4e-2},   {"q3_K", 2.4e-2},   {"q4_K", 5.8e-3},   {"q5_K", 1.45e-3},   {"q6_K", 3.4e-4},
-        {"iq4_nl", 6.3e-3}, {"iq4_xs", 6.4e-3}, {"mxfp4", 1.45e-2}, {"nvfp4", 1e-2},     {"q1_0", 4e-1},
-        {"q2_0", 6e-1},     {"tq1_0", 9e-1},    {"tq2_0", 9e-1},
+        {"f32", 0}, {"f16", 4.8e-08}, {"bf16", 3.1e-06}, {"q4_0", 7.9e-03}, {"q4_1", 6.5e-03},
+        {"q5_0", 2.0e-03}, {"q5_1", 1.5e-03}, {"q8_0", 3.0e-05}, {"q8_1", 3.0e-05}, {"q8_K", 4.9e-05},
+        {"q2_K", 8.2e-02}, {"q3_K", 2.3e-02}, {"q4_K", 5.5e-03}, {"q5_K", 1.4e-03}, {"q6_K", 3.2e-04},
+        {"iq4_nl", 6.0e-03}, {"iq4_xs", 6.2e-03}, {"mxfp4", 1.5e-02}, {"nvfp4", 9.8e-03}, {"q1_0", 3.9e-01},
+        {"q2_0", 5.6e-01}, {"tq1_0", 6.9e-01}, {"tq2_0", 6.9e-01},
     };
     int n_quantizer = 0;
     const hth_type_info *t;
@@ -294,7 +294,7 @@ static void importance_moves_the_error_to_where_it_matters_less(void **state) {
             t->dequantize(raw, y, LEN);
             weighted += nmse(x, y, importance, LEN);
         }
-        if (weighted > 0.97 * plain) fail_msg("%s: weighted error %.3e, without %.3e", t->name, weighted, plain);
+        if (weighted > 0.7 * plain) fail_msg("%s: weighted error %.3e, without %.3e", t->name, weighted, plain);
     }
 }
 
