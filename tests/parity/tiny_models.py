@@ -153,26 +153,82 @@ def load_reference(folder, exact=False):
     return model
 
 
-def reference_logits(folder, tokens, exact=False):
+class WindowedLayer:
+    """A layer of the reference whose mask is replaced by a causal window."""
+
+    def __init__(self, layer, window):
+        self.layer, self.window = layer, window
+
+    def __call__(self, x, mask, *args, **kwargs):
+        from mlx_lm.models.base import create_causal_mask
+
+        return self.layer(x, create_causal_mask(x.shape[1], window_size=self.window), *args, **kwargs)
+
+    def __getattr__(self, name):
+        return getattr(self.layer, name)
+
+
+class OneGoCache:
+    """Holds one layer's keys and values for the layers that share them, without windows or wrapping."""
+
+    offset = 0
+
+    def update_and_fetch(self, keys, values):
+        self.kept = keys, values
+        return self.kept
+
+    def keys_and_values(self):
+        return self.kept
+
+
+@contextlib.contextmanager
+def published_behaviour(adjust):
+    """Corrects mlx-lm where it departs from the published model (Family.reference)."""
+    import mlx.nn as nn
+
+    gelu = nn.gelu
+    if adjust.get("gelu") == "tanh":
+        nn.gelu = nn.gelu_approx
+    try:
+        yield
+    finally:
+        nn.gelu = gelu
+
+
+def run_reference(model, tokens, adjust):
+    """Evaluates all positions of the sequence in one go."""
+    import mlx.core as mx
+
+    if "windows" in adjust:
+        inner = next(m for m in model.modules() if isinstance(m.get("layers"), list))
+        inner.layers = [WindowedLayer(layer, w) if w else layer
+                        for layer, w in zip(inner.layers, adjust["windows"])]
+    cache = [OneGoCache() for _ in model.layers] if adjust.get("cache") else None
+    inputs = mx.array(np.asarray(tokens, np.int32))[None]
+    with published_behaviour(adjust):
+        out = model(inputs, cache=cache) if cache else model(inputs)
+        out = out[0] if isinstance(out, tuple) else out
+        mx.eval(out)
+    return out[0]
+
+
+def reference_logits(folder, tokens, exact=False, adjust={}):
     """[n_tokens, n_vocab] of the whole sequence in one go; with `exact`, (logits64, mean peak)."""
     import mlx.core as mx
 
-    inputs = mx.array(np.asarray(tokens, np.int32))[None]
     if not exact:
-        out = load_reference(folder)(inputs)
-        out = out[0] if isinstance(out, tuple) else out
-        return np.array(out[0].astype(mx.float32))
+        return np.array(run_reference(load_reference(folder), tokens, adjust).astype(mx.float32))
     with exact_arithmetic() as peaks:
-        model = load_reference(folder, exact=True)
-        out = model(inputs)
-        out = out[0] if isinstance(out, tuple) else out
+        out = run_reference(load_reference(folder, exact=True), tokens, adjust)
         assert out.dtype == mx.float64, "the reference left float64"
-        mx.eval(out)
-        return np.array(out[0]), float(np.mean(peaks.values)) if peaks.values else float("nan")
+        return np.array(out), float(np.mean(peaks.values)) if peaks.values else float("nan")
 
 
 # ---------------------------------------------------------------------------------------------
 # Random parameters
+
+
+QK_NORMS = ("q_norm", "k_norm", "query_layernorm", "key_layernorm", "q_layernorm", "k_layernorm")
 
 
 def is_norm(name):
@@ -193,9 +249,9 @@ def random_parameter(family, name, shape, rng):
         return rng.uniform(0.5, 1.4, shape)
     if leaf in ("alpha_p", "alpha_n", "beta", "eps"):  # xIELU
         return {"eps": -1e-6}.get(leaf, rng.uniform(0.3, 0.9)) * np.ones(shape)
-    if is_norm(name) and leaf == "weight" and (len(shape) == 1 or "q_norm" in name or "k_norm" in name):
-        low, high = (-0.6, 0.9) if family.norm_plus_one else (0.4, 1.9)
-        return rng.uniform(low, high, shape)
+    if leaf == "weight" and is_norm(name) and (len(shape) == 1 or "q_norm" in name or "k_norm" in name):
+        low, high = family.qk_norm if any(p in name for p in QK_NORMS) else (0.4, 1.9)
+        return rng.uniform(low, high, shape) - (1.0 if family.norm_plus_one else 0.0)
     if "embed" in name or "wte" in name:
         return rng.standard_normal(shape) * family.embed_std
     if "lm_head" in name or name == "output.weight":
@@ -279,8 +335,8 @@ def build(family, root, dtype="float32"):
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     save_safetensors(folder / "model.safetensors", weights, dtype)
     tokens = tokens_of(family)
-    exact, peak = reference_logits(folder, tokens, exact=True)
-    plain = reference_logits(folder, tokens)
+    exact, peak = reference_logits(folder, tokens, exact=True, adjust=family.reference)
+    plain = reference_logits(folder, tokens, adjust=family.reference)
     np.save(folder / "tokens.npy", tokens)
     np.save(folder / "ref.npy", exact)
     np.save(folder / "ref32.npy", plain)
