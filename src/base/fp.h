@@ -18,13 +18,15 @@ static inline uint32_t hth_f32_bits(float f) {
     return bits;
 }
 
-// IEEE binary16.
+// IEEE binary16. Without branches, so that loops over it vectorise: the exponent is rebased as if every
+// number were normal; a subnormal is given the exponent of 2^-14, which as a leading one it lacks and
+// which is taken away again, exactly.
 static inline float hth_f16_to_f32(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = (h >> 10) & 31, man = h & 0x3ff;
-    if (exp == 31) return hth_f32_from_bits(sign | 0x7f800000 | man << 13);
-    if (exp != 0) return hth_f32_from_bits(sign | (exp + 112) << 23 | man << 13);
-    float sub = (float)man * 0x1p-24f; // zero and subnormals, exact
-    return sign ? -sub : sub;
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, abs = h & 0x7fff;
+    uint32_t lead = abs < 0x0400 ? 0x38800000 : 0; // 2^-14
+    uint32_t bits = (abs << 13) + (abs < 0x0400 ? 113u << 23 : 112u << 23);
+    bits |= abs >= 0x7c00 ? 0x7f800000 : 0; // infinities and NaNs
+    return hth_f32_from_bits(sign | hth_f32_bits(hth_f32_from_bits(bits) - hth_f32_from_bits(lead)));
 }
 
 static inline uint16_t hth_f32_to_f16(float f) {
@@ -50,12 +52,12 @@ static inline uint16_t hth_f32_to_bf16(float f) {
 }
 
 // OCP 8-bit formats: e4m3 "fn" (no infinity, 0x7f is NaN) and e5m2.
-static inline float hth_e4m3_to_f32(uint8_t v) {
-    uint32_t sign = (uint32_t)(v & 0x80) << 24, exp = v >> 3 & 15, man = v & 7;
-    if (exp == 15 && man == 7) return hth_f32_from_bits(sign | 0x7fc00000);
-    if (exp != 0) return hth_f32_from_bits(sign | (exp + 120) << 23 | man << 20);
-    float sub = (float)man * 0x1p-9f;
-    return sign ? -sub : sub;
+static inline float hth_e4m3_to_f32(uint8_t v) { // as hth_f16_to_f32
+    uint32_t sign = (uint32_t)(v & 0x80) << 24, abs = v & 0x7f;
+    uint32_t lead = abs < 8 ? 0x3c800000 : 0; // 2^-6
+    uint32_t bits = (abs << 20) + (abs < 8 ? 121u << 23 : 120u << 23);
+    bits |= abs == 0x7f ? 0x7fc00000 : 0;
+    return hth_f32_from_bits(sign | hth_f32_bits(hth_f32_from_bits(bits) - hth_f32_from_bits(lead)));
 }
 
 static inline float hth_e5m2_to_f32(uint8_t v) {

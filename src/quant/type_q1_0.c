@@ -15,7 +15,8 @@ void hth_dequantize_q1_0(const void *src, float *dst, int64_t n) {
     const block_q1_0 *b = src;
     for (int64_t i = 0; i < n / LEN; i++, b++, dst += LEN) {
         float d = load_f16(b->d);
-        for (int j = 0; j < LEN; j++) dst[j] = b->qs[j / 8] >> (j % 8) & 1 ? d : -d;
+        for (int j = 0; j < LEN; j += 8)
+            for (int k = 0; k < 8; k++) dst[j + k] = (float)(2 * (b->qs[j / 8] >> k & 1) - 1) * d;
     }
 }
 

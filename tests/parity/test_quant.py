@@ -238,7 +238,7 @@ def matrix(n_row, n_col, seed=7):
     return np.random.default_rng(seed).standard_normal((n_row, n_col)).astype(np.float32)
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 5, 6, 8])
 @pytest.mark.parametrize("group", [32, 64, 128])
 @pytest.mark.parametrize("scale_type", ["f32", "f16", "bf16"])
 def test_affine_equals_mlx(probe, mx, bits, group, scale_type):
