@@ -8,6 +8,8 @@ import copy
 import dataclasses
 from typing import Callable
 
+import numpy as np
+
 
 def same_names(weights, config):
     """Most families: mlx-lm's parameter names are the hub's."""
@@ -29,8 +31,10 @@ class Family:
     qk_norm: tuple = (1.1, 2.7)  # range of the weights of norms on queries and keys
     gains: dict = dataclasses.field(default_factory=dict)  # name part -> gain of that matrix
     # Where mlx-lm differs from the published model: "windows": one per layer (None: all), "gelu": "tanh",
-    # "cache": True when its layers share keys and values through the cache.
+    # "cache": True when its layers share keys and values through the cache, "config": keys changed for it.
     reference: dict = dataclasses.field(default_factory=dict)
+    # Why transformers cannot rewrite this config in its own form, or None when it can.
+    no_rewrite: str | None = None
     to_hub: Callable = same_names
     ignored: dict = dataclasses.field(default_factory=dict)  # config key -> why a change of it is harmless
     mutations: dict = dataclasses.field(default_factory=dict)  # config key -> value; overrides the rule
@@ -44,6 +48,7 @@ class Family:
                 self.qk_gain, self.qk_norm, self.gains, self.name, self.reference, self.to_hub.__name__)
 
 
+HUB_CODE = "the family's code lives on the hub, not in transformers"
 ALL = []
 
 
@@ -277,7 +282,11 @@ PHI3_LONG = vary(
         "short_factor": [1.0, 1.05, 1.1, 1.3, 1.5, 1.8],
         "type": "longrope"})
 add("phi3-longrope", PHI3_LONG)
-add("phi3-su", vary(PHI3_LONG, rope_scaling=dict(PHI3_LONG["rope_scaling"], type="su")))
+add("phi3-su", vary(PHI3_LONG, rope_scaling=dict(PHI3_LONG["rope_scaling"], type="su")),
+    no_rewrite="transformers has dropped the old name of longrope")
+# A sequence that fits the original context takes the short divisors; mlx-lm always takes the long ones.
+add("phi3-longrope-short", PHI3_LONG, n_tokens=60, reference={"config": {
+    "rope_scaling": dict(PHI3_LONG["rope_scaling"], long_factor=PHI3_LONG["rope_scaling"]["short_factor"])}})
 add("phi4-mini", vary(
     PHI3_LONG, hidden_size=96, partial_rotary_factor=0.75, tie_word_embeddings=True), tied=True,
     embed_std=0.35)
@@ -359,16 +368,23 @@ MINISTRAL3_TEXT = vary(
         "rope_type": "yarn", "type": "yarn"})
 
 
+def with_image_tower(weights, config):
+    """Adds tensors of an image tower, which a text model must pass over."""
+    return dict(weights, **{
+        "vision_tower.vision_model.embeddings.patch_embedding.weight": np.ones((4, 3, 2, 2), np.float32),
+        "multi_modal_projector.linear_1.weight": np.ones((5, 7), np.float32)})
+
+
 def language_model_inside(weights, config):
     """language_model.model.x -> model.language_model.x, as transformers 5 saves wrapped models."""
-    out = {}
+    out = {"model.vision_tower.patch_conv.weight": np.ones((4, 3, 2, 2), np.float32)}
     for name, value in weights.items():
         name = name.removeprefix("language_model.")
         out[name.replace("model.", "model.language_model.", 1) if name.startswith("model.") else name] = value
     return out
 
 
-add("mistral3", MISTRAL3)
+add("mistral3", MISTRAL3, to_hub=with_image_tower)
 add("mistral3-inside", MISTRAL3, to_hub=language_model_inside)
 add("ministral3", vary(MISTRAL3, text_config=MINISTRAL3_TEXT, vision_feature_layer=-1), n_tokens=170)
 add("ministral3-mscale", vary(MISTRAL3, text_config=vary(
@@ -456,10 +472,6 @@ add("gemma2-window", vary(GEMMA2, sliding_window=21), reference={"windows": [21,
     **GEMMA_SHAPE)
 
 
-def language_model_outside(weights, config):
-    return weights
-
-
 GEMMA3_WRAPPED = {
     "architectures": ["Gemma3ForConditionalGeneration"],
     "boi_token_index": 5,
@@ -487,7 +499,7 @@ GEMMA3_WRAPPED = {
     "transformers_version": "4.50.0.dev0",
     "vocab_size": 283,
 }
-add("gemma3-wrapped", GEMMA3_WRAPPED, **GEMMA_SHAPE)
+add("gemma3-wrapped", GEMMA3_WRAPPED, to_hub=with_image_tower, **GEMMA_SHAPE)
 
 GEMMA4_TEXT = {
     "attention_bias": False,
@@ -546,10 +558,19 @@ GEMMA4 = {
 
 
 def gemma4_to_hub(weights, config):
-    """language_model.model.x -> model.language_model.x, plus the unused projections of sharing layers."""
-    out = {}
+    """language_model.model.x -> model.language_model.x, plus what the published files carry unused."""
+    text = config["text_config"]
+    out = {"model.vision_tower.patch_embedder.input_proj.weight": np.ones((4, 6), np.float32),
+           "model.embed_vision.embedding_projection.weight": np.ones((5, 7), np.float32)}
     for name, value in weights.items():
         out[name.replace("language_model.model.", "model.language_model.", 1)] = value
+    for i in range(text["num_hidden_layers"] - text["num_kv_shared_layers"], text["num_hidden_layers"]):
+        prefix = f"model.language_model.layers.{i}.self_attn."
+        head_dim = out[prefix + "q_norm.weight"].shape[0]
+        rows = text["num_key_value_heads"] * head_dim
+        for leaf in ("k_proj", "v_proj"):
+            out[prefix + leaf + ".weight"] = np.full((rows, text["hidden_size"]), 0.1, np.float32)
+        out[prefix + "k_norm.weight"] = np.ones(head_dim, np.float32)
     return out
 
 
@@ -568,7 +589,7 @@ GEMMA3N = {
     "text_config": {
         "activation_sparsity_pattern": [0.9, 0.7, 0.0, 0.0, 0.0, 0.0, 0.0],
         "altup_active_idx": 0,
-        "altup_coef_clip": 120.0,
+        "altup_coef_clip": 0.4,
         "altup_correct_scale": True,
         "altup_num_inputs": 4,
         "attention_bias": False,
@@ -676,10 +697,11 @@ add("olmo2-bias", vary(OLMO2, attention_bias=True))
 OLMO3 = vary(
     OLMO2, architectures=["Olmo3ForCausalLM"], model_type="olmo3", num_hidden_layers=5, sliding_window=24,
     layer_types=["sliding_attention"] * 3 + ["full_attention", "sliding_attention"])
-add("olmo3", OLMO3)
+OLMO3_THETA = "transformers gives sliding layers the published theta whatever the config says"
+add("olmo3", OLMO3, no_rewrite=OLMO3_THETA)
 add("olmo3-yarn", vary(OLMO3, rope_scaling={
     "attention_factor": 1.138629436111989, "beta_fast": 16.0, "beta_slow": 2.0, "factor": 4.0,
-    "original_max_position_embeddings": 64, "rope_type": "yarn"}))
+    "original_max_position_embeddings": 64, "rope_type": "yarn"}), no_rewrite=OLMO3_THETA)
 
 add("granite", {
     "architectures": ["GraniteForCausalLM"],
@@ -803,7 +825,8 @@ EXAONE4 = {
     "vocab_size": 283,
 }
 add("exaone4", EXAONE4)
-add("exaone4-pattern", vary(EXAONE4, _drop=("layer_types",)))
+add("exaone4-pattern", vary(EXAONE4, _drop=("layer_types",)),
+    no_rewrite="transformers reads only layer_types where the pattern is a string")
 add("exaone4-full", vary(EXAONE4, sliding_window=None, sliding_window_pattern=None, num_hidden_layers=3,
                          layer_types=["full_attention"] * 3, tie_word_embeddings=True), tied=True, embed_std=0.4)
 
@@ -833,7 +856,7 @@ add("exaone", {
     "transformers_version": "4.43.0",
     "use_cache": True,
     "vocab_size": 283,
-}, extra=True)
+}, extra=True, no_rewrite=HUB_CODE)
 
 SEED = {
     "architectures": ["SeedOssForCausalLM"],
@@ -956,9 +979,10 @@ MINICPM = {
     "use_cache": True,
     "vocab_size": 283,
 }
-add("minicpm", MINICPM)
+add("minicpm", MINICPM, no_rewrite=HUB_CODE)
 # MiniCPM-2B: no output matrix in the file and no key that says so.
-add("minicpm-nohead", vary(MINICPM, _drop=("tie_word_embeddings",)), tied=True, embed_std=0.4)
+add("minicpm-nohead", vary(MINICPM, _drop=("tie_word_embeddings",)), tied=True, embed_std=0.4,
+    no_rewrite=HUB_CODE)
 
 # ---------------------------------------------------------------------------------------------
 # Not promised yet: tested when Hearth knows them
@@ -1002,7 +1026,7 @@ add("internlm2", {
     "num_hidden_layers": 3, "num_key_value_heads": 2, "pad_token_id": 2, "rms_norm_eps": 0.003,
     "rope_scaling": None, "rope_theta": 700.0, "tie_word_embeddings": False, "torch_dtype": "float32",
     "transformers_version": "4.41.0", "use_cache": True, "vocab_size": 283,
-}, extra=True)
+}, extra=True, no_rewrite=HUB_CODE)
 
 add("internlm3", {
     "architectures": ["InternLM3ForCausalLM"], "attention_dropout": 0.0, "bias": False, "bos_token_id": 1,

@@ -11,6 +11,7 @@ logits; the distance of the float32 ones from them is the reference's own noise 
 them (stats.json). The distance also proves that the float64 primitives below compute the same thing.
 """
 import contextlib
+import copy
 import hashlib
 import json
 import math
@@ -21,7 +22,7 @@ import zlib
 import numpy as np
 
 HERE = pathlib.Path(__file__).resolve().parent
-FORMAT = 3  # changes when the files that this writes change
+FORMAT = 4  # changes when the files that this writes change
 
 
 def nmse(reference, value):
@@ -45,7 +46,7 @@ def _rope64(x, dims, *, traditional, base, scale, offset, freqs=None, stream=Non
     if freqs is None:
         freqs = mx.array(float(base) ** (np.arange(half) * 2.0 / dims), mx.float64)
     inverse = 1.0 / freqs.astype(mx.float64)
-    positions = mx.array(np.arange(x.shape[-2], dtype=np.float64)) .astype(mx.float64) + float(offset)
+    positions = mx.array(np.arange(x.shape[-2]) + float(offset), mx.float64)
     angles = (positions * scale)[:, None] * inverse[None, :]
     cos, sin = mx.cos(angles), mx.sin(angles)
     turned, rest = x[..., :dims], x[..., dims:]
@@ -75,6 +76,24 @@ def _layer_norm64(x, weight, bias, eps, stream=None):
     return y if bias is None else y + bias
 
 
+def _by_numpy(function):
+    """mlx computes some functions of float64 arrays through float32: numpy computes them instead."""
+
+    def apply(x, stream=None):
+        import mlx.core as mx
+
+        return mx.array(function(np.array(x)), mx.float64)
+
+    return apply
+
+
+def _softmax64(x, axis=-1, precise=False, stream=None):
+    import mlx.core as mx
+
+    weights = mx.exp(x - mx.max(x, axis=axis, keepdims=True))
+    return weights / mx.sum(weights, axis=axis, keepdims=True)
+
+
 class AttentionPeaks:
     """Collects how peaked attention is: the mean over rows of the largest probability."""
 
@@ -95,9 +114,7 @@ class AttentionPeaks:
         if mask is not None:
             assert mask.dtype == mx.bool_
             scores = mx.where(mask, scores, mx.array(-math.inf, mx.float64))
-        scores = scores - mx.max(scores, axis=-1, keepdims=True)
-        weights = mx.exp(scores)
-        weights = weights / mx.sum(weights, axis=-1, keepdims=True)
+        weights = mx.softmax(scores)
         self.values.append(float(mx.mean(mx.max(weights, axis=-1)[..., 8:]).item()))
         return weights @ v
 
@@ -117,6 +134,12 @@ def exact_arithmetic():
     patches = [
         (mx, "float32", mx.float64),
         (mx, "arange", arange64),
+        (mx, "cos", _by_numpy(np.cos)),
+        (mx, "sin", _by_numpy(np.sin)),
+        (mx, "exp", _by_numpy(np.exp)),
+        (mx, "erf", _by_numpy(np.vectorize(math.erf, otypes=[np.float64]))),
+        (mx, "sigmoid", _by_numpy(lambda x: 1 / (1 + np.exp(-x)))),
+        (mx, "softmax", _softmax64),
         (mx.fast, "rope", _rope64),
         (mx.fast, "rms_norm", _rms_norm64),
         (mx.fast, "layer_norm", _layer_norm64),
@@ -134,14 +157,14 @@ def exact_arithmetic():
         mx.enable_compile()
 
 
-def load_reference(folder, exact=False):
-    """The model that mlx-lm makes of a folder, dequantized and in float32 (or float64)."""
+def load_reference(folder, exact=False, config=None):
+    """The model that mlx-lm makes of a folder, dequantized and in float32 (or float64). `config`: keys changed."""
     import mlx.core as mx
     from mlx.utils import tree_map
     from mlx_lm import utils
 
     mx.set_default_device(mx.cpu)
-    loaded = utils.load_model(pathlib.Path(folder))
+    loaded = utils.load_model(pathlib.Path(folder), model_config=config)
     model = loaded[0] if isinstance(loaded, tuple) else loaded
     if "quantization" in json.loads((pathlib.Path(folder) / "config.json").read_text()):
         model = utils.dequantize_model(model)
@@ -216,10 +239,11 @@ def reference_logits(folder, tokens, exact=False, adjust={}):
     """[n_tokens, n_vocab] of the whole sequence in one go; with `exact`, (logits64, mean peak)."""
     import mlx.core as mx
 
+    config = copy.deepcopy(adjust.get("config"))
     if not exact:
-        return np.array(run_reference(load_reference(folder), tokens, adjust).astype(mx.float32))
+        return np.array(run_reference(load_reference(folder, config=config), tokens, adjust).astype(mx.float32))
     with exact_arithmetic() as peaks:
-        out = run_reference(load_reference(folder, exact=True), tokens, adjust)
+        out = run_reference(load_reference(folder, exact=True, config=config), tokens, adjust)
         assert out.dtype == mx.float64, "the reference left float64"
         return np.array(out), float(np.mean(peaks.values)) if peaks.values else float("nan")
 
@@ -316,6 +340,18 @@ def fingerprint(family, dtype):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def rewritten_config(folder):
+    """The same config as transformers 5 would save it again (nested rope_parameters and so on)."""
+    import logging
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "critical")
+    logging.getLogger("transformers").setLevel(logging.CRITICAL)
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(folder))
+    return json.loads(config.to_json_string(use_diff=False))
+
+
 def build(family, root, dtype="float32"):
     """Makes the folder of `family` under `root` unless it is there; returns its path.
 
@@ -334,6 +370,8 @@ def build(family, root, dtype="float32"):
         config["torch_dtype"] = dtype
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     save_safetensors(folder / "model.safetensors", weights, dtype)
+    if not family.no_rewrite:
+        (folder / "config.transformers5.json").write_text(json.dumps(rewritten_config(folder), indent=2))
     tokens = tokens_of(family)
     exact, peak = reference_logits(folder, tokens, exact=True, adjust=family.reference)
     plain = reference_logits(folder, tokens, adjust=family.reference)

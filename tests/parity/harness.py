@@ -1,0 +1,56 @@
+"""Runs the hearth program on models and reads what it answers."""
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def find_hearth():
+    """HEARTH, or the newest program in a build folder of this checkout; None when there is none."""
+    named = os.environ.get("HEARTH")
+    if named:
+        return pathlib.Path(named)
+    found = [p for p in ROOT.glob("build/**/hearth") if p.is_file() and os.access(p, os.X_OK)]
+    return max(found, key=lambda p: p.stat().st_mtime, default=None)
+
+
+class Refused(Exception):
+    """Hearth answered with an error (exit code 1 and a sentence)."""
+
+
+def run(*args, timeout=120):
+    """Runs hearth; returns its standard output. Raises Refused for exit code 1, fails on anything else."""
+    program = find_hearth()
+    if program is None:
+        pytest.skip("the hearth program is not built")
+    done = subprocess.run([str(program), *map(str, args)], capture_output=True, text=True, timeout=timeout)
+    if done.returncode == 1:
+        assert done.stderr.strip(), "exit code 1 without a sentence on standard error"
+        raise Refused(done.stderr.strip())
+    assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[-2000:]}"
+    return done.stdout
+
+
+def logits(model, tokens, *options):
+    """[n_tokens, n_vocab] float32."""
+    ids = ",".join(str(int(t)) for t in tokens)
+    with tempfile.TemporaryDirectory() as folder:
+        if len(ids) > 100_000:
+            (pathlib.Path(folder) / "ids").write_text(ids)
+            ids = "@" + str(pathlib.Path(folder) / "ids")
+        out = pathlib.Path(folder) / "logits.npy"
+        run("logits", model, "--tokens", ids, "--out", out, *options)
+        return np.load(out)
+
+
+def embedding(model, tokens, *options):
+    """The embedding of one token sequence, float64."""
+    ids = ",".join(str(int(t)) for t in tokens)
+    answer = json.loads(run("embed", model, "--tokens", ids, "--json", *options))
+    return np.asarray(answer["embedding"], np.float64)
