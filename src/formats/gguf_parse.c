@@ -87,7 +87,7 @@ static hth_code check_version(reader *r) {
         return hth_fail_at(r->err, HTH_ERR_UNSUPPORTED, 4, "GGUF version 1 is no longer in use; convert the file again");
     }
     // Big-endian files keep the magic and swap everything else.
-    if (version != 0 && (version & 0xffff) == 0) {
+    if (version != 0 && (version & 0x00ffffff) == 0 && version >> 24 < 16) {
         return hth_fail_at(r->err, HTH_ERR_UNSUPPORTED, 4,
                            "this is a big-endian GGUF file; only little-endian ones are supported");
     }

@@ -52,7 +52,7 @@ static hth_code check_present(const char *any, size_t stem_len, int64_t n_part, 
     }
     hth_code code = HTH_OK;
     if (n_missing > 0) {
-        code = hth_fail(err, HTH_ERR_NOTFOUND, "%" PRId64 " of %" PRId64 " parts of the split set missing:%s%s", n_missing,
+        code = hth_fail(err, HTH_ERR_NOTFOUND, "%" PRId64 " of %" PRId64 " parts of the split set are missing:%s%s", n_missing,
                         n_part, hth_str_text(&list), n_missing > SHOW_MISSING ? " ..." : "");
         code = hth_fail_in(err, code, any);
     }
