@@ -320,6 +320,68 @@ static void activation_types_carry_the_sums_of_their_codes(void **state) {
     assert_int_equal(raw[2] | raw[3] << 8, hth_f32_to_f16((float)sum * (extreme / 127)));
 }
 
+// What random bytes read as, in one number per type, so that a machine without the reference programs
+// still proves every index, shift and sign. tests/parity/test_quant.py proves the numbers behind them.
+static void every_type_reads_random_bytes_as_recorded(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        uint64_t hash;
+    } want[] = {
+        {"f32", 0x19882a368d767576}, {"f16", 0x85d9d0219919bd6a}, {"q4_0", 0x22df9b99e8eeea85},
+        {"q4_1", 0xbfd271dc78e6208a}, {"q5_0", 0x783032b2158256e5}, {"q5_1", 0x34565dcb630cbd7b},
+        {"q8_0", 0x91b89770a7f10945}, {"q8_1", 0xcb4ea60fbe76c905}, {"q2_K", 0xb805600316f07097},
+        {"q3_K", 0x72d5c9ade93e8865}, {"q4_K", 0x6bcc41eddcc052b6}, {"q5_K", 0x688eb2a155494886},
+        {"q6_K", 0xc336fd2ee82573d9}, {"q8_K", 0xdb3c9136ce270f1e}, {"iq2_xxs", 0xefb0f953b1283a21},
+        {"iq2_xs", 0x5b85b5726340fd95}, {"iq3_xxs", 0xf394c5359b07f44d}, {"iq1_s", 0x6ba72013529c2b05},
+        {"iq4_nl", 0x7b20c54db4455085}, {"iq3_s", 0x08e200f2da85a735}, {"iq2_s", 0xde792dab5c502fd1},
+        {"iq4_xs", 0xf27df57b744c08b1}, {"i8", 0x7e9174787b9a2325}, {"i16", 0xd9f560120d264925},
+        {"i32", 0xfb4ac35cc34015a0}, {"i64", 0xf35f390086d73ca3}, {"f64", 0x116eddeee8f48f45},
+        {"iq1_m", 0x2055564d38c8a525}, {"bf16", 0x111ff882bb447e1b}, {"tq1_0", 0x251e3421a659b125},
+        {"tq2_0", 0x1dba41e4e5b80f25}, {"mxfp4", 0x2f015558e4562325}, {"nvfp4", 0xef3c24a51fa22325},
+        {"q1_0", 0x3d3f34144cfbca25}, {"q2_0", 0x6a71fca2fa999165}, {"u8", 0x413dedf4fff42325},
+        {"u16", 0x642d23da8898aa25}, {"u32", 0x397f12ddafa1b0bf}, {"u64", 0x1705b80874733f47},
+        {"bool", 0xad6d7bcf9d362325}, {"f8_e4m3", 0x1f09612e52987d14}, {"f8_e5m2", 0xe952248cfe1ab6e7},
+        {"f8_e8m0", 0xc054335a0f5f208c},
+    };
+    for (size_t i = 0; i < HTH_COUNT(want); i++) {
+        const hth_type_info *t = hth_type_by_name(want[i].name);
+        uint8_t raw[LEN * 8];
+        float y[LEN];
+        uint64_t hash = 0xcbf29ce484222325;
+        seed = 10;
+        for (int round = 0; round < 64; round++) {
+            for (size_t k = 0; k < row_bytes(t, LEN); k++) raw[k] = (uint8_t)next_random();
+            t->dequantize(raw, y, LEN);
+            for (int k = 0; k < LEN; k++) hash = (hash ^ (y[k] == y[k] ? hth_f32_bits(y[k]) : 1)) * 0x100000001b3;
+        }
+        if (hash != want[i].hash) fail_msg("%s: 0x%016llx", t->name, (unsigned long long)hash);
+    }
+    assert_null(hth_type_at(HTH_COUNT(want)));
+}
+
+static void halves_follow_their_definition(void **state) {
+    (void)state;
+    for (uint32_t h = 0; h < 0x8000; h++) {
+        int exp = (int)(h >> 10), man = (int)(h & 0x3ff);
+        float got = hth_f16_to_f32((uint16_t)h), minus = hth_f16_to_f32((uint16_t)(h | 0x8000));
+        if (exp == 31) {
+            assert_true(man ? got != got && minus != minus : got == INFINITY && minus == -INFINITY);
+            continue;
+        }
+        float value = exp == 0 ? ldexpf((float)man, -24) : ldexpf((float)(1024 + man), exp - 25);
+        assert_int_equal(hth_f32_bits(got), hth_f32_bits(value));
+        assert_int_equal(hth_f32_bits(minus), hth_f32_bits(-value));
+        assert_int_equal(hth_f32_to_f16(got), h);
+        if (h < 0x7bff) { // between neighbours: below, at (to even) and above the middle
+            float middle = 0.5f * value + 0.5f * hth_f16_to_f32((uint16_t)(h + 1));
+            assert_int_equal(hth_f32_to_f16(middle), h + (h & 1));
+            assert_int_equal(hth_f32_to_f16(nextafterf(middle, 0)), h);
+            assert_int_equal(hth_f32_to_f16(nextafterf(middle, INFINITY)), h + 1);
+        }
+    }
+}
+
 static void doubles_beyond_float_become_infinities(void **state) {
     (void)state;
     const double x[4] = {1e300, -1e300, 0x1.fffffep127, 0x1p-1074};
@@ -344,6 +406,8 @@ int main(void) {
         cmocka_unit_test(ternary_numbers_survive_ternary_types),
         cmocka_unit_test(importance_moves_the_error_to_where_it_matters_less),
         cmocka_unit_test(activation_types_carry_the_sums_of_their_codes),
+        cmocka_unit_test(every_type_reads_random_bytes_as_recorded),
+        cmocka_unit_test(halves_follow_their_definition),
         cmocka_unit_test(doubles_beyond_float_become_infinities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

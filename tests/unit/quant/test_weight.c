@@ -13,7 +13,7 @@
 #include "base/fp.h"
 #include "quant/weight.h"
 
-enum { N_EXPERT = 3, N_ROW = 10, N_COL = 512, PAD = 24 }; // rows lie PAD bytes further apart than they need
+enum { N_EXPERT = 3, N_ROW = 10, N_COL = 768, PAD = 24 }; // rows lie PAD bytes further apart than they need
 
 // A weight of every scheme over random bytes, with its memory.
 typedef struct fixture {
@@ -112,8 +112,8 @@ static void part_of_a_row_is_that_part_of_the_whole_row(void **state) {
                 hth_weight_row_f32(w, e, 7, col, granule, part);
                 assert_same(part, whole + col, granule, i, "one granule");
             }
-            hth_weight_row_f32(w, e, 7, 256, 256, part);
-            assert_same(part, whole + 256, 256, i, "second half");
+            hth_weight_row_f32(w, e, 7, 256, 512, part);
+            assert_same(part, whole + 256, 512, i, "the last two thirds");
         }
     }
 }
@@ -125,16 +125,16 @@ static void slices_of_slices_show_the_same_numbers(void **state) {
         hth_weight s;
         hth_err err;
         assert_int_equal(hth_weight_slice_rows(w, 2, 7, &s, &err), HTH_OK);
-        assert_int_equal(hth_weight_slice_cols(&s, 0, 512, &s, &err), HTH_OK);
+        assert_int_equal(hth_weight_slice_cols(&s, 256, 512, &s, &err), HTH_OK);
         assert_int_equal(hth_weight_slice_rows(&s, 3, 4, &s, &err), HTH_OK); // rows 5..8
-        assert_int_equal(hth_weight_slice_cols(&s, 256, 256, &s, &err), HTH_OK);
+        assert_int_equal(hth_weight_slice_cols(&s, 256, 256, &s, &err), HTH_OK); // columns 512..767
         assert_true(s.n_row == 4 && s.n_col == 256 && s.n_expert == N_EXPERT);
         float want[N_COL], got[N_COL];
         for (int64_t e = 0; e < N_EXPERT; e++) {
             for (int64_t r = 0; r < 4; r++) {
                 hth_weight_row_f32(w, e, r + 5, 0, N_COL, want);
                 hth_weight_row_f32(&s, e, r, 0, 256, got);
-                assert_same(got, want + 256, 256, i, "slice");
+                assert_same(got, want + 512, 256, i, "slice");
             }
         }
     }
@@ -248,7 +248,7 @@ static void fp8_scales_cover_rows_and_columns_up_to_the_edge(void **state) {
 static void slices_outside_the_weight_are_refused(void **state) {
     (void)state;
     const hth_weight *w = &make_fixture(0)->w;
-    static const int64_t bad[][2] = {{-1, 2}, {0, 0}, {0, -1}, {0, 513}, {512, 1}, {511, 2}, {INT64_MAX, 1},
+    static const int64_t bad[][2] = {{-1, 2}, {0, 0}, {0, -1}, {0, 769}, {768, 1}, {767, 2}, {INT64_MAX, 1},
                                      {1, INT64_MAX}, {INT64_MIN, INT64_MIN}};
     for (size_t i = 0; i < HTH_COUNT(bad); i++) {
         hth_weight out = {.name = "untouched"};
