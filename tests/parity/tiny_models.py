@@ -157,6 +157,9 @@ def exact_arithmetic():
         mx.enable_compile()
 
 
+FLOATING = ("mlx.core.float16", "mlx.core.bfloat16", "mlx.core.float32")
+
+
 def load_reference(folder, exact=False, config=None):
     """The model that mlx-lm makes of a folder, dequantized and in float32 (or float64). `config`: keys changed."""
     import mlx.core as mx
@@ -166,10 +169,17 @@ def load_reference(folder, exact=False, config=None):
     mx.set_default_device(mx.cpu)
     loaded = utils.load_model(pathlib.Path(folder), model_config=config)
     model = loaded[0] if isinstance(loaded, tuple) else loaded
-    if "quantization" in json.loads((pathlib.Path(folder) / "config.json").read_text()):
-        model = utils.dequantize_model(model)
+    # Scales and biases too, before dequantizing: nothing is rounded to the folder's 16-bit type.
     dtype = mx.float64 if exact else mx.float32
-    model.update(tree_map(lambda a: a.astype(dtype) if a.dtype != dtype else a, model.parameters()))
+
+    def up_cast():
+        model.update(tree_map(lambda a: a.astype(dtype) if repr(a.dtype) in FLOATING else a, model.parameters()))
+
+    up_cast()
+    if "quantization" in json.loads((pathlib.Path(folder) / "config.json").read_text()):
+        assert not exact, "mlx dequantizes in float32 only: make a plain folder of it first"
+        model = utils.dequantize_model(model)
+        up_cast()
     for module in model.modules():  # frequencies that were computed in float32 at construction
         if exact and hasattr(module, "_freqs") and module._freqs is not None:
             module._freqs = module._freqs.astype(mx.float64)
