@@ -75,8 +75,8 @@ static void read_groups(const hth_weight *w, int64_t expert, int64_t row, int64_
         float scale = read_scale(w, scales, c / group);
         switch (w->scheme) {
         case HTH_SCHEME_AFFINE:
-            read_affine_group(codes + c * w->bits / 8, w->bits, scale, read_scale(w, biases, c / group), group,
-                              dst);
+            read_affine_group(codes + c * w->bits / 8, w->bits, scale, read_scale(w, biases, c / group),
+                              group, dst);
             break;
         case HTH_SCHEME_MXFP8:
             for (int64_t i = 0; i < group; i++) dst[i] = scale * hth_e4m3_to_f32(codes[c + i]);

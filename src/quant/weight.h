@@ -49,7 +49,8 @@ typedef struct hth_plane {
     hth_ref at;             // first byte of row 0, column 0, expert 0
     uint64_t row_bytes;     // from one row (or row group) to the next
     uint64_t expert_bytes;  // from one expert to the next; 0 when each expert has its own base
-    const hth_ref *experts; // [n_expert] bases when they are separate tensors, else NULL; borrowed from the model
+    const hth_ref
+        *experts; // [n_expert] bases when they are separate tensors, else NULL; borrowed from the model
 } hth_plane;
 
 typedef struct hth_weight {
@@ -57,8 +58,8 @@ typedef struct hth_weight {
     hth_type type;       // of codes: ggml type, F8_E4M3, or U32 for packed integers
     hth_type scale_type; // of scales and biases: F32, F16, BF16, F8_E8M0, F8_E4M3, U8
     uint8_t bits;        // per code of AFFINE
-    uint16_t group;      // columns per scale
-    uint16_t scale_rows; // rows per scale row; 1 but for FP8
+    uint32_t group;      // columns per scale
+    uint32_t scale_rows; // rows per scale row; 1 but for FP8
     uint32_t flags;      // HTH_WEIGHT_...
     int64_t n_row;       // outputs
     int64_t n_col;       // inputs; [n_row, n_col] row-major
@@ -84,7 +85,9 @@ void hth_weight_row_f32(const hth_weight *w, int64_t expert, int64_t row, int64_
 uint64_t hth_weight_bytes(const hth_weight *w);
 
 // The slice of rows [row, row+n_row) (columns likewise for _cols): a view on the same planes.
-HTH_NODISCARD hth_code hth_weight_slice_rows(const hth_weight *w, int64_t row, int64_t n_row, hth_weight *out, hth_err *err);
-HTH_NODISCARD hth_code hth_weight_slice_cols(const hth_weight *w, int64_t col, int64_t n_col, hth_weight *out, hth_err *err);
+HTH_NODISCARD hth_code hth_weight_slice_rows(const hth_weight *w, int64_t row, int64_t n_row, hth_weight *out,
+                                             hth_err *err);
+HTH_NODISCARD hth_code hth_weight_slice_cols(const hth_weight *w, int64_t col, int64_t n_col, hth_weight *out,
+                                             hth_err *err);
 
 #endif

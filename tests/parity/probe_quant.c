@@ -98,7 +98,8 @@ static hth_plane plane(hth_buffer *buffer, const char *path, int64_t n_expert, i
 
 static int run_weight(int argc, char **argv) {
     int64_t n_expert = number(argc, argv, "n_expert", 1), n_row = number(argc, argv, "n_row", 1);
-    int64_t scale_rows = number(argc, argv, "scale_rows", 1), n_scale_row = (n_row + scale_rows - 1) / scale_rows;
+    int64_t scale_rows = number(argc, argv, "scale_rows", 1),
+            n_scale_row = (n_row + scale_rows - 1) / scale_rows;
     hth_buffer buffers[3] = {0};
     hth_weight w = {
         .scheme = (hth_scheme)number(argc, argv, "scheme", 0),
@@ -116,8 +117,10 @@ static int run_weight(int argc, char **argv) {
         .biases = plane(&buffers[2], arg(argc, argv, "biases"), n_expert, n_scale_row),
     };
     hth_err err;
-    if (hth_weight_slice_rows(&w, number(argc, argv, "row", 0), number(argc, argv, "rows", w.n_row), &w, &err) ||
-        hth_weight_slice_cols(&w, number(argc, argv, "col", 0), number(argc, argv, "cols", w.n_col), &w, &err))
+    if (hth_weight_slice_rows(&w, number(argc, argv, "row", 0), number(argc, argv, "rows", w.n_row), &w,
+                              &err) ||
+        hth_weight_slice_cols(&w, number(argc, argv, "col", 0), number(argc, argv, "cols", w.n_col), &w,
+                              &err))
         die("slice refused", err.msg);
     size_t n = (size_t)(w.n_expert * w.n_row * w.n_col);
     float *dst = get(n * sizeof *dst), *at = dst;

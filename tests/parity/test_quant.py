@@ -29,8 +29,8 @@ TYPE = {"f32": 0, "f16": 1, "bf16": 30, "u8": 1000, "u32": 1002, "f8_e4m3": 1005
 
 def find_probe():
     path = os.environ.get("HEARTH_PROBE_QUANT")
-    found = [pathlib.Path(path)] if path else sorted(BUILD.glob("**/probe_quant"), key=os.path.getmtime)
-    assert found, f"probe_quant is not built under {BUILD}"
+    found = [pathlib.Path(path)] if path else sorted(BUILD.glob("**/parity_probe_quant"), key=os.path.getmtime)
+    assert found, f"parity_probe_quant is not built under {BUILD}"
     return found[-1]
 
 

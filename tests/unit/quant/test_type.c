@@ -129,7 +129,8 @@ static void many_blocks_are_each_block_by_itself(void **state) {
         for (size_t b = 0; b < n_bytes / step; b++) {
             if (t->quantize) {
                 t->quantize(x + b * t->block_len, one, t->block_len, NULL);
-                if (memcmp(one, raw + b * step, step) != 0) fail_msg("%s block %zu quantizes otherwise", t->name, b);
+                if (memcmp(one, raw + b * step, step) != 0)
+                    fail_msg("%s block %zu quantizes otherwise", t->name, b);
             }
             memcpy(one, raw + b * step, step);
             t->dequantize(one, part, t->block_len);
@@ -158,7 +159,8 @@ static void blocks_may_lie_at_any_address(void **state) {
             memmove(raw + shift, raw + shift - 1, n_bytes);
             t->dequantize(raw + shift, got, LEN);
             for (int k = 0; k < LEN; k++)
-                if (!same_bits_or_nan(got[k], want[k])) fail_msg("%s at address + %zu differs", t->name, shift);
+                if (!same_bits_or_nan(got[k], want[k]))
+                    fail_msg("%s at address + %zu differs", t->name, shift);
         }
         hth_free(raw);
     }
@@ -190,8 +192,9 @@ static void any_bytes_can_be_read(void **state) {
 
 static void any_numbers_can_be_quantized(void **state) {
     (void)state;
-    static const float odd[] = {NAN, INFINITY, -INFINITY, 3.4028235e38f, -3.4028235e38f, 1e-45f, -1e-45f, 65504,
-                                -65520, 0x1p-14f, 0x1p-24f, 0x1p-126f, 0.0f, -0.0f, 1};
+    static const float odd[] = {NAN,      INFINITY,  -INFINITY, 3.4028235e38f, -3.4028235e38f,
+                                1e-45f,   -1e-45f,   65504,     -65520,        0x1p-14f,
+                                0x1p-24f, 0x1p-126f, 0.0f,      -0.0f,         1};
     float x[LEN];
     uint8_t raw[LEN * 8];
     seed = 5;
@@ -205,7 +208,8 @@ static void any_numbers_can_be_quantized(void **state) {
         }
         for (int round = 0; round < 100; round++) { // and among ordinary ones
             fill_normal(x, LEN);
-            for (int k = 0; k < LEN; k += 1 + (int)(next_random() % 64)) x[k] = odd[next_random() % HTH_COUNT(odd)];
+            for (int k = 0; k < LEN; k += 1 + (int)(next_random() % 64))
+                x[k] = odd[next_random() % HTH_COUNT(odd)];
             t->quantize(x, raw, LEN, NULL);
         }
     }
@@ -294,7 +298,8 @@ static void importance_moves_the_error_to_where_it_matters_less(void **state) {
             t->dequantize(raw, y, LEN);
             weighted += nmse(x, y, importance, LEN);
         }
-        if (weighted > 0.7 * plain) fail_msg("%s: weighted error %.3e, without %.3e", t->name, weighted, plain);
+        if (weighted > 0.7 * plain)
+            fail_msg("%s: weighted error %.3e, without %.3e", t->name, weighted, plain);
     }
 }
 
@@ -353,7 +358,8 @@ static void every_type_reads_random_bytes_as_recorded(void **state) {
         for (int round = 0; round < 64; round++) {
             for (size_t k = 0; k < row_bytes(t, LEN); k++) raw[k] = (uint8_t)next_random();
             t->dequantize(raw, y, LEN);
-            for (int k = 0; k < LEN; k++) hash = (hash ^ (y[k] == y[k] ? hth_f32_bits(y[k]) : 1)) * 0x100000001b3;
+            for (int k = 0; k < LEN; k++)
+                hash = (hash ^ (y[k] == y[k] ? hth_f32_bits(y[k]) : 1)) * 0x100000001b3;
         }
         if (hash != want[i].hash) fail_msg("%s: 0x%016llx", t->name, (unsigned long long)hash);
     }

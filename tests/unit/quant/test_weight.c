@@ -34,7 +34,8 @@ static void fill(uint8_t *p, size_t n) {
     for (size_t i = 0; i < n; i++) p[i] = next_byte();
 }
 
-static hth_plane plane(hth_buffer *buffer, const uint8_t *host, size_t n, uint64_t row_bytes, uint64_t n_row) {
+static hth_plane plane(hth_buffer *buffer, const uint8_t *host, size_t n, uint64_t row_bytes,
+                       uint64_t n_row) {
     *buffer = (hth_buffer){.host = host, .n_bytes = n};
     return (hth_plane){.at = {.buffer = buffer, .off = 1}, // odd on purpose
                        .row_bytes = row_bytes + PAD,
@@ -149,7 +150,8 @@ static void experts_with_bases_of_their_own_equal_strided_ones(void **state) {
         hth_plane *planes[3] = {&own.codes, &own.scales, &own.biases};
         for (int p = 0; p < 3; p++) {
             for (uint64_t e = 0; e < N_EXPERT; e++)
-                bases[p][e] = (hth_ref){planes[p]->at.buffer, planes[p]->at.off + e * planes[p]->expert_bytes};
+                bases[p][e] =
+                    (hth_ref){planes[p]->at.buffer, planes[p]->at.off + e * planes[p]->expert_bytes};
             planes[p]->experts = bases[p];
             planes[p]->expert_bytes = 0;
             planes[p]->at = (hth_ref){0};
@@ -179,7 +181,8 @@ static void plus_one_is_added_after_conversion(void **state) {
 static void granules_are_what_is_stored_together(void **state) {
     (void)state;
     static const int64_t want[] = {1, 1, 32, 256, 64, 32, 128, 64, 32, 64, 32, 32, 16, 1, 1};
-    for (size_t i = 0; i < HTH_COUNT(cases); i++) assert_int_equal(hth_weight_granule(&make_fixture(i)->w), want[i]);
+    for (size_t i = 0; i < HTH_COUNT(cases); i++)
+        assert_int_equal(hth_weight_granule(&make_fixture(i)->w), want[i]);
 }
 
 static void bytes_count_all_planes_of_the_slice_only(void **state) {
@@ -215,10 +218,19 @@ static void codes_are_cut_from_the_bit_stream_low_bits_first(void **state) {
             }
         }
         float scale = 0.5f, bias = -3, got[32];
-        hth_buffer buffers[3] = {{.host = codes}, {.host = (const uint8_t *)&scale}, {.host = (const uint8_t *)&bias}};
-        hth_weight w = {.scheme = HTH_SCHEME_AFFINE, .type = HTH_TYPE_U32, .scale_type = HTH_TYPE_F32,
-                        .bits = (uint8_t)bits, .group = 32, .scale_rows = 1, .n_row = 1, .n_col = 32, .n_expert = 1,
-                        .codes = {.at = {&buffers[0], 0}}, .scales = {.at = {&buffers[1], 0}},
+        hth_buffer buffers[3] = {
+            {.host = codes}, {.host = (const uint8_t *)&scale}, {.host = (const uint8_t *)&bias}};
+        hth_weight w = {.scheme = HTH_SCHEME_AFFINE,
+                        .type = HTH_TYPE_U32,
+                        .scale_type = HTH_TYPE_F32,
+                        .bits = (uint8_t)bits,
+                        .group = 32,
+                        .scale_rows = 1,
+                        .n_row = 1,
+                        .n_col = 32,
+                        .n_expert = 1,
+                        .codes = {.at = {&buffers[0], 0}},
+                        .scales = {.at = {&buffers[1], 0}},
                         .biases = {.at = {&buffers[2], 0}}};
         hth_weight_row_f32(&w, 0, 0, 0, 32, got);
         for (int k = 0; k < 32; k++) assert_true(got[k] == 0.5f * (float)(k % (1 << bits)) - 3);
@@ -231,8 +243,14 @@ static void fp8_scales_cover_rows_and_columns_up_to_the_edge(void **state) {
     memset(codes, 0x38, sizeof codes); // e4m3 1.0
     const float scales[2][3] = {{1, 2, 3}, {4, 5, 6}};
     hth_buffer buffers[2] = {{.host = codes}, {.host = (const uint8_t *)scales}};
-    hth_weight w = {.scheme = HTH_SCHEME_FP8, .type = HTH_TYPE_F8_E4M3, .scale_type = HTH_TYPE_F32, .group = 2,
-                    .scale_rows = 2, .n_row = 3, .n_col = 5, .n_expert = 1,
+    hth_weight w = {.scheme = HTH_SCHEME_FP8,
+                    .type = HTH_TYPE_F8_E4M3,
+                    .scale_type = HTH_TYPE_F32,
+                    .group = 2,
+                    .scale_rows = 2,
+                    .n_row = 3,
+                    .n_col = 5,
+                    .n_expert = 1,
                     .codes = {.at = {&buffers[0], 0}, .row_bytes = 5},
                     .scales = {.at = {&buffers[1], 0}, .row_bytes = sizeof scales[0]}};
     static const float want[3][5] = {{1, 1, 2, 2, 3}, {1, 1, 2, 2, 3}, {4, 4, 5, 5, 6}};
