@@ -21,21 +21,25 @@ typedef enum hth_rope_scaling {
     HTH_SCALING_LONGROPE, // arXiv:2402.13753: per-dimension divisors, short and long
 } hth_rope_scaling;
 
-// One rotation. Layers refer to it by index. After hth_rope_prepare `inv_freq` and `magnitude` say all.
+// One rotation. Layers refer to it by index. The first part is what a family states; hth_rope_prepare
+// turns it into frequencies.
 typedef struct hth_rope {
-    int32_t n_rot;       // rotated elements of a head, even
-    int32_t first;       // index of the first rotated element in the head
+    int32_t n_rot;       // elements of a head taking part, from the first on; even
     hth_pairing pairing; // as the container lays out Q and K
     double theta;
     hth_rope_scaling scaling;
     double factor, low_freq_factor, high_freq_factor, beta_fast, beta_slow;
-    double attn_factor;               // published multiplier of cos and sin; 0 = by formula
-    double mscale, mscale_all_dim;    // yarn of DeepSeek
-    int64_t n_ctx_orig;               // context of pre-training
-    bool yarn_no_truncate;            // correction range not rounded to whole dimensions
-    const float *divisors_short, *divisors_long; // [n_rot/2] owned by the model; NULL when none
-    int32_t n_freq_rotated;           // pairs that turn at all (Gemma 4); 0 = all n_rot/2
-    int32_t n_freq_dim;               // denominator of the exponent; 0 = n_rot
+    double attn_factor;            // published multiplier of cos and sin; 0: by the scaling's formula
+    double mscale, mscale_all_dim; // yarn as DeepSeek publishes it; 0: absent
+    int64_t n_ctx_orig;            // context of pre-training
+    int64_t n_ctx_max;             // context after scaling (longrope's magnitude)
+    bool yarn_no_truncate;         // correction range not rounded to whole dimensions
+    int32_t n_freq_dim;            // denominator of the frequency exponent; 0: n_rot
+    int32_t n_turning;             // pairs that turn at all, the rest stay (Gemma 4); 0: all
+    const float *divisors[2];      // [n_rot/2] short and long, divide the frequencies; NULL: none
+
+    const double *inv_freq[2]; // [n_rot/2] radians per position: short, long (the same without longrope)
+    float magnitude[2];        // multiplies cos and sin
 } hth_rope;
 
 typedef enum hth_mixer { HTH_MIXER_ATTENTION } hth_mixer;

@@ -6,10 +6,12 @@
 #include "model/model.h"
 #include "os/thread.h"
 
+// What a kind of executor implements; the functions below go through it.
+typedef struct hth_executor_ops hth_executor_ops;
 typedef struct hth_executor hth_executor;
 typedef struct hth_state hth_state; // what a sequence has left behind in each layer: K/V pages, later recurrent state
 
-// Borrows `team` (used by one step at a time). Returns owned.
+// The CPU's. Borrows `team` (used by one step at a time). Returns owned.
 HTH_NODISCARD hth_code hth_executor_cpu_new(hth_team *team, hth_executor **out, hth_err *err);
 void hth_executor_free(hth_executor *ex); // after all its states
 
@@ -27,6 +29,9 @@ int64_t hth_state_n_ctx(const hth_state *s);
 // Forgets all rows from `n` on. HTH_ERR_RANGE when n is beyond the length, HTH_ERR_UNSUPPORTED when a
 // layer's state cannot go back there (a window has slid).
 HTH_NODISCARD hth_code hth_state_truncate(hth_state *s, int64_t n, hth_err *err);
+// Of the rows from `first` on, keeps only those listed (ascending row numbers) and closes the gaps: what
+// remains of a draft tree once a branch has been accepted.
+HTH_NODISCARD hth_code hth_state_keep(hth_state *s, int64_t first, const int64_t *rows, int64_t n_row, hth_err *err);
 uint64_t hth_state_bytes(const hth_state *s);
 
 // A row's kind fixes its arithmetic: prompt rows may use other kernels than generated ones (later
@@ -49,7 +54,9 @@ typedef struct hth_row {
     uint8_t want;      // hth_row_want bits
 } hth_row;
 
+// After a step over a draft tree the engine calls hth_state_keep before the next step of that sequence.
 #define HTH_PARENT_PREVIOUS (-1)
+#define HTH_PARENT_NONE (-2) // follows the rows stored before this step: another root of a draft tree
 
 typedef struct hth_batch {
     const hth_row *rows; // [n_row]
@@ -64,6 +71,18 @@ typedef struct hth_batch {
 //   layer_first == 0: rows come from tokens and embeddings; otherwise from `hidden_in` [n_row, n_stream, d].
 //   layer_last == n_layer: logits of the rows that want them; otherwise `hidden_out` gets every row.
 //   Outputs are host memory of the caller (a device executor copies at wait).
+// What may be added to a linear operation: low-rank adapters, and the sum over the parts of a matrix
+// that was split by columns between machines.
+typedef struct hth_linear_hook {
+    // Adds to y[t, first_row .. last_row) of product w x; called by every thread for its own rows.
+    // x [n_tok, n_col], y [n_tok, y_stride].
+    void (*add)(void *user, const hth_weight *w, const float *x, int64_t n_tok, int64_t first_row,
+                int64_t last_row, float *y, int64_t y_stride);
+    // Called once per product by one thread when all rows are there; may be NULL.
+    void (*reduce)(void *user, const hth_weight *w, int64_t n_tok, float *y, int64_t y_stride);
+    void *user;
+} hth_linear_hook;
+
 typedef struct hth_step {
     const hth_model *model;
     hth_batch batch;
@@ -73,10 +92,21 @@ typedef struct hth_step {
     float *logits;         // [rows wanting logits, n_vocab] in row order
     float *hidden_want;    // [rows wanting hidden, d_model]: after the output norm, or after layer `hidden_layer`
     int32_t hidden_layer;  // -1: after the output norm
+    const hth_linear_hook *hook; // may be NULL
     const volatile bool *cancel; // checked between layers; may be NULL
 } hth_step;
 
 typedef uint64_t hth_ticket;
+
+struct hth_executor_ops {
+    hth_code (*submit)(hth_executor *ex, const hth_step *step, hth_ticket *out, hth_err *err);
+    hth_code (*wait)(hth_executor *ex, hth_ticket ticket, hth_err *err);
+    void (*free)(hth_executor *ex);
+};
+
+struct hth_executor {
+    const hth_executor_ops *ops; // first member of every kind's own struct
+};
 
 // Validates the whole step (tokens in range, sequences have room, parents precede) before touching any
 // state. On any failure, including cancel, the states are as before the step.

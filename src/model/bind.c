@@ -1,0 +1,614 @@
+// Finds each tensor by its role, checks it, and makes a view or (for small vectors) an f32 copy of it.
+#include "model/bind.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "model/rope.h"
+
+// Vectors are kept as f32 copies; more than this is no vector of a model.
+#define MAX_VECTOR (16 << 20)
+#define NAME_LEN 256
+
+typedef struct binder {
+    hth_builder *b;
+    hth_model *m;
+    hth_container *c;
+    const char *root;     // hub: what stands before layer names, "model." and the like
+    const hth_json *mlx;  // hub: "quantization" of an MLX folder, or NULL
+    const hth_json *quant; // hub: "quantization_config", or NULL
+    bool *used;           // [n_tensor]
+    hth_err *err;
+} binder;
+
+// ---- finding
+
+// name = prefix + pattern with "%d" replaced + suffix. Returns false when it would not fit.
+static bool make_name(char name[NAME_LEN], const char *prefix, const char *pattern, size_t n, int32_t layer,
+                      const char *suffix) {
+    char body[NAME_LEN];
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool is_layer = pattern[i] == '%' && i + 1 < n && pattern[i + 1] == 'd';
+        int wrote = is_layer ? snprintf(body + at, sizeof body - at, "%d", (int)layer)
+                             : snprintf(body + at, sizeof body - at, "%c", pattern[i]);
+        at += (size_t)wrote;
+        i += is_layer;
+        if (at >= sizeof body) return false;
+    }
+    body[at] = 0;
+    int len = snprintf(name, NAME_LEN, "%s%s%s", prefix, body, suffix);
+    return len > 0 && len < NAME_LEN;
+}
+
+static const char *own_name(const hth_name *names, hth_role role) {
+    for (; names && names->role != HTH_ROLE_NONE; names++) {
+        if (names->role == role) return names->name;
+    }
+    return NULL;
+}
+
+static const char *patterns_of(const binder *k, hth_role role) {
+    const hth_family *f = k->b->family;
+    const char *own = own_name(k->b->is_gguf ? f->gguf_names : f->hub_names, role);
+    return own ? own : k->b->is_gguf ? hth_role_gguf(role) : hth_role_hub(role);
+}
+
+// Tries all spellings; `base` gets the name without suffix of the one that exists (or of the first, for messages).
+static const hth_tensor *find_tensor(const binder *k, hth_role role, int32_t layer, const char *suffix, char base[NAME_LEN]) {
+    static const char *const output_roots[] = {"", "language_model.", "model.", "model.language_model."};
+    const char *one_root[] = {k->b->is_gguf ? "" : k->root};
+    const bool is_output = role == HTH_ROLE_OUTPUT || role == HTH_ROLE_CLS_OUT || role == HTH_ROLE_CLS;
+    const char *const *roots = is_output && !k->b->is_gguf ? output_roots : one_root;
+    const size_t n_root = is_output && !k->b->is_gguf ? HTH_COUNT(output_roots) : 1;
+    base[0] = 0;
+    for (const char *p = patterns_of(k, role); *p;) {
+        size_t n = strcspn(p, "|");
+        for (size_t r = 0; r < n_root; r++) {
+            char name[NAME_LEN];
+            if (!make_name(name, roots[r], p, n, layer, suffix)) continue;
+            const hth_tensor *t = hth_container_find(k->c, name);
+            if (t || base[0] == 0) {
+                snprintf(base, NAME_LEN, "%.*s", (int)(strlen(name) - strlen(suffix)), name);
+            }
+            if (t) return t;
+        }
+        p += n + (p[n] == '|');
+    }
+    return NULL;
+}
+
+static const hth_tensor *find_named(const binder *k, const char *base, const char *suffix) {
+    char name[NAME_LEN];
+    int n = snprintf(name, sizeof name, "%s%s", base, suffix);
+    return n > 0 && n < NAME_LEN ? hth_container_find(k->c, name) : NULL;
+}
+
+static void mark_used(binder *k, const hth_tensor *t) {
+    if (t) k->used[t - hth_container_tensor_at(k->c, 0)] = true;
+}
+
+static hth_code missing(const binder *k, hth_role role, int32_t layer, const char *base) {
+    if (layer < 0) {
+        return hth_fail(k->err, HTH_ERR_FORMAT, "tensor %s (%s) is missing", base, hth_role_title(role));
+    }
+    return hth_fail(k->err, HTH_ERR_FORMAT, "tensor %s (%s of layer %d) is missing", base, hth_role_title(role), (int)layer);
+}
+
+static hth_code bad_shape(const binder *k, const hth_tensor *t, int64_t n_row, int64_t n_col) {
+    char shape[160] = "";
+    for (int i = 0; i < t->n_dim; i++) {
+        size_t at = strlen(shape);
+        snprintf(shape + at, sizeof shape - at, "%s%lld", i ? " x " : "", (long long)t->dim[i]);
+    }
+    if (n_row < 0) {
+        return hth_fail_at(k->err, HTH_ERR_FORMAT, t->off, "tensor %s is [%s], %lld numbers are needed", t->name, shape,
+                           (long long)n_col);
+    }
+    return hth_fail_at(k->err, HTH_ERR_FORMAT, t->off, "tensor %s is [%s], [%lld x %lld] is needed", t->name, shape,
+                       (long long)n_row, (long long)n_col);
+}
+
+// ---- planes
+
+static hth_plane plane_of(const binder *k, const hth_tensor *t, uint64_t row_bytes) {
+    uint64_t n;
+    const uint8_t *file = hth_container_file_data(k->c, t->i_file, &n);
+    (void)n;
+    return (hth_plane){.at = {&k->m->buffers[t->i_file], (uint64_t)(t->data - file)}, .row_bytes = row_bytes};
+}
+
+static int64_t n_element(const hth_tensor *t) {
+    int64_t n = 1;
+    for (int i = 0; i < t->n_dim; i++) n *= t->dim[i];
+    return n;
+}
+
+static bool is_float(hth_type t) {
+    return t == HTH_TYPE_F32 || t == HTH_TYPE_F16 || t == HTH_TYPE_BF16;
+}
+
+// A plain or ggml-quantized matrix.
+static hth_code bind_block(binder *k, const hth_tensor *t, int64_t n_row, int64_t n_col, hth_weight *w) {
+    const hth_type_info *info = hth_type_get(t->type);
+    const bool is_known = info && t->type < HTH_TYPE_GGML_COUNT && t->type != HTH_TYPE_I8 && t->type != HTH_TYPE_I16 &&
+                          t->type != HTH_TYPE_I32 && t->type != HTH_TYPE_I64;
+    if (!is_known) {
+        return hth_fail_at(k->err, HTH_ERR_UNSUPPORTED, t->off, "tensor %s has type %s, which cannot hold weights", t->name,
+                           info ? info->name : "?");
+    }
+    if (n_col % info->block_len != 0) return bad_shape(k, t, n_row, n_col);
+    const uint64_t row_bytes = (uint64_t)(n_col / info->block_len) * info->block_bytes;
+    *w = (hth_weight){.scheme = HTH_SCHEME_BLOCK, .type = t->type, .codes = plane_of(k, t, row_bytes)};
+    return HTH_OK;
+}
+
+typedef struct mlx_mode {
+    const char *name;
+    hth_scheme scheme;
+    int bits, group;
+} mlx_mode;
+
+static const mlx_mode mlx_modes[] = {{"affine", HTH_SCHEME_AFFINE, 4, 64},
+                                     {"mxfp4", HTH_SCHEME_MXFP4, 4, 32},
+                                     {"mxfp8", HTH_SCHEME_MXFP8, 8, 32},
+                                     {"nvfp4", HTH_SCHEME_NVFP4, 4, 16}};
+
+static hth_code read_mlx_config(binder *k, const char *base, const hth_tensor *t, const mlx_mode **mode, int64_t *bits,
+                                int64_t *group) {
+    const hth_json *own = hth_json_get(k->mlx, base);
+    const hth_json *cfg = own && own->kind == HTH_JSON_OBJECT ? own : k->mlx;
+    const hth_json *bad = NULL;
+    const char *name = hth_json_str(cfg, "mode", cfg == own ? hth_json_str(k->mlx, "mode", "affine", &bad) : "affine", &bad);
+    *mode = NULL;
+    for (size_t i = 0; i < HTH_COUNT(mlx_modes); i++) {
+        if (strcmp(mlx_modes[i].name, name) == 0) *mode = &mlx_modes[i];
+    }
+    if (!*mode || bad) {
+        return hth_fail_at(k->err, HTH_ERR_UNSUPPORTED, t->off, "tensor %s: quantization mode \"%s\" is not known", t->name, name);
+    }
+    *bits = hth_json_int(cfg, "bits", (*mode)->bits, &bad);
+    *group = hth_json_int(cfg, "group_size", (*mode)->group, &bad);
+    const bool affine = (*mode)->scheme == HTH_SCHEME_AFFINE;
+    const bool bits_ok = affine ? *bits == 2 || *bits == 3 || *bits == 4 || *bits == 5 || *bits == 6 || *bits == 8
+                                : *bits == (*mode)->bits;
+    const bool group_ok = affine ? *group == 32 || *group == 64 || *group == 128 : *group == (*mode)->group;
+    if (bits_ok && group_ok && !bad) return HTH_OK;
+    return hth_fail_at(k->err, HTH_ERR_UNSUPPORTED, t->off, "tensor %s: %s quantization with %lld bits in groups of %lld",
+                       t->name, name, (long long)*bits, (long long)*group);
+}
+
+// Codes packed in 32-bit words with scales (and biases) beside them.
+static hth_code bind_mlx(binder *k, const char *base, const hth_tensor *t, int64_t n_row, int64_t n_col, hth_weight *w) {
+    const mlx_mode *mode;
+    int64_t bits = 0, group = 1;
+    HTH_TRY(read_mlx_config(k, base, t, &mode, &bits, &group));
+    const hth_tensor *scales = find_named(k, base, ".scales"), *biases = find_named(k, base, ".biases");
+    mark_used(k, scales);
+    mark_used(k, biases);
+    if (n_col % group != 0 || t->n_dim != 2 || t->dim[0] != n_row || t->dim[1] * 32 != n_col * bits) {
+        return bad_shape(k, t, n_row, n_col * bits / 32);
+    }
+    if (scales->n_dim != 2 || scales->dim[0] != n_row || scales->dim[1] != n_col / group) {
+        return bad_shape(k, scales, n_row, n_col / group);
+    }
+    const bool affine = mode->scheme == HTH_SCHEME_AFFINE;
+    if (affine && !biases) return hth_fail(k->err, HTH_ERR_FORMAT, "tensor %s.biases is missing", base);
+    if (affine && (biases->type != scales->type || n_element(biases) != n_element(scales))) {
+        return bad_shape(k, biases, n_row, n_col / group);
+    }
+    if (affine ? !is_float(scales->type) : scales->type != HTH_TYPE_U8) {
+        return hth_fail_at(k->err, HTH_ERR_FORMAT, scales->off, "tensor %s has a type that cannot hold scales", scales->name);
+    }
+    const uint64_t scale_row = scales->n_bytes / (uint64_t)n_row;
+    *w = (hth_weight){.scheme = mode->scheme, .type = HTH_TYPE_U32, .scale_type = scales->type, .bits = (uint8_t)bits,
+                      .group = (uint32_t)group, .scale_rows = 1, .codes = plane_of(k, t, (uint64_t)t->dim[1] * 4),
+                      .scales = plane_of(k, scales, scale_row)};
+    if (affine) w->biases = plane_of(k, biases, scale_row);
+    return HTH_OK;
+}
+
+// FP8 codes with one scale per block of rows and columns (DeepSeek: weight_scale_inv), or one per matrix.
+static hth_code bind_fp8(binder *k, const char *base, const hth_tensor *t, int64_t n_row, int64_t n_col, hth_weight *w) {
+    const hth_tensor *scales = find_named(k, base, ".weight_scale_inv");
+    if (!scales) scales = find_named(k, base, ".weight_scale");
+    if (!scales) return hth_fail(k->err, HTH_ERR_FORMAT, "tensor %s is FP8 but has no scales", t->name);
+    mark_used(k, scales);
+    if (!is_float(scales->type)) {
+        return hth_fail_at(k->err, HTH_ERR_FORMAT, scales->off, "tensor %s has a type that cannot hold scales", scales->name);
+    }
+    const hth_json *block = hth_json_get(k->quant, "weight_block_size");
+    int64_t rows = 128, cols = 128;
+    if (block && block->kind == HTH_JSON_ARRAY && block->n == 2) {
+        rows = block->u.items[0].is_int ? block->u.items[0].u.num.i : 0;
+        cols = block->u.items[1].is_int ? block->u.items[1].u.num.i : 0;
+    }
+    if (n_element(scales) == 1) { // one for all
+        rows = n_row;
+        cols = n_col;
+    } else if (n_element(scales) == n_row) { // one per row
+        rows = 1;
+        cols = n_col;
+    }
+    const bool ok = rows > 0 && cols > 0 && n_row <= INT32_MAX && n_col <= INT32_MAX &&
+                    n_element(scales) == ((n_row + rows - 1) / rows) * ((n_col + cols - 1) / cols);
+    if (!ok) return bad_shape(k, scales, rows > 0 ? (n_row + rows - 1) / rows : 0, cols > 0 ? (n_col + cols - 1) / cols : 0);
+    const uint64_t per_row = (uint64_t)((n_col + cols - 1) / cols);
+    *w = (hth_weight){.scheme = HTH_SCHEME_FP8, .type = t->type, .scale_type = scales->type, .bits = 8,
+                      .group = (uint32_t)cols, .scale_rows = (uint32_t)rows, .codes = plane_of(k, t, (uint64_t)n_col),
+                      .scales = plane_of(k, scales, per_row * hth_type_get(scales->type)->block_bytes)};
+    return HTH_OK;
+}
+
+// A matrix [n_row, n_col] from the tensor `t` that stands under base + ".weight".
+static hth_code bind_tensor(binder *k, const char *base, const hth_tensor *t, int64_t n_row, int64_t n_col, hth_weight *w) {
+    mark_used(k, t);
+    if (t->type == HTH_TYPE_U32 && find_named(k, base, ".scales")) {
+        HTH_TRY(bind_mlx(k, base, t, n_row, n_col, w));
+    } else {
+        bool ok = t->n_dim == 2 && t->dim[0] == n_row && t->dim[1] == n_col;
+        if (!ok) return bad_shape(k, t, n_row, n_col);
+        HTH_TRY(t->type == HTH_TYPE_F8_E4M3 || t->type == HTH_TYPE_F8_E5M2 ? bind_fp8(k, base, t, n_row, n_col, w)
+                                                                          : bind_block(k, t, n_row, n_col, w));
+    }
+    w->n_row = n_row;
+    w->n_col = n_col;
+    w->n_expert = 1;
+    w->name = t->name;
+    k->m->n_param += (uint64_t)n_row * (uint64_t)n_col;
+    k->m->weight_bytes += hth_weight_bytes(w);
+    return HTH_OK;
+}
+
+static hth_code bind_matrix(binder *k, hth_role role, int32_t layer, int64_t n_row, int64_t n_col, hth_weight *w) {
+    char base[NAME_LEN];
+    const hth_tensor *t = find_tensor(k, role, layer, ".weight", base);
+    if (!t) return missing(k, role, layer, base);
+    return bind_tensor(k, base, t, n_row, n_col, w);
+}
+
+// ---- vectors
+
+static hth_code copy_vector(binder *k, const hth_tensor *t, int64_t n, float plus, const float **out) {
+    mark_used(k, t);
+    if (n_element(t) != n || n > MAX_VECTOR) return bad_shape(k, t, -1, n);
+    const hth_type_info *info = hth_type_get(t->type);
+    if (!is_float(t->type)) {
+        return hth_fail_at(k->err, HTH_ERR_UNSUPPORTED, t->off, "tensor %s has type %s; f32, f16 or bf16 is needed", t->name,
+                           info ? info->name : "?");
+    }
+    float *v = hth_arena_alloc(&k->m->arena, (size_t)n, sizeof *v);
+    if (!v) return hth_fail_nomem(k->err, (uint64_t)n * sizeof *v);
+    info->dequantize(t->data, v, n);
+    for (int64_t i = 0; plus != 0 && i < n; i++) v[i] += plus;
+    k->m->n_param += (uint64_t)n;
+    k->m->weight_bytes += t->n_bytes;
+    *out = v;
+    return HTH_OK;
+}
+
+// A norm's weight: required. Its bias: taken when there.
+static hth_code bind_norm(binder *k, hth_role role, int32_t layer, int64_t n, const float **w, const float **bias) {
+    char base[NAME_LEN];
+    const bool plus = !k->b->is_gguf && (k->b->family->traits & HTH_TRAIT_PLUS_ONE_HUB);
+    const hth_tensor *t = find_tensor(k, role, layer, ".weight", base);
+    if (!t) return missing(k, role, layer, base);
+    HTH_TRY(copy_vector(k, t, n, plus ? 1 : 0, w));
+    const hth_tensor *b = bias ? find_named(k, base, ".bias") : NULL;
+    return b ? copy_vector(k, b, n, 0, bias) : HTH_OK;
+}
+
+// A projection's bias. promise: 1 must be there, 0 must not, -1 either.
+static hth_code bind_bias(binder *k, hth_role role, int32_t layer, int64_t n, int promise, const float **out) {
+    char base[NAME_LEN];
+    const hth_tensor *t = find_tensor(k, role, layer, ".bias", base);
+    if (t && promise == 0) {
+        return hth_fail_at(k->err, HTH_ERR_FORMAT, t->off, "tensor %s exists, but config.json says there is no such bias", t->name);
+    }
+    if (!t && promise == 1) return missing(k, role, layer, base);
+    return t ? copy_vector(k, t, n, 0, out) : HTH_OK;
+}
+
+// ---- layers
+
+static hth_code bind_fused_qkv(binder *k, int32_t i, hth_layer *l) {
+    const hth_attention_desc *a = &k->b->d->layers[i].attn;
+    const int64_t nq = (int64_t)a->n_head * a->head_dim, nk = (int64_t)a->n_kv_head * a->head_dim;
+    const int64_t nv = (int64_t)a->n_kv_head * a->head_dim_v;
+    hth_weight all;
+    const float *bias = NULL;
+    HTH_TRY(bind_matrix(k, HTH_ROLE_QKV, i, nq + nk + nv, k->b->d->d_model, &all));
+    HTH_TRY(hth_weight_slice_rows(&all, 0, nq, &l->q, k->err));
+    HTH_TRY(hth_weight_slice_rows(&all, nq, nk, &l->k, k->err));
+    HTH_TRY(hth_weight_slice_rows(&all, nq + nk, nv, &l->v, k->err));
+    HTH_TRY(bind_bias(k, HTH_ROLE_QKV, i, nq + nk + nv, k->b->qkv_bias, &bias));
+    if (bias) {
+        l->q_bias = bias;
+        l->k_bias = bias + nq;
+        l->v_bias = bias + nq + nk;
+    }
+    return HTH_OK;
+}
+
+static hth_code bind_qkv(binder *k, int32_t i, hth_layer *l) {
+    const hth_attention_desc *a = &k->b->d->layers[i].attn;
+    const int64_t d = k->b->d->d_model;
+    const int64_t nq = (int64_t)a->n_head * a->head_dim, nk = (int64_t)a->n_kv_head * a->head_dim;
+    const int64_t nv = (int64_t)a->n_kv_head * a->head_dim_v;
+    char base[NAME_LEN];
+    if (find_tensor(k, HTH_ROLE_QKV, i, ".weight", base)) return bind_fused_qkv(k, i, l);
+    HTH_TRY(bind_matrix(k, HTH_ROLE_Q, i, nq, d, &l->q));
+    HTH_TRY(bind_bias(k, HTH_ROLE_Q, i, nq, k->b->qkv_bias, &l->q_bias));
+    if (a->kv_layer != i) return HTH_OK;
+    HTH_TRY(bind_matrix(k, HTH_ROLE_K, i, nk, d, &l->k));
+    HTH_TRY(bind_bias(k, HTH_ROLE_K, i, nk, k->b->qkv_bias, &l->k_bias));
+    if (a->v_is_k) return HTH_OK;
+    HTH_TRY(bind_matrix(k, HTH_ROLE_V, i, nv, d, &l->v));
+    return bind_bias(k, HTH_ROLE_V, i, nv, k->b->qkv_bias, &l->v_bias);
+}
+
+static hth_code bind_qk_norms(binder *k, int32_t i, hth_layer *l) {
+    const hth_attention_desc *a = &k->b->d->layers[i].attn;
+    if (a->qk_norm == HTH_QK_NORM_NONE) return HTH_OK;
+    const bool whole = a->qk_norm == HTH_QK_NORM_ALL || a->qk_norm_per_head_weight;
+    HTH_TRY(bind_norm(k, HTH_ROLE_Q_NORM, i, (int64_t)a->head_dim * (whole ? a->n_head : 1), &l->q_norm, &l->q_norm_bias));
+    if (a->kv_layer != i) return HTH_OK;
+    return bind_norm(k, HTH_ROLE_K_NORM, i, (int64_t)a->head_dim * (whole ? a->n_kv_head : 1), &l->k_norm, &l->k_norm_bias);
+}
+
+static hth_code bind_attention(binder *k, int32_t i, hth_layer *l) {
+    const hth_attention_desc *a = &k->b->d->layers[i].attn;
+    const int64_t d = k->b->d->d_model;
+    char base[NAME_LEN];
+    HTH_TRY(bind_qkv(k, i, l));
+    HTH_TRY(bind_qk_norms(k, i, l));
+    HTH_TRY(bind_matrix(k, HTH_ROLE_O, i, d, (int64_t)a->n_head * a->head_dim_v, &l->o));
+    HTH_TRY(bind_bias(k, HTH_ROLE_O, i, d, k->b->o_bias, &l->o_bias));
+    const hth_tensor *sinks = find_tensor(k, HTH_ROLE_SINKS, i, k->b->is_gguf ? ".weight" : "", base);
+    return sinks ? copy_vector(k, sinks, a->n_head, 0, &l->sinks) : HTH_OK;
+}
+
+static hth_code bind_ffn(binder *k, int32_t i, hth_layer *l) {
+    const hth_layer_desc *ld = &k->b->d->layers[i];
+    const int64_t d = k->b->d->d_model, ff = ld->d_ff;
+    char base[NAME_LEN];
+    const bool gated = ld->ffn == HTH_FFN_GATED;
+    const bool fused = gated && !find_tensor(k, HTH_ROLE_GATE, i, ".weight", base) &&
+                       find_tensor(k, HTH_ROLE_GATE_UP, i, ".weight", base);
+    if (fused) {
+        hth_weight all;
+        HTH_TRY(bind_matrix(k, HTH_ROLE_GATE_UP, i, 2 * ff, d, &all));
+        HTH_TRY(hth_weight_slice_rows(&all, 0, ff, &l->gate, k->err));
+        HTH_TRY(hth_weight_slice_rows(&all, ff, ff, &l->up, k->err));
+    } else {
+        if (gated) HTH_TRY(bind_matrix(k, HTH_ROLE_GATE, i, ff, d, &l->gate));
+        if (gated) HTH_TRY(bind_bias(k, HTH_ROLE_GATE, i, ff, k->b->mlp_bias, &l->gate_bias));
+        HTH_TRY(bind_matrix(k, HTH_ROLE_UP, i, ff, d, &l->up));
+        HTH_TRY(bind_bias(k, HTH_ROLE_UP, i, ff, k->b->mlp_bias, &l->up_bias));
+    }
+    HTH_TRY(bind_matrix(k, HTH_ROLE_DOWN, i, d, ff, &l->down));
+    return bind_bias(k, HTH_ROLE_DOWN, i, d, k->b->mlp_bias, &l->down_bias);
+}
+
+static hth_code bind_per_layer(binder *k, int32_t i, hth_layer *l) {
+    const hth_desc *d = k->b->d;
+    const hth_layer_desc *ld = &d->layers[i];
+    char base[NAME_LEN];
+    if (ld->has_per_layer_input) {
+        HTH_TRY(bind_matrix(k, HTH_ROLE_PER_LAYER_GATE, i, d->d_per_layer, d->d_model, &l->per_layer_gate));
+        HTH_TRY(bind_matrix(k, HTH_ROLE_PER_LAYER_PROJ, i, d->d_model, d->d_per_layer, &l->per_layer_proj));
+        HTH_TRY(bind_norm(k, HTH_ROLE_PER_LAYER_NORM, i, d->d_model, &l->per_layer_norm, NULL));
+    }
+    if (!ld->has_layer_scalar) return HTH_OK;
+    const hth_tensor *t = find_tensor(k, HTH_ROLE_LAYER_SCALAR, i, k->b->is_gguf ? ".weight" : "", base);
+    if (!t) return HTH_OK; // absent in the first files: 1
+    const float *v;
+    HTH_TRY(copy_vector(k, t, 1, 0, &v));
+    l->scalar = v[0];
+    return HTH_OK;
+}
+
+static hth_code bind_layer(binder *k, int32_t i) {
+    hth_layer *l = &k->m->layers[i];
+    const hth_layer_desc *ld = &k->b->d->layers[i];
+    const int64_t d = k->b->d->d_model;
+    char base[NAME_LEN];
+    l->scalar = 1;
+    if (ld->pre_norm) {
+        HTH_TRY(bind_norm(k, HTH_ROLE_ATTN_NORM, i, d, &l->attn_norm, &l->attn_norm_bias));
+        // Parallel blocks share the first norm unless the file has a second.
+        if (!ld->parallel || find_tensor(k, HTH_ROLE_FFN_NORM, i, ".weight", base)) {
+            HTH_TRY(bind_norm(k, HTH_ROLE_FFN_NORM, i, d, &l->ffn_norm, &l->ffn_norm_bias));
+        }
+    }
+    if (ld->sandwich) {
+        HTH_TRY(bind_norm(k, HTH_ROLE_ATTN_POST_NORM, i, d, &l->attn_post_norm, &l->attn_post_norm_bias));
+        HTH_TRY(bind_norm(k, HTH_ROLE_FFN_POST_NORM, i, d, &l->ffn_post_norm, &l->ffn_post_norm_bias));
+    }
+    HTH_TRY(bind_attention(k, i, l));
+    HTH_TRY(bind_ffn(k, i, l));
+    return bind_per_layer(k, i, l);
+}
+
+// ---- the model's own tensors
+
+static hth_code bind_rope_divisors(binder *k) {
+    static const hth_role roles[2][2] = {{HTH_ROLE_ROPE_FREQS, HTH_ROLE_ROPE_SHORT}, {HTH_ROLE_ROPE_FREQS, HTH_ROLE_ROPE_LONG}};
+    hth_desc *d = k->b->d;
+    char base[NAME_LEN];
+    for (int set = 0; k->b->is_gguf && d->n_rope > 0 && set < 2; set++) {
+        for (int j = 0; j < 2; j++) {
+            const hth_tensor *t = find_tensor(k, roles[set][j], -1, ".weight", base);
+            if (!t) continue;
+            HTH_TRY(copy_vector(k, t, d->rope[0].n_rot / 2, 0, &d->rope[0].divisors[set]));
+            if (j == 1) d->rope[0].scaling = HTH_SCALING_LONGROPE;
+        }
+    }
+    for (int32_t r = 0; r < d->n_rope; r++) HTH_TRY(hth_rope_prepare(&d->rope[r], &k->m->arena, k->err));
+    return HTH_OK;
+}
+
+static hth_code bind_output(binder *k) {
+    hth_desc *d = k->b->d;
+    hth_model *m = k->m;
+    char base[NAME_LEN];
+    if (!d->causal) return HTH_OK;
+    const hth_tensor *t = find_tensor(k, HTH_ROLE_OUTPUT, -1, ".weight", base);
+    d->tied_output = t == NULL;
+    if (hth_meta_bool(k->b->m, NULL, "tie_word_embeddings", &d->tied_output) && !d->tied_output && !t) {
+        return missing(k, HTH_ROLE_OUTPUT, -1, base);
+    }
+    HTH_TRY(hth_meta_check(k->b->m));
+    if (d->tied_output) {
+        mark_used(k, t);
+        m->output = m->token_embd;
+        return HTH_OK;
+    }
+    HTH_TRY(bind_tensor(k, base, t, d->n_vocab, d->d_model, &m->output));
+    return bind_bias(k, HTH_ROLE_OUTPUT, -1, d->n_vocab, -1, &m->output_bias);
+}
+
+static hth_code bind_per_layer_tables(binder *k) {
+    hth_desc *d = k->b->d;
+    if (d->d_per_layer == 0) return HTH_OK;
+    const int64_t width = (int64_t)d->n_layer * d->d_per_layer;
+    HTH_TRY(bind_matrix(k, HTH_ROLE_PER_LAYER_EMBD, -1, d->n_vocab, width, &k->m->per_layer_embd));
+    HTH_TRY(bind_matrix(k, HTH_ROLE_PER_LAYER_MODEL_PROJ, -1, width, d->d_model, &k->m->per_layer_model_proj));
+    return bind_norm(k, HTH_ROLE_PER_LAYER_PROJ_NORM, -1, d->d_per_layer, &k->m->per_layer_proj_norm, NULL);
+}
+
+// Ranking heads: tanh(dense(cls)) then out, or out alone.
+static hth_code bind_classifier(binder *k) {
+    hth_desc *d = k->b->d;
+    char base[NAME_LEN];
+    if (d->pooling != HTH_POOL_RANK) return HTH_OK;
+    if (find_tensor(k, HTH_ROLE_CLS, -1, ".weight", base)) {
+        HTH_TRY(bind_matrix(k, HTH_ROLE_CLS, -1, d->d_model, d->d_model, &k->m->cls));
+        HTH_TRY(bind_bias(k, HTH_ROLE_CLS, -1, d->d_model, -1, &k->m->cls_bias));
+    }
+    const hth_tensor *t = find_tensor(k, HTH_ROLE_CLS_OUT, -1, ".weight", base);
+    if (!t) return missing(k, HTH_ROLE_CLS_OUT, -1, base);
+    if (d->n_class == 0) d->n_class = (int32_t)(t->n_dim == 2 && t->dim[0] <= 65536 ? t->dim[0] : 1);
+    HTH_TRY(bind_tensor(k, base, t, d->n_class, d->d_model, &k->m->cls_out));
+    return bind_bias(k, HTH_ROLE_CLS_OUT, -1, d->n_class, -1, &k->m->cls_out_bias);
+}
+
+static hth_code bind_embeddings(binder *k) {
+    hth_desc *d = k->b->d;
+    hth_model *m = k->m;
+    char base[NAME_LEN];
+    const hth_tensor *t = find_tensor(k, HTH_ROLE_TOKEN_EMBD, -1, ".weight", base);
+    if (!t) return missing(k, HTH_ROLE_TOKEN_EMBD, -1, base);
+    if (k->b->is_gguf) {
+        if (t->n_dim != 2 || t->dim[0] > INT32_MAX) return bad_shape(k, t, 1, d->d_model);
+        d->n_vocab = (int32_t)t->dim[0];
+    }
+    HTH_TRY(bind_tensor(k, base, t, d->n_vocab, d->d_model, &m->token_embd));
+    if (d->learned_positions) HTH_TRY(bind_matrix(k, HTH_ROLE_POS_EMBD, -1, d->n_ctx_train, d->d_model, &m->pos_embd));
+    if (d->n_token_type > 0) HTH_TRY(bind_matrix(k, HTH_ROLE_TYPE_EMBD, -1, d->n_token_type, d->d_model, &m->type_embd));
+    if (!d->causal) return bind_norm(k, HTH_ROLE_EMBD_NORM, -1, d->d_model, &m->embd_norm, &m->embd_norm_bias);
+    return bind_norm(k, HTH_ROLE_OUTPUT_NORM, -1, d->d_model, &m->output_norm, &m->output_norm_bias);
+}
+
+// ---- around it
+
+static const char *find_root(const binder *k) {
+    static const char *const roots[] = {"model.", "", "model.language_model.", "language_model.model.", "language_model.",
+                                        "transformer.", "bert."};
+    binder try = *k;
+    char base[NAME_LEN];
+    for (size_t i = 0; i < HTH_COUNT(roots); i++) {
+        try.root = roots[i];
+        if (find_tensor(&try, HTH_ROLE_TOKEN_EMBD, -1, ".weight", base)) return roots[i];
+    }
+    return "model.";
+}
+
+// The layer number in "...layers.<n>...." or "blk.<n>."; -1 for tensors outside the text model's layers.
+static int64_t layer_of(const binder *k, const char *name) {
+    const char *p = name;
+    if (!k->b->is_gguf) {
+        size_t n = strlen(k->root);
+        if (strncmp(name, k->root, n) != 0) return -1;
+        p += n;
+        if (strncmp(p, "encoder.", 8) == 0) p += 8;
+    }
+    static const char *const heads[] = {"blk.", "layers.", "layer.", "h."};
+    for (size_t i = 0; i < HTH_COUNT(heads); i++) {
+        size_t n = strlen(heads[i]);
+        if (strncmp(p, heads[i], n) != 0) continue;
+        int64_t v = 0;
+        const char *c = p + n;
+        while (*c >= '0' && *c <= '9' && v < HTH_MAX_LAYER) v = v * 10 + (*c++ - '0');
+        return *c == '.' ? v : -1;
+    }
+    return -1;
+}
+
+// Tensors that published files carry and no forward pass reads.
+static bool is_ignorable(const binder *k, const char *name, int64_t layer) {
+    static const char *const parts[] = {"rotary_emb.inv_freq", ".attn.bias", ".masked_bias", "attn_rot_embd", ".input_max",
+                                        ".input_min", ".output_max", ".output_min", "activation_scale", "input_scale"};
+    for (size_t i = 0; i < HTH_COUNT(parts); i++) {
+        if (strstr(name, parts[i])) return true;
+    }
+    // Layers that read another's keys may carry projections of their own, unused.
+    return k->b->d->layers[layer].attn.kv_layer != layer &&
+           (strstr(name, "k_proj") || strstr(name, "v_proj") || strstr(name, "k_norm") || strstr(name, "attn_k") ||
+            strstr(name, "attn_v"));
+}
+
+static hth_code check_unused(const binder *k) {
+    for (int64_t i = 0; i < hth_container_n_tensor(k->c); i++) {
+        if (k->used[i]) continue;
+        const hth_tensor *t = hth_container_tensor_at(k->c, i);
+        int64_t layer = layer_of(k, t->name);
+        if (layer >= 0 && layer < k->b->d->n_layer && !is_ignorable(k, t->name, layer)) {
+            return hth_fail_at(k->err, HTH_ERR_UNSUPPORTED, t->off, "tensor %s has no place in family %s", t->name,
+                               k->b->family->name);
+        }
+        hth_log(HTH_LOG_DEBUG, "tensor %s is not used", t->name);
+    }
+    return HTH_OK;
+}
+
+static hth_code check_quantization(const binder *k) {
+    static const char *const known[] = {"fp8", "mxfp4"};
+    const char *method = hth_json_str(k->quant, "quant_method", NULL, NULL);
+    if (k->mlx || !method) return HTH_OK;
+    for (size_t i = 0; i < HTH_COUNT(known); i++) {
+        if (strcmp(known[i], method) == 0) return HTH_OK;
+    }
+    return hth_fail(k->err, HTH_ERR_UNSUPPORTED, "config.json: quantization method \"%s\" is not known", method);
+}
+
+bool hth_bind_is_low_precision(hth_container *c) {
+    for (int64_t i = 0; i < hth_container_n_tensor(c); i++) {
+        const hth_tensor *t = hth_container_tensor_at(c, i);
+        if (t->n_dim == 2 && strstr(t->name, "embed_tokens.weight")) return t->type != HTH_TYPE_F32;
+    }
+    return false;
+}
+
+hth_code hth_bind(hth_builder *b, hth_err *err) {
+    hth_model *m = b->model;
+    binder k = {.b = b, .m = m, .c = m->container, .err = err, .root = ""};
+    const size_t n_tensor = (size_t)hth_container_n_tensor(k.c);
+    k.used = hth_arena_alloc(&m->arena, n_tensor, sizeof *k.used);
+    m->layers = hth_arena_alloc(&m->arena, (size_t)b->d->n_layer, sizeof *m->layers);
+    if (!k.used || !m->layers) return hth_fail_nomem(err, n_tensor + (uint64_t)b->d->n_layer * sizeof *m->layers);
+    if (!b->is_gguf) {
+        k.root = find_root(&k);
+        k.mlx = hth_json_get(b->m->root, "quantization");
+        k.quant = hth_json_get(b->m->root, "quantization_config");
+        HTH_TRY(check_quantization(&k));
+    }
+    HTH_TRY(bind_embeddings(&k));
+    HTH_TRY(bind_rope_divisors(&k));
+    HTH_TRY(bind_per_layer_tables(&k));
+    for (int32_t i = 0; i < b->d->n_layer; i++) HTH_TRY(bind_layer(&k, i));
+    HTH_TRY(bind_output(&k));
+    HTH_TRY(bind_classifier(&k));
+    return check_unused(&k);
+}

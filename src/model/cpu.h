@@ -1,0 +1,94 @@
+// Inside of the CPU executor: one step as the thread team sees it. Every thread runs the same sequence
+// of operations; each operation splits its work by thread number and ends at a barrier where the next
+// one reads what it wrote.
+#ifndef HTH_MODEL_CPU_H
+#define HTH_MODEL_CPU_H
+
+#include <stdatomic.h>
+
+#include "model/state.h"
+
+// Rows of a weight that are dequantized together into a thread's panel.
+#define CPU_PANEL_ROWS 16
+// Keys per attention partial; partials are folded in order, so this number is part of the arithmetic.
+#define CPU_ATTN_BLOCK 256
+
+// What a row sees: rows [first, base) of its sequence's state, then its ancestors in this batch.
+typedef struct cpu_row {
+    hth_state *state;
+    int64_t slot;  // where its keys and values go
+    int64_t base;  // rows that were in the state before this step
+    int64_t end;   // linear case: sees rows below `end` (its own slot + 1, or more in a two-way span)
+    int32_t n_ancestor;      // draft trees: rows of the batch it descends from, itself included; 0: linear
+    const int64_t *ancestors; // their slots, oldest first
+} cpu_row;
+
+// Buffers of one step, all in one allocation that the executor keeps. n = rows of the batch.
+typedef struct cpu_scratch {
+    float *x;      // [n, d] the residual stream
+    float *h;      // [n, d] normed input of a block
+    float *branch; // [n, d] output of a block
+    float *branch2; // [n, d] the feed-forward's output where it runs beside the mixer
+    float *q;      // [n, n_head * head_dim]
+    float *k, *v;  // [n, n_kv_head * head_dim]
+    float *attn;   // [n, n_head * head_dim_v]
+    float *gate, *up; // [n, d_ff]
+    float *per_layer; // [n, n_layer * d_per_layer]
+    float *cos_, *sin_; // [n_rope, n, n_rot_max / 2]
+    float *panels;    // [n_thread, panel_len]
+    float *scores;    // [n_thread, CPU_ATTN_BLOCK]
+    float *accs;      // [n_thread, 2 * head_dim_v]
+    size_t panel_len, acc_len;
+    int32_t n_rot_max;
+} cpu_scratch;
+
+typedef struct cpu_executor {
+    hth_executor base;
+    hth_team *team; // borrowed
+    const hth_kernels *kernels;
+    float *memory; // scratch, grows to the largest step so far
+    size_t memory_len;
+    hth_ticket n_done; // steps run so far; submit runs them at once
+} cpu_executor;
+
+// One step in flight.
+typedef struct cpu_step {
+    const hth_step *step;
+    const hth_model *model;
+    const hth_kernels *k;
+    hth_team *team;
+    cpu_row *rows; // [n_row]
+    int32_t n_row, n_logits, n_hidden;
+    cpu_scratch s;
+    atomic_bool cancelled; // written by thread 0 before a barrier, read by all after it
+} cpu_step;
+
+// One thread's view of the step.
+typedef struct cpu_thread {
+    cpu_step *c;
+    int i, n; // thread number, team size
+} cpu_thread;
+
+// y[t, r] = w x + bias for all rows of w. Several products with the same input run as one operation.
+typedef struct cpu_product {
+    const hth_weight *w;
+    int64_t expert;
+    const float *bias; // [n_row] or NULL
+    float *y;          // [n_tok, y_stride]
+    int64_t y_stride;
+} cpu_product;
+
+// Computes the products over x [n_tok, x_stride]; ends with a barrier.
+void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product, const float *x, int64_t x_stride,
+                int64_t n_tok);
+
+// Attention of layer `i` for all rows: reads s.q and the states, writes s.attn; ends with a barrier.
+void cpu_attention(const cpu_thread *t, int32_t i);
+
+// All layers of the step; runs on every thread of the team.
+void cpu_run_step(void *user, int i_thread, int n_thread);
+
+// One row of a weight as f32, by the fast dequantizer where there is one.
+void cpu_weight_row(const hth_kernels *k, const hth_weight *w, int64_t expert, int64_t row, float *dst);
+
+#endif

@@ -1,0 +1,284 @@
+// The CPU executor: checks a step, lays out its scratch memory, sends the thread team through it.
+#include <math.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "model/cpu.h"
+
+#define MAX_STEP_ROWS 65536
+
+// ---- checking
+
+static hth_code check_row(const hth_step *step, int32_t i, hth_err *err) {
+    const hth_desc *d = &step->model->desc;
+    const hth_batch *b = &step->batch;
+    const hth_row *r = &b->rows[i];
+    if (r->token >= d->n_vocab || (r->token < 0 && (!b->embd || r->i_embd < 0))) {
+        return hth_fail(err, HTH_ERR_RANGE, "row %d: token %d is outside the vocabulary of %d", (int)i, (int)r->token,
+                        (int)d->n_vocab);
+    }
+    if (r->i_seq < 0 || r->i_seq >= b->n_seq) {
+        return hth_fail(err, HTH_ERR_RANGE, "row %d: sequence %d of %d", (int)i, (int)r->i_seq, (int)b->n_seq);
+    }
+    if (r->pos[0] < 0 || (d->learned_positions && r->pos[0] >= d->n_ctx_train)) {
+        return hth_fail(err, HTH_ERR_LIMIT, "row %d: position %lld, the model knows %lld", (int)i, (long long)r->pos[0],
+                        (long long)d->n_ctx_train);
+    }
+    if (d->n_token_type > 0 && (r->type < 0 || r->type >= d->n_token_type)) {
+        return hth_fail(err, HTH_ERR_RANGE, "row %d: token type %d of %d", (int)i, (int)r->type, (int)d->n_token_type);
+    }
+    bool parent_ok = r->parent < 0 ? r->parent >= HTH_PARENT_NONE : r->parent < i && b->rows[r->parent].i_seq == r->i_seq;
+    if (!parent_ok) return hth_fail(err, HTH_ERR_RANGE, "row %d: parent %d does not precede it", (int)i, (int)r->parent);
+    return HTH_OK;
+}
+
+static hth_code check_step(const hth_step *step, hth_err *err) {
+    const hth_desc *d = &step->model->desc;
+    const hth_batch *b = &step->batch;
+    if (b->n_row < 1 || b->n_row > MAX_STEP_ROWS) {
+        return hth_fail(err, HTH_ERR_RANGE, "a step of %d rows; 1 to %d are possible", (int)b->n_row, MAX_STEP_ROWS);
+    }
+    if (step->layer_first < 0 || step->layer_first > step->layer_last || step->layer_last > d->n_layer) {
+        return hth_fail(err, HTH_ERR_RANGE, "layers %d to %d of %d", (int)step->layer_first, (int)step->layer_last,
+                        (int)d->n_layer);
+    }
+    bool whole_out = step->layer_last == d->n_layer;
+    if ((step->layer_first > 0 && !step->hidden_in) || (!whole_out && !step->hidden_out)) {
+        return hth_fail(err, HTH_ERR_RANGE, "a range of layers needs its hidden rows");
+    }
+    for (int32_t s = 0; s < b->n_seq; s++) {
+        bool ok = d->causal ? b->states[s] && b->states[s]->model == step->model : true;
+        if (!ok) return hth_fail(err, HTH_ERR_RANGE, "sequence %d has no state of this model", (int)s);
+    }
+    for (int32_t i = 0; i < b->n_row; i++) {
+        HTH_TRY(check_row(step, i, err));
+        if (((b->rows[i].want & HTH_WANT_LOGITS) && whole_out && !step->logits) ||
+            ((b->rows[i].want & HTH_WANT_HIDDEN) && !step->hidden_want)) {
+            return hth_fail(err, HTH_ERR_RANGE, "row %d wants a result but there is no buffer for it", (int)i);
+        }
+        if ((b->rows[i].want & HTH_WANT_LOGITS) && whole_out && !hth_weight_exists(&step->model->output)) {
+            return hth_fail(err, HTH_ERR_UNSUPPORTED, "%s is an encoder: it has no logits", d->family);
+        }
+    }
+    return HTH_OK;
+}
+
+// ---- scratch
+
+typedef struct planner {
+    size_t n; // floats so far
+    bool overflow;
+} planner;
+
+// Reserves a x b floats, rounded to a cache line; returns the offset.
+static size_t plan(planner *p, int64_t a, int64_t b) {
+    size_t n, at = p->n;
+    if (!hth_mul_size((size_t)a, (size_t)b, &n) || !hth_add_size(n, 15, &n) || !hth_add_size(p->n, n & ~(size_t)15, &p->n)) {
+        p->overflow = true;
+    }
+    return at;
+}
+
+typedef struct widths {
+    int64_t q, k, v, attn, ff, head_v, n_rot, cols;
+    bool parallel;
+} widths;
+
+static int64_t max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static widths find_widths(const hth_desc *d) {
+    widths w = {.cols = max64(d->d_model, (int64_t)d->n_layer * d->d_per_layer), .ff = d->d_per_layer};
+    for (int32_t i = 0; i < d->n_layer; i++) {
+        const hth_layer_desc *l = &d->layers[i];
+        const hth_attention_desc *a = &l->attn;
+        w.q = max64(w.q, (int64_t)a->n_head * a->head_dim);
+        w.k = max64(w.k, (int64_t)a->n_kv_head * a->head_dim);
+        w.v = max64(w.v, (int64_t)a->n_kv_head * a->head_dim_v);
+        w.attn = max64(w.attn, (int64_t)a->n_head * a->head_dim_v);
+        w.head_v = max64(w.head_v, a->head_dim_v);
+        w.ff = max64(w.ff, l->d_ff);
+        w.parallel |= l->parallel;
+    }
+    w.cols = max64(w.cols, max64(w.attn, w.ff));
+    for (int32_t i = 0; i < d->n_rope; i++) w.n_rot = max64(w.n_rot, d->rope[i].n_rot);
+    return w;
+}
+
+static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
+    const hth_desc *d = &c->model->desc;
+    const widths w = find_widths(d);
+    const int64_t n = c->n_row, n_thread = hth_team_size(ex->team);
+    cpu_scratch *s = &c->s;
+    s->panel_len = (size_t)(CPU_PANEL_ROWS * w.cols + 16);
+    s->acc_len = (size_t)(2 * w.head_v + 16);
+    s->n_rot_max = (int32_t)w.n_rot;
+    planner p = {0};
+    float **const parts[] = {&s->x,  &s->h,  &s->branch,    &s->branch2, &s->q,    &s->k,      &s->v,     &s->attn,
+                             &s->gate, &s->up, &s->per_layer, &s->cos_,    &s->sin_, &s->panels, &s->scores, &s->accs};
+    const int64_t half_rot = w.n_rot / 2 * d->n_rope;
+    const size_t at[] = {plan(&p, n, d->d_model), plan(&p, n, d->d_model), plan(&p, n, d->d_model),
+                         plan(&p, w.parallel ? n : 0, d->d_model), plan(&p, n, w.q), plan(&p, n, w.k), plan(&p, n, w.v),
+                         plan(&p, n, w.attn), plan(&p, n, w.ff), plan(&p, n, w.ff),
+                         plan(&p, n, (int64_t)d->n_layer * d->d_per_layer), plan(&p, n, half_rot), plan(&p, n, half_rot),
+                         plan(&p, n_thread, (int64_t)s->panel_len), plan(&p, n_thread, CPU_ATTN_BLOCK),
+                         plan(&p, n_thread, (int64_t)s->acc_len)};
+    _Static_assert(HTH_COUNT(parts) == HTH_COUNT(at), "one offset per buffer");
+    if (p.overflow) return hth_fail(err, HTH_ERR_LIMIT, "a step of %lld rows is too large", (long long)n);
+    if (p.n > ex->memory_len) {
+        hth_free(ex->memory);
+        ex->memory_len = 0;
+        ex->memory = hth_alloc_aligned(HTH_MEM_SCRATCH, p.n * sizeof *ex->memory);
+        if (!ex->memory) return hth_fail_nomem(err, p.n * sizeof *ex->memory);
+        ex->memory_len = p.n;
+    }
+    for (size_t i = 0; i < HTH_COUNT(parts); i++) *parts[i] = ex->memory + at[i];
+    return HTH_OK;
+}
+
+// ---- rows
+
+// What each sequence brings to the step; working memory of submit.
+typedef struct sequence {
+    hth_state *state;
+    bool is_temporary;
+    int32_t n_row, last_row; // rows in this batch; the latest one seen
+    bool is_tree;
+} sequence;
+
+static hth_code open_sequences(cpu_executor *ex, const hth_step *step, sequence *seqs, hth_err *err) {
+    const hth_batch *b = &step->batch;
+    for (int32_t i = 0; i < b->n_row; i++) seqs[b->rows[i].i_seq].n_row++;
+    for (int32_t s = 0; s < b->n_seq; s++) {
+        sequence *q = &seqs[s];
+        q->last_row = -1;
+        q->state = step->model->desc.causal ? b->states[s] : NULL;
+        if (!q->state) { // encoders: everything is visible at once and nothing stays
+            hth_state_params params = {.n_ctx = q->n_row > 0 ? q->n_row : 1};
+            HTH_TRY(hth_state_new(&ex->base, step->model, &params, &q->state, err));
+            q->is_temporary = true;
+        }
+        if (q->n_row > q->state->n_ctx - q->state->len) {
+            return hth_fail(err, HTH_ERR_LIMIT, "context full: %lld tokens are stored, %d more do not fit in %lld",
+                            (long long)q->state->len, (int)q->n_row, (long long)q->state->n_ctx);
+        }
+        HTH_TRY(hth_state_reserve(q->state, q->n_row, step->layer_first, step->layer_last, err));
+    }
+    return HTH_OK;
+}
+
+// The row that row i follows in this batch, or -1.
+static int32_t parent_of(const hth_row *r, const sequence *q) {
+    return r->parent == HTH_PARENT_PREVIOUS ? q->last_row : r->parent == HTH_PARENT_NONE ? -1 : r->parent;
+}
+
+static hth_code link_ancestors(cpu_row *rows, const int32_t *parents, int32_t i, hth_arena *arena, hth_err *err) {
+    int32_t depth = 0;
+    for (int32_t j = i; j >= 0; j = parents[j]) depth++;
+    int64_t *line = hth_arena_alloc(arena, (size_t)depth, sizeof *line);
+    if (!line) return hth_fail_nomem(err, (uint64_t)depth * sizeof *line);
+    rows[i].n_ancestor = depth;
+    rows[i].ancestors = line;
+    for (int32_t j = i; j >= 0; j = parents[j]) line[--depth] = rows[j].slot;
+    return HTH_OK;
+}
+
+static hth_code link_rows(const hth_step *step, sequence *seqs, cpu_row *rows, int32_t *parents, hth_arena *arena,
+                          hth_err *err) {
+    const hth_batch *b = &step->batch;
+    for (int32_t i = 0, n; i < b->n_row; i++) {
+        const hth_row *r = &b->rows[i];
+        sequence *q = &seqs[r->i_seq];
+        n = q->last_row < 0 ? 0 : (int32_t)(rows[q->last_row].slot + 1 - q->state->len);
+        parents[i] = parent_of(r, q);
+        rows[i] = (cpu_row){.state = q->state, .base = q->state->len, .slot = q->state->len + n};
+        rows[i].end = step->model->desc.causal ? rows[i].slot + 1 : q->state->len + q->n_row;
+        int64_t before = parents[i] >= 0    ? b->rows[parents[i]].pos[0]
+                         : q->state->len > 0 ? q->state->pos[q->state->len - 1]
+                                             : 0;
+        if (r->pos[0] < before) {
+            return hth_fail(err, HTH_ERR_RANGE, "row %d: position %lld comes after %lld", (int)i, (long long)r->pos[0],
+                            (long long)before);
+        }
+        q->state->pos[rows[i].slot] = r->pos[0];
+        q->is_tree |= parents[i] != q->last_row;
+        if (q->is_tree) HTH_TRY(link_ancestors(rows, parents, i, arena, err));
+        q->last_row = i;
+    }
+    for (int32_t i = b->n_row - 1, next = -1; i >= 0; i--) { // two-way spans: see up to the span's last row
+        const hth_row *r = &b->rows[i];
+        next = i + 1 < b->n_row && b->rows[i + 1].span == r->span && b->rows[i + 1].i_seq == r->i_seq ? i + 1 : -1;
+        if (r->span >= 0 && next >= 0 && !seqs[r->i_seq].is_tree) rows[i].end = rows[next].end;
+    }
+    return HTH_OK;
+}
+
+static void close_sequences(const hth_step *step, sequence *seqs, bool done) {
+    for (int32_t s = 0; s < step->batch.n_seq; s++) {
+        sequence *q = &seqs[s];
+        if (q->is_temporary) {
+            hth_state_free(q->state);
+        } else if (done && q->state) {
+            q->state->len += q->n_row;
+            if (!q->is_tree) hth_state_slide(q->state);
+        }
+    }
+}
+
+// ---- running
+
+static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs, hth_arena *arena, hth_err *err) {
+    const hth_batch *b = &step->batch;
+    HTH_TRY(open_sequences(ex, step, seqs, err));
+    cpu_step c = {.step = step, .model = step->model, .k = ex->kernels, .team = ex->team, .n_row = b->n_row};
+    c.rows = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *c.rows);
+    int32_t *parents = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *parents);
+    if (!c.rows || !parents) return hth_fail_nomem(err, (uint64_t)b->n_row * sizeof *c.rows);
+    HTH_TRY(link_rows(step, seqs, c.rows, parents, arena, err));
+    for (int32_t i = 0; i < b->n_row; i++) {
+        c.n_logits += (b->rows[i].want & HTH_WANT_LOGITS) != 0 && step->layer_last == step->model->desc.n_layer;
+        c.n_hidden += (b->rows[i].want & HTH_WANT_HIDDEN) != 0;
+    }
+    HTH_TRY(lay_out(ex, &c, err));
+    hth_team_run(ex->team, cpu_run_step, &c);
+    if (atomic_load(&c.cancelled)) return hth_fail(err, HTH_ERR_CANCELLED, "cancelled");
+    return HTH_OK;
+}
+
+static hth_code submit_cpu(hth_executor *base, const hth_step *step, hth_ticket *out, hth_err *err) {
+    cpu_executor *ex = (cpu_executor *)base;
+    HTH_TRY(check_step(step, err));
+    hth_arena arena;
+    hth_arena_init(&arena, HTH_MEM_SCRATCH, (uint64_t)1 << 32);
+    sequence *seqs = hth_arena_alloc(&arena, (size_t)step->batch.n_seq, sizeof *seqs);
+    hth_code code = seqs ? run_step(ex, step, seqs, &arena, err)
+                         : hth_fail_nomem(err, (uint64_t)step->batch.n_seq * sizeof *seqs);
+    if (seqs) close_sequences(step, seqs, code == HTH_OK);
+    hth_arena_free(&arena);
+    if (code == HTH_OK) *out = ++ex->n_done;
+    return code;
+}
+
+static hth_code wait_cpu(hth_executor *base, hth_ticket ticket, hth_err *err) {
+    cpu_executor *ex = (cpu_executor *)base;
+    if (ticket == 0 || ticket > ex->n_done) return hth_fail(err, HTH_ERR_RANGE, "no such step");
+    return HTH_OK;
+}
+
+static void free_cpu(hth_executor *base) {
+    cpu_executor *ex = (cpu_executor *)base;
+    hth_free(ex->memory);
+    hth_free(ex);
+}
+
+static const hth_executor_ops cpu_ops = {.submit = submit_cpu, .wait = wait_cpu, .free = free_cpu};
+
+hth_code hth_executor_cpu_new(hth_team *team, hth_executor **out, hth_err *err) {
+    *out = NULL;
+    cpu_executor *ex = hth_calloc(HTH_MEM_SCRATCH, 1, sizeof *ex);
+    if (!ex) return hth_fail_nomem(err, sizeof *ex);
+    *ex = (cpu_executor){.base = {.ops = &cpu_ops}, .team = team, .kernels = hth_kernels_get()};
+    *out = &ex->base;
+    return HTH_OK;
+}

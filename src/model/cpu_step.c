@@ -1,0 +1,384 @@
+// The forward pass on the CPU: every thread walks the layer list together. Matrix products split by output
+// rows, everything else by batch rows; a barrier stands where the next operation reads what other threads wrote.
+#include <math.h>
+#include <string.h>
+
+#include "model/cpu.h"
+#include "model/rope.h"
+
+typedef struct row_range {
+    int64_t first, last;
+} row_range;
+
+static row_range my_rows(const cpu_thread *t) {
+    row_range r;
+    hth_team_part(t->c->n_row, 1, t->i, t->n, &r.first, &r.last);
+    return r;
+}
+
+static void norm(const cpu_thread *t, hth_norm_kind kind, float *dst, const float *x, const float *w, const float *b,
+                 int64_t n) {
+    float eps = t->c->model->desc.norm_eps;
+    if (kind == HTH_NORM_RMS) {
+        t->c->k->norm_rms(dst, x, w, n, eps);
+    } else if (kind == HTH_NORM_LAYER) {
+        t->c->k->norm_layer(dst, x, w, b, n, eps);
+    } else if (dst != x) {
+        memcpy(dst, x, (size_t)n * sizeof *dst);
+    }
+}
+
+// ---- into the first layer
+
+static void add_row(const cpu_thread *t, const hth_weight *w, int64_t row, float *work, float *x) {
+    cpu_weight_row(t->c->k, w, 0, row, work);
+    t->c->k->add(x, x, work, w->n_col);
+}
+
+static void embed_row(const cpu_thread *t, int64_t i) {
+    const hth_model *m = t->c->model;
+    const hth_desc *d = &m->desc;
+    const hth_row *row = &t->c->step->batch.rows[i];
+    float *x = t->c->s.x + i * d->d_model, *work = t->c->s.branch + i * d->d_model;
+    if (row->token < 0) {
+        memcpy(x, t->c->step->batch.embd + (int64_t)row->i_embd * d->d_model, (size_t)d->d_model * sizeof *x);
+    } else {
+        cpu_weight_row(t->c->k, &m->token_embd, 0, row->token, x);
+        if (d->embd_scale != 1) t->c->k->scale(x, x, d->embd_scale, d->d_model);
+    }
+    if (hth_weight_exists(&m->type_embd)) add_row(t, &m->type_embd, row->type, work, x);
+    if (hth_weight_exists(&m->pos_embd)) add_row(t, &m->pos_embd, row->pos[0], work, x);
+    if (m->embd_norm) norm(t, d->norm, x, x, m->embd_norm, m->embd_norm_bias, d->d_model);
+}
+
+// Gemma 3n and 4: each layer gets an input of its own, half from a second embedding table, half projected
+// from the embedding.
+static void prepare_per_layer(const cpu_thread *t) {
+    const hth_model *m = t->c->model;
+    const hth_desc *d = &m->desc;
+    if (d->d_per_layer == 0) return;
+    const int64_t width = (int64_t)d->n_layer * d->d_per_layer;
+    cpu_product p = {.w = &m->per_layer_model_proj, .y = t->c->s.per_layer, .y_stride = width};
+    cpu_linear(t, &p, 1, t->c->s.x, d->d_model, t->c->n_row);
+    const row_range r = my_rows(t);
+    float *work = t->c->s.panels + (size_t)t->i * t->c->s.panel_len;
+    for (int64_t i = r.first; i < r.last; i++) {
+        const hth_row *row = &t->c->step->batch.rows[i];
+        float *y = t->c->s.per_layer + i * width;
+        t->c->k->scale(y, y, 1 / sqrtf((float)d->d_model), width);
+        for (int32_t l = 0; l < d->n_layer; l++) {
+            float *part = y + (int64_t)l * d->d_per_layer;
+            t->c->k->norm_rms(part, part, m->per_layer_proj_norm, d->d_per_layer, d->norm_eps);
+        }
+        const float *extra = NULL;
+        if (row->token >= 0) {
+            cpu_weight_row(t->c->k, &m->per_layer_embd, 0, row->token, work);
+            t->c->k->scale(work, work, sqrtf((float)d->d_per_layer), width);
+            extra = work;
+        } else if (t->c->step->batch.per_layer) {
+            extra = t->c->step->batch.per_layer + (int64_t)row->i_embd * width;
+        }
+        if (!extra) continue;
+        t->c->k->add(y, y, extra, width);
+        t->c->k->scale(y, y, sqrtf(0.5f), width);
+    }
+}
+
+static void prepare_angles(const cpu_thread *t) {
+    const hth_desc *d = &t->c->model->desc;
+    const row_range r = my_rows(t);
+    for (int32_t j = 0; j < d->n_rope; j++) {
+        for (int64_t i = r.first; i < r.last; i++) {
+            int64_t at = ((int64_t)j * t->c->n_row + i) * (t->c->s.n_rot_max / 2);
+            hth_rope_angles(&d->rope[j], t->c->step->batch.rows[i].pos[0], t->c->rows[i].state->n_ctx,
+                            t->c->s.cos_ + at, t->c->s.sin_ + at);
+        }
+    }
+}
+
+static void begin(const cpu_thread *t) {
+    const hth_desc *d = &t->c->model->desc;
+    const int64_t d_model = d->d_model;
+    const row_range r = my_rows(t);
+    prepare_angles(t);
+    if (t->c->step->layer_first == 0 || d->d_per_layer > 0) {
+        for (int64_t i = r.first; i < r.last; i++) embed_row(t, i);
+        hth_team_barrier(t->c->team);
+        prepare_per_layer(t);
+    }
+    if (t->c->step->layer_first > 0) {
+        memcpy(t->c->s.x + r.first * d_model, t->c->step->hidden_in + r.first * d_model,
+               (size_t)((r.last - r.first) * d_model) * sizeof(float));
+    }
+}
+
+// ---- attention block
+
+static void norm_heads(const cpu_thread *t, const hth_attention_desc *a, float *x, int32_t n_head, const float *w,
+                       const float *b) {
+    if (!w || a->qk_norm == HTH_QK_NORM_NONE) return;
+    if (a->qk_norm == HTH_QK_NORM_ALL) {
+        norm(t, a->qk_norm_kind, x, x, w, b, (int64_t)n_head * a->head_dim);
+        return;
+    }
+    for (int32_t h = 0; h < n_head; h++) {
+        const int64_t off = a->qk_norm_per_head_weight ? (int64_t)h * a->head_dim : 0;
+        float *head = x + (int64_t)h * a->head_dim;
+        norm(t, a->qk_norm_kind, head, head, w + off, b ? b + off : NULL, a->head_dim);
+    }
+}
+
+static void rotate_heads(const cpu_thread *t, const hth_attention_desc *a, int64_t i, float *x, int32_t n_head) {
+    if (a->rope < 0) return;
+    const hth_rope *r = &t->c->model->desc.rope[a->rope];
+    const int64_t at = ((int64_t)a->rope * t->c->n_row + i) * (t->c->s.n_rot_max / 2);
+    for (int32_t h = 0; h < n_head; h++) {
+        t->c->k->rope[r->pairing](x + (int64_t)h * a->head_dim, t->c->s.cos_ + at, t->c->s.sin_ + at, r->n_rot);
+    }
+}
+
+static void norm_and_rotate(const cpu_thread *t, const hth_attention_desc *a, int64_t i, float *x, int32_t n_head,
+                            const float *w, const float *b) {
+    if (!a->qk_norm_after_rope) norm_heads(t, a, x, n_head, w, b);
+    rotate_heads(t, a, i, x, n_head);
+    if (a->qk_norm_after_rope) norm_heads(t, a, x, n_head, w, b);
+}
+
+static void store_kv(const cpu_thread *t, int32_t layer, int64_t i, const float *k, const float *v) {
+    const hth_attention_desc *a = &t->c->model->desc.layers[layer].attn;
+    const cpu_row *row = &t->c->rows[i];
+    const hth_layer_state *l = &row->state->layers[layer];
+    for (int32_t h = 0; h < a->n_kv_head; h++) {
+        t->c->k->kv_store[row->state->k_type](hth_state_k(l, h, row->slot), k + (int64_t)h * a->head_dim, a->head_dim);
+        t->c->k->kv_store[row->state->v_type](hth_state_v(l, h, row->slot), v + (int64_t)h * a->head_dim_v,
+                                              a->head_dim_v);
+    }
+}
+
+// Norms, rotation and storing of one row's query, key and value.
+static void prepare_qkv(const cpu_thread *t, int32_t layer, int64_t i) {
+    const hth_attention_desc *a = &t->c->model->desc.layers[layer].attn;
+    const hth_layer *l = &t->c->model->layers[layer];
+    const hth_kernels *kern = t->c->k;
+    const int64_t n_q = (int64_t)a->n_head * a->head_dim, n_k = (int64_t)a->n_kv_head * a->head_dim;
+    const int64_t n_v = (int64_t)a->n_kv_head * a->head_dim_v;
+    float *q = t->c->s.q + i * n_q, *k = t->c->s.k + i * n_k, *v = t->c->s.v + i * n_v;
+    norm_and_rotate(t, a, i, q, a->n_head, l->q_norm, l->q_norm_bias);
+    if (a->pos_scale_beta != 0) {
+        double turns = floor((double)t->c->step->batch.rows[i].pos[0] / (double)a->pos_scale_n_orig);
+        kern->scale(q, q, (float)(1 + (double)a->pos_scale_beta * log(1 + turns)), n_q);
+    }
+    if (a->kv_layer != layer) return;
+    if (a->v_is_k) memcpy(v, k, (size_t)n_v * sizeof *v);
+    for (int32_t h = 0; a->v_norm && h < a->n_kv_head; h++) {
+        float *head = v + (int64_t)h * a->head_dim_v;
+        kern->norm_rms(head, head, NULL, a->head_dim_v, t->c->model->desc.norm_eps);
+    }
+    norm_and_rotate(t, a, i, k, a->n_kv_head, l->k_norm, l->k_norm_bias);
+    store_kv(t, layer, i, k, v);
+}
+
+// in [n, d] -> branch [n, d]
+static void run_attention(const cpu_thread *t, int32_t layer, const float *in) {
+    const hth_attention_desc *a = &t->c->model->desc.layers[layer].attn;
+    const hth_layer *l = &t->c->model->layers[layer];
+    const cpu_scratch *s = &t->c->s;
+    const int64_t d = t->c->model->desc.d_model, n = t->c->n_row;
+    cpu_product p[3];
+    int n_p = 0;
+    p[n_p++] = (cpu_product){.w = &l->q, .bias = l->q_bias, .y = s->q, .y_stride = (int64_t)a->n_head * a->head_dim};
+    if (a->kv_layer == layer) {
+        p[n_p++] = (cpu_product){.w = &l->k, .bias = l->k_bias, .y = s->k, .y_stride = (int64_t)a->n_kv_head * a->head_dim};
+        if (!a->v_is_k) {
+            p[n_p++] = (cpu_product){
+                .w = &l->v, .bias = l->v_bias, .y = s->v, .y_stride = (int64_t)a->n_kv_head * a->head_dim_v};
+        }
+    }
+    cpu_linear(t, p, n_p, in, d, n);
+    const row_range r = my_rows(t);
+    for (int64_t i = r.first; i < r.last; i++) prepare_qkv(t, layer, i);
+    hth_team_barrier(t->c->team);
+    cpu_attention(t, layer);
+    cpu_product o = {.w = &l->o, .bias = l->o_bias, .y = s->branch, .y_stride = d};
+    cpu_linear(t, &o, 1, s->attn, (int64_t)a->n_head * a->head_dim_v, n);
+}
+
+// ---- feed-forward block: in [n, d] -> out [n, d]
+
+static void run_ffn(const cpu_thread *t, int32_t layer, const float *in, float *out) {
+    const hth_layer_desc *ld = &t->c->model->desc.layers[layer];
+    const hth_layer *l = &t->c->model->layers[layer];
+    const cpu_scratch *s = &t->c->s;
+    const int64_t d = t->c->model->desc.d_model, n = t->c->n_row, d_ff = ld->d_ff;
+    const bool gated = ld->ffn == HTH_FFN_GATED;
+    cpu_product p[2] = {{.w = &l->up, .bias = l->up_bias, .y = s->up, .y_stride = d_ff},
+                        {.w = &l->gate, .bias = l->gate_bias, .y = s->gate, .y_stride = d_ff}};
+    cpu_linear(t, p, gated ? 2 : 1, in, d, n);
+    int64_t first, last;
+    hth_team_part(n * d_ff, 16, t->i, t->n, &first, &last);
+    if (gated) {
+        t->c->k->act_mul[ld->act](s->up + first, s->gate + first, s->up + first, last - first);
+    } else {
+        t->c->k->act[ld->act](s->up + first, s->up + first, last - first);
+    }
+    hth_team_barrier(t->c->team);
+    cpu_product down = {.w = &l->down, .bias = l->down_bias, .y = out, .y_stride = d};
+    cpu_linear(t, &down, 1, s->up, d_ff, n);
+}
+
+// ---- one layer
+
+// x += scale * post(branch), for the rows of this thread.
+static void add_branch(const cpu_thread *t, const hth_layer_desc *ld, float *branch, const float *post,
+                       const float *post_bias) {
+    const hth_desc *d = &t->c->model->desc;
+    const row_range r = my_rows(t);
+    for (int64_t i = r.first; i < r.last; i++) {
+        float *x = t->c->s.x + i * d->d_model, *b = branch + i * d->d_model;
+        if (post && !ld->post_ln) norm(t, d->norm, b, b, post, post_bias, d->d_model);
+        if (ld->residual_scale == 1) {
+            t->c->k->add(x, x, b, d->d_model);
+        } else {
+            t->c->k->add_scaled(x, b, ld->residual_scale, d->d_model);
+        }
+        if (post && ld->post_ln) norm(t, d->norm, x, x, post, post_bias, d->d_model);
+    }
+}
+
+// h = norm(x) for all rows, or x itself where the family has no norm there; ends with a barrier.
+static const float *norm_input(const cpu_thread *t, const float *w, const float *b) {
+    const hth_desc *d = &t->c->model->desc;
+    const row_range r = my_rows(t);
+    if (w) {
+        for (int64_t i = r.first; i < r.last; i++) {
+            norm(t, d->norm, t->c->s.h + i * d->d_model, t->c->s.x + i * d->d_model, w, b, d->d_model);
+        }
+    }
+    hth_team_barrier(t->c->team);
+    return w ? t->c->s.h : t->c->s.x;
+}
+
+static void add_per_layer(const cpu_thread *t, int32_t layer) {
+    const hth_desc *d = &t->c->model->desc;
+    const hth_layer *l = &t->c->model->layers[layer];
+    const int64_t width = d->d_per_layer, n = t->c->n_row;
+    hth_team_barrier(t->c->team);
+    cpu_product gate = {.w = &l->per_layer_gate, .y = t->c->s.gate, .y_stride = width};
+    cpu_linear(t, &gate, 1, t->c->s.x, d->d_model, n);
+    const row_range r = my_rows(t);
+    for (int64_t i = r.first; i < r.last; i++) {
+        float *g = t->c->s.gate + i * width;
+        const float *in = t->c->s.per_layer + (i * d->n_layer + layer) * width;
+        t->c->k->act_mul[HTH_ACT_GELU_TANH](g, g, in, width);
+    }
+    hth_team_barrier(t->c->team);
+    cpu_product proj = {.w = &l->per_layer_proj, .y = t->c->s.branch, .y_stride = d->d_model};
+    cpu_linear(t, &proj, 1, t->c->s.gate, width, n);
+    for (int64_t i = r.first; i < r.last; i++) {
+        float *x = t->c->s.x + i * d->d_model, *b = t->c->s.branch + i * d->d_model;
+        norm(t, d->norm, b, b, l->per_layer_norm, NULL, d->d_model);
+        t->c->k->add(x, x, b, d->d_model);
+    }
+}
+
+static void run_layer(const cpu_thread *t, int32_t layer) {
+    const hth_desc *d = &t->c->model->desc;
+    const hth_layer_desc *ld = &d->layers[layer];
+    const hth_layer *l = &t->c->model->layers[layer];
+    const float *in = norm_input(t, l->attn_norm, l->attn_norm_bias);
+    run_attention(t, layer, in);
+    if (ld->parallel) {
+        // The attention result waits in `branch`; the feed-forward reads the same normed input, or its own.
+        if (l->ffn_norm) {
+            hth_team_barrier(t->c->team);
+            in = norm_input(t, l->ffn_norm, l->ffn_norm_bias);
+        }
+        run_ffn(t, layer, in, t->c->s.branch2);
+        add_branch(t, ld, t->c->s.branch2, NULL, NULL);
+        add_branch(t, ld, t->c->s.branch, NULL, NULL);
+    } else {
+        add_branch(t, ld, t->c->s.branch, l->attn_post_norm, l->attn_post_norm_bias);
+        if (ld->ffn != HTH_FFN_NONE) {
+            in = norm_input(t, l->ffn_norm, l->ffn_norm_bias);
+            run_ffn(t, layer, in, t->c->s.branch);
+            add_branch(t, ld, t->c->s.branch, l->ffn_post_norm, l->ffn_post_norm_bias);
+        }
+    }
+    if (ld->has_per_layer_input) add_per_layer(t, layer);
+    if (l->scalar != 1) {
+        const row_range r = my_rows(t);
+        float *x = t->c->s.x + r.first * d->d_model;
+        t->c->k->scale(x, x, l->scalar, (r.last - r.first) * d->d_model);
+    }
+}
+
+// ---- out of the last layer
+
+static void copy_hidden(const cpu_thread *t, bool normed) {
+    const hth_desc *d = &t->c->model->desc;
+    int64_t at = 0;
+    for (int64_t i = 0; t->i == 0 && i < t->c->n_row; i++) {
+        if (!(t->c->step->batch.rows[i].want & HTH_WANT_HIDDEN)) continue;
+        float *dst = t->c->step->hidden_want + at++ * d->d_model;
+        const float *x = t->c->s.x + i * d->d_model;
+        if (normed && t->c->model->output_norm) {
+            norm(t, d->norm, dst, x, t->c->model->output_norm, t->c->model->output_norm_bias, d->d_model);
+        } else {
+            memcpy(dst, x, (size_t)d->d_model * sizeof *dst);
+        }
+    }
+}
+
+static void compute_logits(const cpu_thread *t) {
+    const hth_model *m = t->c->model;
+    const hth_desc *d = &m->desc;
+    int64_t at = 0;
+    for (int64_t i = 0; i < t->c->n_row; i++) { // rows are gathered to the front of h, normed
+        if (!(t->c->step->batch.rows[i].want & HTH_WANT_LOGITS)) continue;
+        if (at % t->n == t->i) {
+            norm(t, m->output_norm ? d->norm : HTH_NORM_NONE, t->c->s.h + at * d->d_model, t->c->s.x + i * d->d_model,
+                 m->output_norm, m->output_norm_bias, d->d_model);
+        }
+        at++;
+    }
+    hth_team_barrier(t->c->team);
+    cpu_product p = {.w = &m->output, .bias = m->output_bias, .y = t->c->step->logits, .y_stride = d->n_vocab};
+    cpu_linear(t, &p, 1, t->c->s.h, d->d_model, t->c->n_logits);
+    int64_t first, last;
+    hth_team_part((int64_t)t->c->n_logits * d->n_vocab, 16, t->i, t->n, &first, &last);
+    float *y = t->c->step->logits + first;
+    if (d->logit_scale != 1) t->c->k->scale(y, y, d->logit_scale, last - first);
+    if (d->logit_softcap > 0) t->c->k->tanh_cap(y, d->logit_softcap, last - first);
+}
+
+static void finish(const cpu_thread *t) {
+    const hth_step *step = t->c->step;
+    const int64_t d_model = t->c->model->desc.d_model;
+    hth_team_barrier(t->c->team);
+    if (step->layer_last < t->c->model->desc.n_layer) {
+        const row_range r = my_rows(t);
+        memcpy(step->hidden_out + r.first * d_model, t->c->s.x + r.first * d_model,
+               (size_t)((r.last - r.first) * d_model) * sizeof(float));
+        return;
+    }
+    if (t->c->n_hidden > 0 && step->hidden_layer < 0) copy_hidden(t, true);
+    if (t->c->n_logits > 0) compute_logits(t);
+}
+
+void cpu_run_step(void *user, int i_thread, int n_thread) {
+    cpu_step *c = user;
+    const cpu_thread t = {.c = c, .i = i_thread, .n = n_thread};
+    begin(&t);
+    for (int32_t layer = c->step->layer_first; layer < c->step->layer_last; layer++) {
+        // All threads must agree, so thread 0 looks and the barrier inside the layer publishes it.
+        if (t.i == 0 && c->step->cancel && *c->step->cancel) atomic_store(&c->cancelled, true);
+        hth_team_barrier(c->team);
+        if (atomic_load(&c->cancelled)) return;
+        run_layer(&t, layer);
+        if (c->n_hidden > 0 && c->step->hidden_layer == layer) {
+            hth_team_barrier(c->team);
+            copy_hidden(&t, false);
+        }
+    }
+    finish(&t);
+}

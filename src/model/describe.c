@@ -1,0 +1,323 @@
+// What most families share of turning metadata into a description.
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fp.h"
+#include "model/family.h"
+
+#define MAX_DIM 1048576 // widths beyond this are no model
+
+typedef struct act_name {
+    const char *name;
+    hth_act act;
+} act_name;
+
+static const act_name acts[] = {
+    {"silu", HTH_ACT_SILU},          {"swish", HTH_ACT_SILU},     {"swiglu", HTH_ACT_SILU},
+    {"gelu", HTH_ACT_GELU_ERF},      {"gelu_new", HTH_ACT_GELU_TANH}, {"gelu_pytorch_tanh", HTH_ACT_GELU_TANH},
+    {"gelu_fast", HTH_ACT_GELU_TANH}, {"relu", HTH_ACT_RELU},      {"relu2", HTH_ACT_RELU2},
+};
+
+static hth_act read_act(hth_builder *b, hth_act dflt) {
+    const char *name = NULL;
+    if (!hth_meta_str(b->m, NULL, "hidden_activation|hidden_act|activation_function", &name)) return dflt;
+    for (size_t i = 0; i < HTH_COUNT(acts); i++) {
+        if (strcmp(acts[i].name, name) == 0) return acts[i].act;
+    }
+    hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: activation \"%s\" is not known", name);
+    return dflt;
+}
+
+// ---- rope
+
+static void read_scaling_type(hth_builder *b, const char *path, hth_rope *r) {
+    static const struct {
+        const char *name;
+        hth_rope_scaling scaling;
+    } kinds[] = {{"default", HTH_SCALING_NONE},   {"none", HTH_SCALING_NONE},         {"linear", HTH_SCALING_LINEAR},
+                 {"llama3", HTH_SCALING_LLAMA3},  {"yarn", HTH_SCALING_YARN},         {"longrope", HTH_SCALING_LONGROPE},
+                 {"su", HTH_SCALING_LONGROPE},    {"proportional", HTH_SCALING_LINEAR}, {"mrope", HTH_SCALING_NONE}};
+    char where[96];
+    const char *name = NULL;
+    snprintf(where, sizeof where, "%s.rope_type|%s.type", path, path);
+    if (!hth_meta_str(b->m, "rope.scaling.type", where, &name)) return;
+    for (size_t i = 0; i < HTH_COUNT(kinds); i++) {
+        if (strcmp(kinds[i].name, name) == 0) {
+            r->scaling = kinds[i].scaling;
+            if (strcmp(name, "proportional") == 0 && r->factor == 0) r->factor = 1;
+            return;
+        }
+    }
+    // "dynamic" depends on the length of each request, unless a fixed alpha is given.
+    snprintf(where, sizeof where, "%s.alpha", path);
+    double alpha;
+    if (strcmp(name, "dynamic") == 0 && hth_meta_num(b->m, NULL, where, &alpha) && r->n_rot > 2 && alpha > 0) {
+        r->theta *= pow(alpha, (double)r->n_rot / (r->n_rot - 2));
+        return;
+    }
+    hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "rope scaling \"%s\" is not known", name);
+}
+
+static void read_num(hth_builder *b, const char *key, const char *path, const char *member, double *out) {
+    char where[128];
+    snprintf(where, sizeof where, "%s.%s", path, member);
+    hth_meta_num(b->m, key, where, out);
+}
+
+static const float *read_divisors(hth_builder *b, const char *path, const char *member, int32_t n) {
+    char where[128];
+    snprintf(where, sizeof where, "%s.%s", path, member);
+    if (n <= 0 || !hth_meta_has(b->m, NULL, where)) return NULL;
+    float *v = hth_arena_alloc(&b->model->arena, (size_t)n, sizeof *v);
+    if (!v) {
+        b->m->code = hth_fail_nomem(b->m->err, (uint64_t)n * sizeof *v);
+        return NULL;
+    }
+    return hth_meta_nums(b->m, NULL, where, v, n) ? v : NULL;
+}
+
+void hth_builder_rope(hth_builder *b, const char *path, hth_rope *r) {
+    char where[128];
+    snprintf(where, sizeof where, "%s.rope_theta", path);
+    hth_meta_num(b->m, NULL, where, &r->theta);
+    double partial;
+    snprintf(where, sizeof where, "%s.partial_rotary_factor", path);
+    if (r->n_turning == 0 && hth_meta_num(b->m, NULL, where, &partial)) {
+        if (!(partial > 0 && partial <= 1)) {
+            hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: %s is %g, outside 0..1", where, partial);
+            return;
+        }
+        r->n_rot = (int32_t)(partial * b->d->layers[0].attn.head_dim);
+    }
+    read_num(b, "rope.scaling.factor", path, "factor", &r->factor);
+    read_scaling_type(b, path, r);
+    read_num(b, "rope.scaling.low_freq_factor", path, "low_freq_factor", &r->low_freq_factor);
+    read_num(b, "rope.scaling.high_freq_factor", path, "high_freq_factor", &r->high_freq_factor);
+    read_num(b, "rope.scaling.yarn_beta_fast", path, "beta_fast", &r->beta_fast);
+    read_num(b, "rope.scaling.yarn_beta_slow", path, "beta_slow", &r->beta_slow);
+    read_num(b, NULL, path, "mscale", &r->mscale);
+    read_num(b, NULL, path, "mscale_all_dim", &r->mscale_all_dim);
+    read_num(b, "rope.scaling.attn_factor", path, "attention_factor", &r->attn_factor);
+    snprintf(where, sizeof where, "%s.original_max_position_embeddings|original_max_position_embeddings", path);
+    hth_meta_int(b->m, "rope.scaling.original_context_length", where, 1, INT64_MAX / 4, &r->n_ctx_orig);
+    bool truncate = true;
+    snprintf(where, sizeof where, "%s.truncate", path);
+    if (hth_meta_bool(b->m, NULL, where, &truncate)) r->yarn_no_truncate = !truncate;
+    r->divisors[0] = read_divisors(b, path, "short_factor", r->n_rot / 2);
+    r->divisors[1] = read_divisors(b, path, "long_factor", r->n_rot / 2);
+    if (r->scaling != HTH_SCALING_LONGROPE) r->divisors[0] = r->divisors[1] = NULL;
+    if (r->factor == 0 && r->scaling != HTH_SCALING_NONE && r->scaling != HTH_SCALING_LONGROPE) {
+        r->factor = r->scaling == HTH_SCALING_YARN && r->n_ctx_orig > 0 ? (double)r->n_ctx_max / (double)r->n_ctx_orig : 1;
+    }
+    // GGUF's attn_factor multiplies yarn's own magnitude instead of replacing it.
+    if (b->is_gguf && r->scaling == HTH_SCALING_YARN && r->attn_factor != 0 && r->factor > 1) {
+        r->attn_factor *= 0.1 * log(r->factor) + 1;
+    }
+}
+
+static void read_main_rope(hth_builder *b) {
+    hth_desc *d = b->d;
+    hth_rope *r = &d->rope[0];
+    const int32_t head_dim = d->layers[0].attn.head_dim;
+    *r = (hth_rope){.n_rot = head_dim, .theta = 10000, .low_freq_factor = 1, .high_freq_factor = 4, .beta_fast = 32,
+                    .beta_slow = 1, .n_ctx_orig = d->n_ctx_train, .n_ctx_max = d->n_ctx_train};
+    unsigned pairs = b->is_gguf ? HTH_TRAIT_NORM_ROPE_GGUF : HTH_TRAIT_NORM_ROPE_HUB;
+    r->pairing = b->family->traits & pairs ? HTH_ROPE_NORM : HTH_ROPE_NEOX;
+    d->n_rope = 1;
+    hth_meta_i32(b->m, "rope.dimension_count", NULL, 2, MAX_DIM, &r->n_rot);
+    hth_meta_num(b->m, "rope.freq_base", "rope_theta|rotary_emb_base", &r->theta);
+    double partial;
+    if (hth_meta_num(b->m, NULL, "partial_rotary_factor|rotary_emb_fraction", &partial)) {
+        if (!(partial > 0 && partial <= 1)) {
+            hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: partial_rotary_factor is %g, outside 0..1", partial);
+            return;
+        }
+        r->n_rot = (int32_t)(partial * head_dim);
+    }
+    double linear = 0;
+    if (hth_meta_num(b->m, "rope.scale_linear", NULL, &linear) && linear != 0) {
+        r->scaling = HTH_SCALING_LINEAR;
+        r->factor = linear;
+    }
+    bool has_parameters = hth_meta_has(b->m, NULL, "rope_parameters");
+    hth_builder_rope(b, has_parameters ? "rope_parameters" : "rope_scaling", r);
+    if (b->is_gguf && r->scaling == HTH_SCALING_NONE && r->factor > 1 && !hth_meta_has(b->m, "rope.scaling.type", NULL)) {
+        r->scaling = HTH_SCALING_LINEAR; // a factor without a type means linear
+    }
+    if (r->n_rot > head_dim) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "rotary dimension %d is larger than a head of %d", (int)r->n_rot, (int)head_dim);
+    }
+}
+
+// ---- shapes
+
+static void read_heads(hth_builder *b, int64_t *work) {
+    hth_desc *d = b->d;
+    const int32_t n = d->n_layer;
+    if (!hth_meta_ints(b->m, "attention.head_count", "num_attention_heads|n_head", 1, 65536, work, n)) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "the number of attention heads is missing");
+        return;
+    }
+    for (int32_t i = 0; i < n; i++) d->layers[i].attn.n_head = d->layers[i].attn.n_kv_head = (int32_t)work[i];
+    if (hth_meta_ints(b->m, "attention.head_count_kv", "num_key_value_heads", 1, 65536, work, n)) {
+        for (int32_t i = 0; i < n; i++) d->layers[i].attn.n_kv_head = (int32_t)work[i];
+    }
+    int32_t head_dim, head_dim_v;
+    if (!hth_meta_i32(b->m, "attention.key_length", "head_dim", 1, 65536, &head_dim)) {
+        head_dim = d->d_model / d->layers[0].attn.n_head;
+        if (head_dim * d->layers[0].attn.n_head != d->d_model) {
+            hth_meta_fail(b->m, HTH_ERR_FORMAT, "width %d is not divisible by %d heads", (int)d->d_model,
+                          (int)d->layers[0].attn.n_head);
+        }
+    }
+    head_dim_v = head_dim;
+    hth_meta_i32(b->m, "attention.value_length", NULL, 1, 65536, &head_dim_v);
+    for (int32_t i = 0; i < n; i++) {
+        hth_attention_desc *a = &d->layers[i].attn;
+        a->head_dim = head_dim;
+        a->head_dim_v = head_dim_v;
+        a->scale = 1 / sqrtf((float)head_dim);
+        a->kv_layer = i;
+    }
+}
+
+static void read_ffn(hth_builder *b, int64_t *work) {
+    hth_desc *d = b->d;
+    const unsigned t = b->family->traits;
+    if (!hth_meta_ints(b->m, "feed_forward_length", "intermediate_size|n_inner", 1, MAX_DIM, work, d->n_layer)) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "the feed-forward width is missing");
+        return;
+    }
+    hth_act act = read_act(b, t & HTH_TRAIT_PLAIN_FFN ? HTH_ACT_GELU_TANH : HTH_ACT_SILU);
+    if (t & HTH_TRAIT_GELU_TANH) act = HTH_ACT_GELU_TANH;
+    for (int32_t i = 0; i < d->n_layer; i++) {
+        d->layers[i].ffn = t & HTH_TRAIT_PLAIN_FFN ? HTH_FFN_PLAIN : HTH_FFN_GATED;
+        d->layers[i].act = act;
+        d->layers[i].d_ff = (int32_t)work[i];
+    }
+}
+
+static void apply_traits(hth_builder *b) {
+    hth_desc *d = b->d;
+    const unsigned t = b->family->traits;
+    for (int32_t i = 0; i < d->n_layer; i++) {
+        hth_layer_desc *l = &d->layers[i];
+        l->parallel = (t & HTH_TRAIT_PARALLEL) != 0;
+        l->post_ln = (t & HTH_TRAIT_ENCODER) != 0;
+        l->pre_norm = !(t & (HTH_TRAIT_POST_ONLY | HTH_TRAIT_ENCODER));
+        l->sandwich = (t & (HTH_TRAIT_POST_ONLY | HTH_TRAIT_SANDWICH | HTH_TRAIT_ENCODER)) != 0;
+        l->residual_scale = 1;
+        l->attn.qk_norm_kind = HTH_NORM_RMS;
+        if (t & HTH_TRAIT_QK_NORM_HEAD) l->attn.qk_norm = HTH_QK_NORM_HEAD;
+        if (t & HTH_TRAIT_QK_NORM_ALL) l->attn.qk_norm = HTH_QK_NORM_ALL;
+    }
+}
+
+static void read_size(hth_builder *b, const char *what, const char *key, const char *path, int64_t hi, int32_t *out) {
+    int64_t v;
+    if (hth_meta_int(b->m, key, path, 1, hi, &v)) {
+        *out = (int32_t)v;
+    } else {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "%s is missing", what);
+    }
+}
+
+static void read_shape(hth_builder *b, int64_t *work) {
+    hth_desc *d = b->d;
+    const unsigned t = b->family->traits;
+    d->family = b->family->name;
+    d->norm = t & HTH_TRAIT_LAYER_NORM ? HTH_NORM_LAYER : HTH_NORM_RMS;
+    d->causal = !(t & HTH_TRAIT_ENCODER);
+    d->embd_scale = d->logit_scale = 1;
+    d->n_stream = d->n_pos = 1;
+    if (!b->is_gguf) read_size(b, "the vocabulary size", NULL, "vocab_size", INT32_MAX, &d->n_vocab);
+    d->n_ctx_train = 2048;
+    hth_meta_int(b->m, "context_length", "max_position_embeddings|n_positions", 1, INT64_MAX / 4, &d->n_ctx_train);
+    double eps = 0;
+    const char *eps_key = t & HTH_TRAIT_LAYER_NORM ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+    if (!hth_meta_num(b->m, eps_key, "rms_norm_eps|layer_norm_eps|norm_epsilon|layer_norm_epsilon|norm_eps", &eps)) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "the norm's epsilon is missing");
+    } else if (!(eps >= 0 && eps < 1)) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "the norm's epsilon is %g, outside 0..1", eps);
+    }
+    d->norm_eps = (float)eps;
+    read_heads(b, work);
+    read_ffn(b, work);
+    if (b->m->code == HTH_OK) apply_traits(b);
+}
+
+static void read_embedding_scale(hth_builder *b) {
+    if (!(b->family->traits & HTH_TRAIT_EMBD_SQRT)) return;
+    float s = sqrtf((float)b->d->d_model);
+    // The authors' code keeps the factor in the weights' own precision.
+    b->d->embd_scale = b->low_precision ? hth_bf16_to_f32(hth_f32_to_bf16(s)) : s;
+}
+
+// ---- windows
+
+bool hth_builder_is_full(hth_builder *b, int32_t i, int32_t period) {
+    const char *type = hth_meta_item(b->m, "layer_types", i);
+    if (type) {
+        bool full = strcmp(type, "full_attention") == 0;
+        if (!full && strcmp(type, "sliding_attention") != 0) {
+            hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: layer type \"%s\" is not known to family %s", type,
+                          b->family->name);
+        }
+        return full;
+    }
+    const hth_gguf_kv *kv = NULL;
+    if (b->is_gguf) {
+        char key[160];
+        snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", b->m->arch);
+        kv = hth_gguf_find(b->m->gguf, key);
+    }
+    if (kv && kv->kind == HTH_GGUF_ARRAY) {
+        bool ok = kv->item_kind != HTH_GGUF_STRING && (uint64_t)i < kv->n;
+        if (!ok) hth_meta_fail(b->m, HTH_ERR_FORMAT, "attention.sliding_window_pattern does not cover layer %d", (int)i);
+        return ok && hth_gguf_item_i64(kv, (uint64_t)i) == 0;
+    }
+    int64_t n = period;
+    hth_meta_int(b->m, "attention.sliding_window_pattern", "sliding_window_pattern", 0, HTH_MAX_LAYER, &n);
+    return n > 0 && (i + 1) % n == 0;
+}
+
+// ---- checks that the forward pass relies on
+
+static void check_layer(hth_builder *b, int32_t i) {
+    const hth_attention_desc *a = &b->d->layers[i].attn;
+    if (a->n_head % a->n_kv_head != 0) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "layer %d: %d query heads cannot share %d key heads", (int)i, (int)a->n_head,
+                      (int)a->n_kv_head);
+    }
+    if ((int64_t)a->n_head * a->head_dim > 4 * MAX_DIM || (int64_t)a->n_head * a->head_dim_v > 4 * MAX_DIM) {
+        hth_meta_fail(b->m, HTH_ERR_LIMIT, "layer %d: %d heads of %d are too wide", (int)i, (int)a->n_head, (int)a->head_dim);
+    }
+    if (a->rope >= 0 && b->d->rope[a->rope].n_rot > a->head_dim) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "layer %d: rotary dimension %d is larger than a head of %d", (int)i,
+                      (int)b->d->rope[a->rope].n_rot, (int)a->head_dim);
+    }
+    const hth_attention_desc *o = &b->d->layers[a->kv_layer].attn;
+    if (o->n_kv_head != a->n_kv_head || o->head_dim != a->head_dim || o->head_dim_v != a->head_dim_v ||
+        o->kv_layer != a->kv_layer || a->kv_layer > i) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "layer %d cannot share the keys of layer %d", (int)i, (int)a->kv_layer);
+    }
+}
+
+hth_code hth_describe(hth_builder *b, hth_err *err) {
+    hth_desc *d = b->d;
+    read_size(b, "the number of layers", "block_count", "num_hidden_layers|num_layers|n_layer", HTH_MAX_LAYER, &d->n_layer);
+    read_size(b, "the width", "embedding_length", "hidden_size|n_embd", MAX_DIM, &d->d_model);
+    HTH_TRY(hth_meta_check(b->m));
+    d->layers = hth_arena_alloc(&b->model->arena, (size_t)d->n_layer, sizeof *d->layers);
+    int64_t *work = hth_arena_alloc(&b->model->arena, (size_t)d->n_layer, sizeof *work);
+    if (!d->layers || !work) return hth_fail_nomem(err, (uint64_t)d->n_layer * sizeof *d->layers);
+    read_shape(b, work);
+    HTH_TRY(hth_meta_check(b->m));
+    read_embedding_scale(b);
+    read_main_rope(b);
+    HTH_TRY(hth_meta_check(b->m));
+    if (b->family->adjust) b->family->adjust(b);
+    for (int32_t i = 0; b->m->code == HTH_OK && i < d->n_layer; i++) check_layer(b, i);
+    return hth_meta_check(b->m);
+}

@@ -1,0 +1,14 @@
+// The executor front: hands each call to the kind behind it.
+#include "model/executor.h"
+
+hth_code hth_executor_submit(hth_executor *ex, const hth_step *step, hth_ticket *out, hth_err *err) {
+    return ex->ops->submit(ex, step, out, err);
+}
+
+hth_code hth_executor_wait(hth_executor *ex, hth_ticket ticket, hth_err *err) {
+    return ex->ops->wait(ex, ticket, err);
+}
+
+void hth_executor_free(hth_executor *ex) {
+    if (ex) ex->ops->free(ex);
+}

@@ -1,0 +1,514 @@
+// The table of families, and what each has of its own. Facts are those of the authors' published code (the
+// transformers library for hubs, ggml's model conventions for GGUF); docs/models.md tells where each was checked.
+#include "model/family.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+// ---- shared pieces
+
+static void set_window(hth_builder *b, int32_t i, int32_t window) {
+    b->d->layers[i].attn.window = window;
+}
+
+static int32_t read_window(hth_builder *b) {
+    int32_t window = 0;
+    hth_meta_i32(b->m, "attention.sliding_window", "sliding_window", 0, INT32_MAX, &window);
+    return window;
+}
+
+// Layers that are not full see `window` tokens; period as in hth_builder_is_full.
+static void window_by_type(hth_builder *b, int32_t period) {
+    int32_t window = read_window(b);
+    for (int32_t i = 0; i < b->d->n_layer && window > 0; i++) {
+        if (!hth_builder_is_full(b, i, period)) set_window(b, i, window);
+    }
+}
+
+static void read_bias_flags(hth_builder *b, const char *attention, const char *mlp) {
+    if (b->is_gguf) return;
+    bool attn = false, ffn = false;
+    hth_meta_bool(b->m, NULL, attention, &attn);
+    hth_meta_bool(b->m, NULL, mlp, &ffn);
+    b->qkv_bias = b->o_bias = attn;
+    b->mlp_bias = ffn;
+}
+
+// A second rotation, a copy of the first without scaling, for the windowed layers.
+static hth_rope *add_local_rope(hth_builder *b) {
+    hth_rope *r = &b->d->rope[1];
+    *r = b->d->rope[0];
+    r->scaling = HTH_SCALING_NONE;
+    r->factor = r->attn_factor = 0;
+    r->divisors[0] = r->divisors[1] = NULL;
+    b->d->n_rope = 2;
+    return r;
+}
+
+// ---- families
+
+static void adjust_llama(hth_builder *b) {
+    read_bias_flags(b, "attention_bias", "mlp_bias");
+    if (hth_meta_has(b->m, NULL, "layer_types")) window_by_type(b, 1);
+}
+
+static void adjust_mistral(hth_builder *b) {
+    read_bias_flags(b, "attention_bias", "mlp_bias");
+    window_by_type(b, 0);
+}
+
+static void adjust_mistral3(hth_builder *b) {
+    hth_desc *d = b->d;
+    read_bias_flags(b, "attention_bias", "mlp_bias");
+    if (hth_meta_has(b->m, NULL, "layer_types")) window_by_type(b, 1);
+    float beta = 0;
+    hth_meta_float(b->m, "attention.temperature_scale", "rope_parameters.llama_4_scaling_beta", &beta);
+    double log_mul = 0;
+    if (hth_meta_num(b->m, "rope.scaling.yarn_log_multiplier", NULL, &log_mul) && log_mul != 0) {
+        d->rope[0].mscale = 1;
+        d->rope[0].mscale_all_dim = log_mul;
+    }
+    for (int32_t i = 0; i < d->n_layer; i++) {
+        d->layers[i].attn.pos_scale_beta = beta;
+        d->layers[i].attn.pos_scale_n_orig = d->rope[0].n_ctx_orig;
+    }
+}
+
+static void adjust_smollm3(hth_builder *b) {
+    read_bias_flags(b, "attention_bias", "mlp_bias");
+    int64_t has_rope[HTH_MAX_LAYER];
+    int32_t step = 4;
+    hth_meta_i32(b->m, NULL, "no_rope_layer_interval", 1, HTH_MAX_LAYER, &step);
+    bool listed = hth_meta_ints(b->m, NULL, "no_rope_layers", 0, 1, has_rope, b->d->n_layer);
+    for (int32_t i = 0; i < b->d->n_layer; i++) {
+        if (listed ? has_rope[i] == 0 : (i + 1) % step == 0) b->d->layers[i].attn.rope = -1;
+    }
+    bool use_window = false;
+    if (hth_meta_bool(b->m, NULL, "use_sliding_window", &use_window) && use_window) window_by_type(b, 1);
+}
+
+static void window_of_qwen(hth_builder *b) {
+    bool use = false;
+    int32_t from = 0;
+    if (!hth_meta_bool(b->m, NULL, "use_sliding_window", &use) || !use) return;
+    hth_meta_i32(b->m, NULL, "max_window_layers", 0, HTH_MAX_LAYER, &from);
+    int32_t window = read_window(b);
+    bool typed = hth_meta_has(b->m, NULL, "layer_types");
+    for (int32_t i = 0; i < b->d->n_layer; i++) {
+        if (typed ? !hth_builder_is_full(b, i, 1) : i >= from) set_window(b, i, window);
+    }
+}
+
+static void adjust_qwen2(hth_builder *b) {
+    if (!b->is_gguf) {
+        b->qkv_bias = 1;
+        b->o_bias = b->mlp_bias = 0;
+    }
+    window_of_qwen(b);
+}
+
+static void adjust_qwen3(hth_builder *b) {
+    read_bias_flags(b, "attention_bias", NULL);
+    window_of_qwen(b);
+}
+
+static void set_query_scale(hth_builder *b) {
+    double scalar = b->d->layers[0].attn.head_dim;
+    // GGUF has no key for it; the 27B models of Gemma 2 (46 layers) and 3 (62) use the width of an equal share.
+    if (b->is_gguf && (b->d->n_layer == 46 || b->d->n_layer == 62)) {
+        scalar = (double)b->d->d_model / b->d->layers[0].attn.n_head;
+    }
+    hth_meta_num(b->m, NULL, "query_pre_attn_scalar", &scalar);
+    if (!(scalar > 0)) hth_meta_fail(b->m, HTH_ERR_FORMAT, "query_pre_attn_scalar is %g, not positive", scalar);
+    for (int32_t i = 0; i < b->d->n_layer; i++) b->d->layers[i].attn.scale = (float)(1 / sqrt(scalar));
+}
+
+static void read_softcaps(hth_builder *b) {
+    float attn = 0;
+    hth_meta_float(b->m, "attn_logit_softcapping", "attn_logit_softcapping", &attn);
+    hth_meta_float(b->m, "final_logit_softcapping", "final_logit_softcapping", &b->d->logit_softcap);
+    if (attn < 0 || b->d->logit_softcap < 0) hth_meta_fail(b->m, HTH_ERR_FORMAT, "a softcap is negative");
+    for (int32_t i = 0; i < b->d->n_layer; i++) b->d->layers[i].attn.softcap = attn;
+}
+
+static void adjust_gemma(hth_builder *b) {
+    read_bias_flags(b, "attention_bias", NULL);
+}
+
+static void adjust_gemma2(hth_builder *b) {
+    read_bias_flags(b, "attention_bias", NULL);
+    set_query_scale(b);
+    read_softcaps(b);
+    window_by_type(b, 2);
+}
+
+static void adjust_gemma3(hth_builder *b) {
+    hth_desc *d = b->d;
+    read_bias_flags(b, "attention_bias", NULL);
+    set_query_scale(b);
+    read_softcaps(b);
+    window_by_type(b, 6);
+    hth_rope *local = add_local_rope(b);
+    local->theta = 10000;
+    hth_meta_num(b->m, "rope.freq_base_swa", "rope_local_base_freq", &local->theta);
+    if (hth_meta_has(b->m, NULL, "rope_parameters.full_attention")) {
+        hth_builder_rope(b, "rope_parameters.full_attention", &d->rope[0]);
+        hth_builder_rope(b, "rope_parameters.sliding_attention", local);
+    }
+    for (int32_t i = 0; i < d->n_layer; i++) d->layers[i].attn.rope = hth_builder_is_full(b, i, 6) ? 0 : 1;
+}
+
+// Layers from first_shared on read the keys of the last layer before it that is of their own kind.
+static void share_kv(hth_builder *b, int32_t n_shared, const bool *is_full) {
+    hth_desc *d = b->d;
+    const int32_t first = d->n_layer - n_shared;
+    if (n_shared > 0 && first < 1) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "%d layers share keys, but there are only %d", (int)n_shared, (int)d->n_layer);
+        return;
+    }
+    for (int32_t i = first; i < d->n_layer; i++) {
+        int32_t owner = first - 1;
+        while (owner >= 0 && is_full[owner] != is_full[i]) owner--;
+        if (owner < 0) {
+            hth_meta_fail(b->m, HTH_ERR_FORMAT, "layer %d shares keys, but no earlier layer is of its kind", (int)i);
+            return;
+        }
+        d->layers[i].attn.kv_layer = owner;
+    }
+}
+
+static void gemma4_ropes(hth_builder *b, int32_t full_dim, int32_t local_dim) {
+    hth_desc *d = b->d;
+    hth_rope *full = &d->rope[0];
+    hth_rope *local = add_local_rope(b);
+    double partial = 0.25;
+    full->n_rot = full_dim;
+    local->n_rot = local_dim;
+    local->theta = 10000;
+    hth_meta_num(b->m, "rope.freq_base_swa", NULL, &local->theta);
+    hth_meta_i32(b->m, "rope.dimension_count_swa", NULL, 2, 65536, &local->n_rot);
+    if (b->is_gguf) return; // the pairs that stay still are divisors in rope_freqs
+    full->theta = 1e6;
+    hth_meta_num(b->m, NULL, "rope_parameters.full_attention.partial_rotary_factor", &partial);
+    full->n_turning = (int32_t)(partial * full_dim) / 2;
+    if (full->n_turning < 1 || full->n_turning > full_dim / 2) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: partial_rotary_factor is %g, outside 0..1", partial);
+        return;
+    }
+    hth_builder_rope(b, "rope_parameters.full_attention", full);
+    local->n_turning = local_dim / 2;
+    hth_builder_rope(b, "rope_parameters.sliding_attention", local);
+}
+
+static void gemma4_layer(hth_builder *b, int32_t i, bool is_full, int32_t full_dim, int32_t local_dim) {
+    hth_layer_desc *l = &b->d->layers[i];
+    l->attn.head_dim = l->attn.head_dim_v = is_full ? full_dim : local_dim;
+    l->attn.scale = 1;
+    l->attn.v_norm = true;
+    l->attn.rope = is_full ? 0 : 1;
+    l->has_layer_scalar = true;
+    l->has_per_layer_input = b->d->d_per_layer > 0;
+}
+
+static void adjust_gemma4(hth_builder *b) {
+    hth_desc *d = b->d;
+    bool is_full[HTH_MAX_LAYER], k_is_v = false, wide = false;
+    int32_t n_shared = 0, full_kv = 0, full_dim = d->layers[0].attn.head_dim, local_dim = full_dim;
+    read_bias_flags(b, "attention_bias", NULL);
+    read_softcaps(b);
+    window_by_type(b, 6);
+    hth_meta_i32(b->m, NULL, "global_head_dim", 2, 65536, &full_dim);
+    hth_meta_i32(b->m, "attention.key_length_swa", NULL, 2, 65536, &local_dim);
+    hth_meta_i32(b->m, "embedding_length_per_layer_input", "hidden_size_per_layer_input", 0, 65536, &d->d_per_layer);
+    hth_meta_i32(b->m, "attention.shared_kv_layers", "num_kv_shared_layers", 0, HTH_MAX_LAYER, &n_shared);
+    hth_meta_bool(b->m, NULL, "attention_k_eq_v", &k_is_v);
+    hth_meta_i32(b->m, NULL, "num_global_key_value_heads", 1, 65536, &full_kv);
+    hth_meta_bool(b->m, NULL, "use_double_wide_mlp", &wide);
+    for (int32_t i = 0; i < d->n_layer; i++) {
+        is_full[i] = hth_builder_is_full(b, i, 6);
+        gemma4_layer(b, i, is_full[i], full_dim, local_dim);
+        hth_layer_desc *l = &d->layers[i];
+        if (k_is_v && is_full[i]) l->attn.v_is_k = true;
+        if (k_is_v && is_full[i] && full_kv > 0) l->attn.n_kv_head = full_kv;
+        if (wide && i >= d->n_layer - n_shared) l->d_ff *= 2;
+        char name[64]; // GGUF: layers without a value matrix reuse the keys
+        snprintf(name, sizeof name, "blk.%d.attn_v.weight", (int)i);
+        if (b->is_gguf && i < d->n_layer - n_shared && !hth_container_find(b->model->container, name)) l->attn.v_is_k = true;
+    }
+    gemma4_ropes(b, full_dim, local_dim);
+    share_kv(b, n_shared, is_full);
+}
+
+static void adjust_phi3(hth_builder *b) {
+    if (!b->is_gguf) b->qkv_bias = b->o_bias = b->mlp_bias = 0;
+    window_by_type(b, 0);
+}
+
+static void adjust_phi2(hth_builder *b) {
+    if (!b->is_gguf) b->qkv_bias = b->o_bias = b->mlp_bias = 1;
+}
+
+static void read_logit_scale(hth_builder *b, const char *path, bool divides) {
+    double scale = 0;
+    if (!hth_meta_num(b->m, "logit_scale", path, &scale) || scale == 0) return;
+    b->d->logit_scale = (float)(divides ? 1 / scale : scale);
+}
+
+static void adjust_cohere(hth_builder *b) {
+    bool qk_norm = b->is_gguf && hth_container_find(b->model->container, "blk.0.attn_q_norm.weight");
+    read_bias_flags(b, "attention_bias", NULL);
+    hth_meta_bool(b->m, NULL, "use_qk_norm", &qk_norm);
+    if (!b->is_gguf) b->d->logit_scale = 0.0625f;
+    read_logit_scale(b, "logit_scale", false);
+    for (int32_t i = 0; i < b->d->n_layer && qk_norm; i++) {
+        hth_attention_desc *a = &b->d->layers[i].attn;
+        a->qk_norm = HTH_QK_NORM_HEAD;
+        a->qk_norm_kind = HTH_NORM_LAYER;
+        a->qk_norm_per_head_weight = true;
+    }
+}
+
+static void adjust_cohere2(hth_builder *b) {
+    read_bias_flags(b, "attention_bias", NULL);
+    if (!b->is_gguf) b->d->logit_scale = 0.0625f;
+    read_logit_scale(b, "logit_scale", false);
+    window_by_type(b, 4);
+    for (int32_t i = 0; i < b->d->n_layer; i++) {
+        if (hth_builder_is_full(b, i, 4)) b->d->layers[i].attn.rope = -1;
+    }
+}
+
+static void adjust_olmo2(hth_builder *b) {
+    hth_desc *d = b->d;
+    read_bias_flags(b, "attention_bias", NULL);
+    if (read_window(b) == 0) return;
+    window_by_type(b, 4);
+    hth_rope *local = add_local_rope(b);
+    hth_meta_num(b->m, "rope.freq_base_swa", NULL, &local->theta);
+    if (hth_meta_has(b->m, NULL, "rope_parameters.full_attention")) {
+        hth_builder_rope(b, "rope_parameters.full_attention", &d->rope[0]);
+        hth_builder_rope(b, "rope_parameters.sliding_attention", local);
+    }
+    for (int32_t i = 0; i < d->n_layer; i++) d->layers[i].attn.rope = hth_builder_is_full(b, i, 4) ? 0 : 1;
+}
+
+static void adjust_granite(hth_builder *b) {
+    float residual = 1, attn = b->d->layers[0].attn.scale;
+    read_bias_flags(b, "attention_bias", "mlp_bias");
+    hth_meta_float(b->m, "embedding_scale", "embedding_multiplier", &b->d->embd_scale);
+    hth_meta_float(b->m, "residual_scale", "residual_multiplier", &residual);
+    hth_meta_float(b->m, "attention.scale", "attention_multiplier", &attn);
+    read_logit_scale(b, "logits_scaling", true);
+    for (int32_t i = 0; i < b->d->n_layer; i++) {
+        b->d->layers[i].residual_scale = residual;
+        b->d->layers[i].attn.scale = attn;
+    }
+}
+
+static void adjust_minicpm(hth_builder *b) {
+    hth_desc *d = b->d;
+    double depth = 1.4, base = 256, residual;
+    if (!b->is_gguf) b->qkv_bias = b->o_bias = b->mlp_bias = 0;
+    d->embd_scale = 12;
+    hth_meta_float(b->m, "embedding_scale", "scale_emb", &d->embd_scale);
+    hth_meta_num(b->m, NULL, "scale_depth", &depth);
+    hth_meta_num(b->m, NULL, "dim_model_base", &base);
+    residual = depth / sqrt(d->n_layer);
+    hth_meta_num(b->m, "residual_scale", NULL, &residual);
+    d->logit_scale = (float)(base / d->d_model);
+    read_logit_scale(b, NULL, true);
+    for (int32_t i = 0; i < d->n_layer; i++) d->layers[i].residual_scale = (float)residual;
+}
+
+static void adjust_glm4(hth_builder *b) {
+    read_bias_flags(b, "attention_bias", NULL);
+    if (!b->is_gguf) b->o_bias = 0;
+    if (!b->is_gguf && !hth_meta_has(b->m, NULL, "partial_rotary_factor|rope_parameters.partial_rotary_factor")) {
+        b->d->rope[0].n_rot = b->d->layers[0].attn.head_dim / 2;
+    }
+}
+
+static void adjust_starcoder2(hth_builder *b) {
+    if (!b->is_gguf) {
+        bool bias = true;
+        hth_meta_bool(b->m, NULL, "use_bias", &bias);
+        b->qkv_bias = b->o_bias = b->mlp_bias = bias;
+    }
+    window_by_type(b, 0);
+}
+
+// "LLLG" repeats over the layers.
+static bool exaone4_is_full(hth_builder *b, int32_t i) {
+    const hth_json *v = b->is_gguf ? NULL : hth_json_get(b->m->text, "sliding_window_pattern");
+    if (!v || v->kind != HTH_JSON_STRING || v->n == 0) return hth_builder_is_full(b, i, 4);
+    return v->u.str[(uint32_t)i % v->n] != 'L';
+}
+
+static void adjust_exaone4(hth_builder *b) {
+    hth_desc *d = b->d;
+    if (!b->is_gguf) b->qkv_bias = b->o_bias = b->mlp_bias = 0;
+    int32_t window = read_window(b);
+    bool patterned = hth_meta_has(b->m, "attention.sliding_window", "sliding_window_pattern|layer_types");
+    if (window == 0 || !patterned) return;
+    for (int32_t i = 0; i < d->n_layer; i++) {
+        if (exaone4_is_full(b, i)) {
+            d->layers[i].attn.rope = -1;
+        } else {
+            set_window(b, i, window);
+        }
+    }
+}
+
+static void adjust_seed_oss(hth_builder *b) {
+    if (b->is_gguf) return;
+    bool qkv = true, out = false, mlp = false;
+    hth_meta_bool(b->m, NULL, "attention_bias", &qkv);
+    hth_meta_bool(b->m, NULL, "attention_out_bias", &out);
+    hth_meta_bool(b->m, NULL, "mlp_bias", &mlp);
+    b->qkv_bias = qkv;
+    b->o_bias = out;
+    b->mlp_bias = mlp;
+}
+
+static void adjust_ernie(hth_builder *b) {
+    read_bias_flags(b, "use_bias", "use_bias");
+}
+
+static void adjust_hunyuan(hth_builder *b) {
+    read_bias_flags(b, "attention_bias", NULL);
+    bool qk_norm = true;
+    hth_meta_bool(b->m, NULL, "use_qk_norm", &qk_norm);
+    for (int32_t i = 0; i < b->d->n_layer; i++) {
+        b->d->layers[i].attn.qk_norm = qk_norm ? HTH_QK_NORM_HEAD : HTH_QK_NORM_NONE;
+        b->d->layers[i].attn.qk_norm_after_rope = true;
+    }
+}
+
+// ---- encoders
+
+static void read_pooling(hth_builder *b) {
+    static const hth_pooling kinds[] = {HTH_POOL_NONE, HTH_POOL_MEAN, HTH_POOL_CLS, HTH_POOL_LAST, HTH_POOL_RANK};
+    hth_desc *d = b->d;
+    int32_t kind = 1;
+    hth_meta_i32(b->m, "pooling_type", NULL, 0, 4, &kind);
+    d->pooling = kinds[kind];
+    if (b->is_gguf) return;
+    const hth_json *p = NULL;
+    hth_code code = hth_container_json(b->model->container, "1_Pooling/config.json", &p, b->m->err);
+    if (code != HTH_OK) b->m->code = code;
+    if (hth_json_bool(p, "pooling_mode_cls_token", false, NULL)) d->pooling = HTH_POOL_CLS;
+    if (hth_json_bool(p, "pooling_mode_lasttoken", false, NULL)) d->pooling = HTH_POOL_LAST;
+    const char *arch = hth_meta_item(b->m, "architectures", 0);
+    if (arch && strstr(arch, "ForSequenceClassification")) {
+        d->pooling = HTH_POOL_RANK;
+        const hth_json *labels = hth_json_get(b->m->text, "id2label");
+        d->n_class = labels && labels->kind == HTH_JSON_OBJECT && labels->n > 0 ? (int32_t)labels->n : 1;
+        hth_meta_i32(b->m, NULL, "num_labels", 1, 65536, &d->n_class);
+    }
+}
+
+static void no_rope(hth_builder *b) {
+    b->d->n_rope = 0;
+    for (int32_t i = 0; i < b->d->n_layer; i++) b->d->layers[i].attn.rope = -1;
+}
+
+static void adjust_bert(hth_builder *b) {
+    hth_desc *d = b->d;
+    no_rope(b);
+    d->learned_positions = true;
+    d->n_token_type = 2;
+    hth_meta_i32(b->m, "/tokenizer.ggml.token_type_count", "type_vocab_size", 1, 65536, &d->n_token_type);
+    for (int32_t i = 0; i < d->n_layer; i++) d->layers[i].act = HTH_ACT_GELU_ERF;
+    if (!b->is_gguf) b->qkv_bias = b->o_bias = b->mlp_bias = 1;
+    read_pooling(b);
+}
+
+static void adjust_nomic_bert(hth_builder *b) {
+    b->d->n_token_type = 2;
+    hth_meta_i32(b->m, "/tokenizer.ggml.token_type_count", "type_vocab_size", 1, 65536, &b->d->n_token_type);
+    if (!b->is_gguf) {
+        read_bias_flags(b, "qkv_proj_bias", "mlp_fc1_bias");
+        b->o_bias = b->qkv_bias;
+    }
+    read_pooling(b);
+}
+
+// ---- the table
+
+// Families whose layers are norm, attention, norm, feed-forward call the second norm after the first block.
+static const hth_name names_prenorm[] = {{HTH_ROLE_ATTN_POST_NORM, ""},
+                                         {HTH_ROLE_FFN_NORM, "layers.%d.post_attention_layernorm|h.%d.ln_2"},
+                                         {HTH_ROLE_NONE, NULL}};
+static const hth_name names_glm4[] = {{HTH_ROLE_ATTN_POST_NORM, "layers.%d.post_self_attn_layernorm"},
+                                      {HTH_ROLE_FFN_NORM, "layers.%d.post_attention_layernorm"},
+                                      {HTH_ROLE_FFN_POST_NORM, "layers.%d.post_mlp_layernorm"},
+                                      {HTH_ROLE_NONE, NULL}};
+static const hth_name names_seed_oss_gguf[] = {{HTH_ROLE_ATTN_POST_NORM, ""},
+                                               {HTH_ROLE_FFN_NORM, "blk.%d.post_attention_norm"},
+                                               {HTH_ROLE_NONE, NULL}};
+
+#define PAIRS_GGUF HTH_TRAIT_NORM_ROPE_GGUF
+#define PAIRS_BOTH (HTH_TRAIT_NORM_ROPE_GGUF | HTH_TRAIT_NORM_ROPE_HUB)
+#define GEMMA (HTH_TRAIT_PLUS_ONE_HUB | HTH_TRAIT_EMBD_SQRT | HTH_TRAIT_GELU_TANH)
+
+static const hth_family families[] = {
+    {"llama", {"llama"}, {"llama"}, PAIRS_GGUF, names_prenorm, NULL, adjust_llama},
+    {"mistral", {NULL}, {"mistral"}, 0, names_prenorm, NULL, adjust_mistral},
+    {"mistral3", {"mistral3"}, {"ministral3", "ministral", "mistral3"}, PAIRS_GGUF, names_prenorm, NULL, adjust_mistral3},
+    {"smollm3", {"smollm3"}, {"smollm3"}, PAIRS_GGUF, names_prenorm, NULL, adjust_smollm3},
+    {"qwen2", {"qwen2"}, {"qwen2"}, 0, names_prenorm, NULL, adjust_qwen2},
+    {"qwen3", {"qwen3"}, {"qwen3"}, HTH_TRAIT_QK_NORM_HEAD, names_prenorm, NULL, adjust_qwen3},
+    {"gemma", {"gemma"}, {"gemma"}, GEMMA, names_prenorm, NULL, adjust_gemma},
+    {"gemma2", {"gemma2"}, {"gemma2"}, GEMMA | HTH_TRAIT_SANDWICH, NULL, NULL, adjust_gemma2},
+    {"gemma3", {"gemma3"}, {"gemma3_text", "gemma3"}, GEMMA | HTH_TRAIT_SANDWICH | HTH_TRAIT_QK_NORM_HEAD, NULL, NULL,
+     adjust_gemma3},
+    {"gemma4", {"gemma4"}, {"gemma4_text", "gemma4"},
+     HTH_TRAIT_EMBD_SQRT | HTH_TRAIT_GELU_TANH | HTH_TRAIT_SANDWICH | HTH_TRAIT_QK_NORM_HEAD, NULL, NULL, adjust_gemma4},
+    {"phi3", {"phi3"}, {"phi3", "phi4"}, 0, names_prenorm, NULL, adjust_phi3},
+    {"phi2", {"phi2"}, {"phi"}, HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PARALLEL | HTH_TRAIT_PLAIN_FFN, NULL, NULL, adjust_phi2},
+    {"command-r", {"command-r"}, {"cohere"}, PAIRS_BOTH | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PARALLEL, NULL, NULL,
+     adjust_cohere},
+    {"cohere2", {"cohere2"}, {"cohere2"}, PAIRS_BOTH | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PARALLEL, NULL, NULL,
+     adjust_cohere2},
+    {"olmo2", {"olmo2"}, {"olmo2"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_ALL, NULL, NULL, adjust_olmo2},
+    {"olmo3", {NULL}, {"olmo3"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_ALL, NULL, NULL, adjust_olmo2},
+    {"granite", {"granite"}, {"granite"}, PAIRS_GGUF, names_prenorm, NULL, adjust_granite},
+    {"minicpm", {"minicpm"}, {"minicpm"}, PAIRS_GGUF, names_prenorm, NULL, adjust_minicpm},
+    {"glm4", {"glm4"}, {"glm4"}, PAIRS_BOTH | HTH_TRAIT_SANDWICH, names_glm4, NULL, adjust_glm4},
+    {"glm", {"chatglm"}, {"glm"}, PAIRS_BOTH, names_prenorm, NULL, adjust_glm4},
+    {"starcoder2", {"starcoder2"}, {"starcoder2"}, HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN | HTH_TRAIT_GELU_TANH,
+     names_prenorm, NULL, adjust_starcoder2},
+    {"exaone", {"exaone"}, {"exaone"}, 0, names_prenorm, NULL, NULL},
+    {"exaone4", {"exaone4"}, {"exaone4"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_HEAD, NULL, NULL, adjust_exaone4},
+    {"seed_oss", {"seed_oss"}, {"seed_oss"}, 0, names_prenorm, names_seed_oss_gguf, adjust_seed_oss},
+    {"ernie4_5", {"ernie4_5"}, {"ernie4_5"}, PAIRS_BOTH, names_prenorm, NULL, adjust_ernie},
+    {"hunyuan-dense", {"hunyuan-dense"}, {"hunyuan_v1_dense"}, 0, names_prenorm, NULL, adjust_hunyuan},
+    {"helium", {NULL}, {"helium"}, HTH_TRAIT_NORM_ROPE_HUB, names_prenorm, NULL, adjust_llama},
+    {"bert", {"bert"}, {"bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN, NULL, NULL, adjust_bert},
+    {"nomic-bert", {"nomic-bert"}, {"nomic_bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM, NULL, NULL, adjust_nomic_bert},
+};
+
+const hth_family *hth_family_at(int i) {
+    return i >= 0 && (size_t)i < HTH_COUNT(families) ? &families[i] : NULL;
+}
+
+const char *hth_family_name_at(int i) {
+    const hth_family *f = hth_family_at(i);
+    return f ? f->name : NULL;
+}
+
+static bool is_listed(const char *const *names, size_t n, const char *name) {
+    for (size_t i = 0; i < n && names[i]; i++) {
+        if (strcmp(names[i], name) == 0) return true;
+    }
+    return false;
+}
+
+const hth_family *hth_family_find(const char *name, bool is_gguf) {
+    for (size_t i = 0; i < HTH_COUNT(families); i++) {
+        const hth_family *f = &families[i];
+        if (is_gguf ? is_listed(f->gguf, HTH_COUNT(f->gguf), name) : is_listed(f->hub, HTH_COUNT(f->hub), name)) return f;
+    }
+    return NULL;
+}

@@ -1,0 +1,65 @@
+// Families: how metadata becomes a description. A family is a row in family.c: its names in the containers,
+// traits that many share, and a function for what only it has.
+#ifndef HTH_MODEL_FAMILY_H
+#define HTH_MODEL_FAMILY_H
+
+#include "model/meta.h"
+#include "model/model.h"
+#include "model/names.h"
+
+typedef enum hth_trait {
+    HTH_TRAIT_NORM_ROPE_GGUF = 1 << 0, // rope pairs (2i, 2i+1) in GGUF; otherwise halves
+    HTH_TRAIT_NORM_ROPE_HUB = 1 << 1,  // the same in hub folders
+    HTH_TRAIT_LAYER_NORM = 1 << 2,     // LayerNorm instead of RMSNorm
+    HTH_TRAIT_POST_ONLY = 1 << 3,      // norms on the branches' outputs only (OLMo 2)
+    HTH_TRAIT_SANDWICH = 1 << 4,       // norms before and after each branch (Gemma 2)
+    HTH_TRAIT_PARALLEL = 1 << 5,       // attention and feed-forward side by side
+    HTH_TRAIT_QK_NORM_HEAD = 1 << 6,   // RMS on each query and key head
+    HTH_TRAIT_QK_NORM_ALL = 1 << 7,    // RMS over all heads together
+    HTH_TRAIT_PLUS_ONE_HUB = 1 << 8,   // hub norms are stored as w - 1
+    HTH_TRAIT_EMBD_SQRT = 1 << 9,      // embeddings times sqrt(d_model)
+    HTH_TRAIT_GELU_TANH = 1 << 10,     // whatever the config's hidden_act says
+    HTH_TRAIT_PLAIN_FFN = 1 << 11,     // no gate
+    HTH_TRAIT_ENCODER = 1 << 12,       // every row sees every row; norms after the sums
+} hth_trait;
+
+typedef struct hth_builder hth_builder;
+
+typedef struct hth_family {
+    const char *name;
+    const char *gguf[4]; // general.architecture values
+    const char *hub[6];  // model_type values
+    unsigned traits;
+    const hth_name *hub_names; // own names, ended by HTH_ROLE_NONE; or NULL
+    const hth_name *gguf_names;
+    void (*adjust)(hth_builder *b); // what only this family has; or NULL
+} hth_family;
+
+// A description being built.
+struct hth_builder {
+    hth_meta *m;
+    hth_model *model;
+    hth_desc *d;
+    const hth_family *family;
+    bool is_gguf;
+    bool low_precision; // hub weights are not f32: authors' constants are rounded to bf16
+    int32_t window;     // sliding_window, 0: none
+    // Which biases the metadata promises for hub folders: 1 yes, 0 no, -1 by presence.
+    int8_t qkv_bias, o_bias, mlp_bias;
+};
+
+// The family of an architecture name (GGUF) or model_type (hub), or NULL.
+const hth_family *hth_family_find(const char *name, bool is_gguf);
+const hth_family *hth_family_at(int i); // NULL past the end
+
+// Fills model->desc from the metadata.
+HTH_NODISCARD hth_code hth_describe(hth_builder *b, hth_err *err);
+
+// Whether layer i attends to everything: by layer_types or the window pattern of the metadata, or else every
+// `period`-th layer (0: none is full).
+bool hth_builder_is_full(hth_builder *b, int32_t i, int32_t period);
+// Reads a rotation from the config object at `path` ("rope_scaling", "rope_parameters.full_attention"; GGUF:
+// its rope.* keys) over the defaults already in *r.
+void hth_builder_rope(hth_builder *b, const char *path, hth_rope *r);
+
+#endif

@@ -1,0 +1,78 @@
+// Opening a model: container, family, description, binding.
+#include "model/model.h"
+
+#include <stdio.h>
+
+#include "model/bind.h"
+
+// Descriptions, vectors and tables of even the largest models stay far below this.
+#define MAX_ARENA_BYTES ((uint64_t)4 << 30)
+
+static hth_code refuse_family(const char *name, bool is_gguf, hth_err *err) {
+    char known[400];
+    size_t at = 0;
+    for (int i = 0; hth_family_at(i) && at < sizeof known; i++) {
+        const hth_family *f = hth_family_at(i);
+        if (is_gguf ? !f->gguf[0] : !f->hub[0]) continue;
+        at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", at ? " " : "", f->name);
+    }
+    return hth_fail(err, HTH_ERR_UNSUPPORTED, "family \"%s\" is not known; known are: %s", name, known);
+}
+
+// What later layers of this engine will run, and this one must not run wrongly.
+static hth_code refuse_experts(hth_meta *m, hth_err *err) {
+    int64_t n = 0;
+    bool moe = false;
+    hth_meta_int(m, "expert_count", "num_local_experts|num_experts|n_routed_experts", 0, INT32_MAX, &n);
+    hth_meta_bool(m, NULL, "enable_moe_block", &moe);
+    HTH_TRY(hth_meta_check(m));
+    if (n <= 1 && !moe) return HTH_OK;
+    return hth_fail(err, HTH_ERR_UNSUPPORTED, "this is a mixture of %lld experts, which is not supported yet", (long long)n);
+}
+
+static hth_code wrap_files(hth_model *m, hth_err *err) {
+    const int n = hth_container_n_file(m->container);
+    m->buffers = hth_arena_alloc(&m->arena, (size_t)n, sizeof *m->buffers);
+    if (!m->buffers) return hth_fail_nomem(err, (uint64_t)n * sizeof *m->buffers);
+    for (int i = 0; i < n; i++) m->buffers[i].host = hth_container_file_data(m->container, i, &m->buffers[i].n_bytes);
+    return HTH_OK;
+}
+
+static hth_code build(hth_model *m, const char *path, hth_err *err) {
+    HTH_TRY(hth_container_open(path, &m->container, err));
+    HTH_TRY(wrap_files(m, err));
+    hth_meta meta;
+    const char *name;
+    HTH_TRY(hth_meta_open(m->container, &meta, &name, err));
+    const bool is_gguf = meta.gguf != NULL;
+    const hth_family *family = hth_family_find(name, is_gguf);
+    if (!family) return refuse_family(name, is_gguf, err);
+    HTH_TRY(refuse_experts(&meta, err));
+    hth_builder b = {.m = &meta, .model = m, .d = &m->desc, .family = family, .is_gguf = is_gguf,
+                     .qkv_bias = -1, .o_bias = -1, .mlp_bias = -1};
+    b.low_precision = !is_gguf && hth_bind_is_low_precision(m->container);
+    HTH_TRY(hth_describe(&b, err));
+    return hth_bind(&b, err);
+}
+
+hth_code hth_model_open(const char *path, hth_model **out, hth_err *err) {
+    *out = NULL;
+    hth_model *m = hth_calloc(HTH_MEM_MODEL, 1, sizeof *m);
+    if (!m) return hth_fail_nomem(err, sizeof *m);
+    hth_arena_init(&m->arena, HTH_MEM_MODEL, MAX_ARENA_BYTES);
+    hth_code code = build(m, path, err);
+    if (code != HTH_OK) {
+        bool named = m->container == NULL; // the container's own errors carry file names already
+        hth_model_free(m);
+        return named ? code : hth_fail_in(err, code, path);
+    }
+    *out = m;
+    return HTH_OK;
+}
+
+void hth_model_free(hth_model *m) {
+    if (!m) return;
+    hth_arena_free(&m->arena);
+    hth_container_close(m->container);
+    hth_free(m);
+}

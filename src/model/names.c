@@ -1,0 +1,70 @@
+// Tensor names by role. GGUF's are those of ggml's documentation; a hub's are those of the transformers library.
+#include "model/names.h"
+
+typedef struct role_names {
+    const char *title, *gguf, *hub;
+} role_names;
+
+static const role_names table[HTH_ROLE_COUNT] = {
+    [HTH_ROLE_NONE] = {"nothing", "", ""},
+    [HTH_ROLE_TOKEN_EMBD] = {"token embedding", "token_embd", "embed_tokens|wte|embeddings.word_embeddings"},
+    [HTH_ROLE_POS_EMBD] = {"position embedding", "position_embd", "embeddings.position_embeddings"},
+    [HTH_ROLE_TYPE_EMBD] = {"token type embedding", "token_types", "embeddings.token_type_embeddings"},
+    [HTH_ROLE_EMBD_NORM] = {"embedding norm", "token_embd_norm", "embeddings.LayerNorm|emb_ln"},
+    [HTH_ROLE_OUTPUT_NORM] = {"output norm", "output_norm", "norm|final_layernorm|ln_f"},
+    [HTH_ROLE_OUTPUT] = {"output matrix", "output", "lm_head"},
+    [HTH_ROLE_ROPE_FREQS] = {"rope divisors", "rope_freqs", ""},
+    [HTH_ROLE_ROPE_SHORT] = {"short rope divisors", "rope_factors_short", ""},
+    [HTH_ROLE_ROPE_LONG] = {"long rope divisors", "rope_factors_long", ""},
+    [HTH_ROLE_CLS] = {"classifier", "cls", "classifier.dense|pooler.dense"},
+    [HTH_ROLE_CLS_OUT] = {"classifier output", "cls.output", "classifier.out_proj|classifier|score"},
+    [HTH_ROLE_PER_LAYER_EMBD] = {"per-layer embedding", "per_layer_token_embd", "embed_tokens_per_layer"},
+    [HTH_ROLE_PER_LAYER_MODEL_PROJ] = {"per-layer projection", "per_layer_model_proj", "per_layer_model_projection"},
+    [HTH_ROLE_PER_LAYER_PROJ_NORM] = {"per-layer norm", "per_layer_proj_norm", "per_layer_projection_norm"},
+
+    [HTH_ROLE_ATTN_NORM] = {"attention norm", "blk.%d.attn_norm", "layers.%d.input_layernorm|h.%d.ln_1"},
+    [HTH_ROLE_Q] = {"query projection", "blk.%d.attn_q",
+                    "layers.%d.self_attn.q_proj|h.%d.attn.attention.q_proj|encoder.layer.%d.attention.self.query"},
+    [HTH_ROLE_K] = {"key projection", "blk.%d.attn_k",
+                    "layers.%d.self_attn.k_proj|h.%d.attn.attention.k_proj|encoder.layer.%d.attention.self.key"},
+    [HTH_ROLE_V] = {"value projection", "blk.%d.attn_v",
+                    "layers.%d.self_attn.v_proj|h.%d.attn.attention.v_proj|encoder.layer.%d.attention.self.value"},
+    [HTH_ROLE_QKV] = {"fused query-key-value projection", "blk.%d.attn_qkv",
+                      "layers.%d.self_attn.qkv_proj|encoder.layers.%d.attn.Wqkv"},
+    [HTH_ROLE_O] = {"attention output projection", "blk.%d.attn_output",
+                    "layers.%d.self_attn.o_proj|layers.%d.self_attn.dense|h.%d.attn.attention.out_proj|"
+                    "encoder.layer.%d.attention.output.dense|encoder.layers.%d.attn.out_proj"},
+    [HTH_ROLE_Q_NORM] = {"query norm", "blk.%d.attn_q_norm", "layers.%d.self_attn.q_norm|layers.%d.self_attn.query_layernorm"},
+    [HTH_ROLE_K_NORM] = {"key norm", "blk.%d.attn_k_norm", "layers.%d.self_attn.k_norm|layers.%d.self_attn.key_layernorm"},
+    [HTH_ROLE_SINKS] = {"attention sinks", "blk.%d.attn_sinks", "layers.%d.self_attn.sinks"},
+    [HTH_ROLE_ATTN_POST_NORM] = {"norm after attention", "blk.%d.post_attention_norm|blk.%d.attn_output_norm",
+                                 "layers.%d.post_attention_layernorm|encoder.layer.%d.attention.output.LayerNorm|"
+                                 "encoder.layers.%d.norm1"},
+    [HTH_ROLE_FFN_NORM] = {"feed-forward norm", "blk.%d.ffn_norm", "layers.%d.pre_feedforward_layernorm|h.%d.ln_2"},
+    [HTH_ROLE_GATE] = {"gate projection", "blk.%d.ffn_gate", "layers.%d.mlp.gate_proj|h.%d.mlp.c_fc_0|encoder.layers.%d.mlp.fc12"},
+    [HTH_ROLE_UP] = {"up projection", "blk.%d.ffn_up",
+                     "layers.%d.mlp.up_proj|layers.%d.mlp.c_fc|layers.%d.mlp.fc1|h.%d.mlp.c_fc_1|"
+                     "encoder.layer.%d.intermediate.dense|encoder.layers.%d.mlp.fc11"},
+    [HTH_ROLE_GATE_UP] = {"fused gate-up projection", "blk.%d.ffn_up", "layers.%d.mlp.gate_up_proj"},
+    [HTH_ROLE_DOWN] = {"down projection", "blk.%d.ffn_down",
+                       "layers.%d.mlp.down_proj|layers.%d.mlp.c_proj|layers.%d.mlp.fc2|h.%d.mlp.c_proj|"
+                       "encoder.layer.%d.output.dense|encoder.layers.%d.mlp.fc2"},
+    [HTH_ROLE_FFN_POST_NORM] = {"norm after the feed-forward", "blk.%d.post_ffw_norm|blk.%d.layer_output_norm",
+                                "layers.%d.post_feedforward_layernorm|encoder.layer.%d.output.LayerNorm|encoder.layers.%d.norm2"},
+    [HTH_ROLE_PER_LAYER_GATE] = {"per-layer input gate", "blk.%d.inp_gate", "layers.%d.per_layer_input_gate"},
+    [HTH_ROLE_PER_LAYER_PROJ] = {"per-layer input projection", "blk.%d.proj", "layers.%d.per_layer_projection"},
+    [HTH_ROLE_PER_LAYER_NORM] = {"per-layer input norm", "blk.%d.post_norm", "layers.%d.post_per_layer_input_norm"},
+    [HTH_ROLE_LAYER_SCALAR] = {"layer scalar", "blk.%d.layer_output_scale", "layers.%d.layer_scalar"},
+};
+
+const char *hth_role_gguf(hth_role role) {
+    return table[role].gguf;
+}
+
+const char *hth_role_hub(hth_role role) {
+    return table[role].hub;
+}
+
+const char *hth_role_title(hth_role role) {
+    return table[role].title;
+}

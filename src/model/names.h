@@ -1,0 +1,59 @@
+// What a tensor is for, and what containers call it.
+#ifndef HTH_MODEL_NAMES_H
+#define HTH_MODEL_NAMES_H
+
+typedef enum hth_role {
+    HTH_ROLE_NONE,
+    // of the model
+    HTH_ROLE_TOKEN_EMBD,
+    HTH_ROLE_POS_EMBD,
+    HTH_ROLE_TYPE_EMBD,
+    HTH_ROLE_EMBD_NORM,
+    HTH_ROLE_OUTPUT_NORM,
+    HTH_ROLE_OUTPUT,
+    HTH_ROLE_ROPE_FREQS,
+    HTH_ROLE_ROPE_SHORT,
+    HTH_ROLE_ROPE_LONG,
+    HTH_ROLE_CLS,
+    HTH_ROLE_CLS_OUT,
+    HTH_ROLE_PER_LAYER_EMBD,
+    HTH_ROLE_PER_LAYER_MODEL_PROJ,
+    HTH_ROLE_PER_LAYER_PROJ_NORM,
+    // of a layer
+    HTH_ROLE_ATTN_NORM,
+    HTH_ROLE_Q,
+    HTH_ROLE_K,
+    HTH_ROLE_V,
+    HTH_ROLE_QKV, // rows of Q, then K, then V
+    HTH_ROLE_O,
+    HTH_ROLE_Q_NORM,
+    HTH_ROLE_K_NORM,
+    HTH_ROLE_SINKS,
+    HTH_ROLE_ATTN_POST_NORM,
+    HTH_ROLE_FFN_NORM,
+    HTH_ROLE_GATE,
+    HTH_ROLE_UP,
+    HTH_ROLE_GATE_UP, // rows of gate, then up
+    HTH_ROLE_DOWN,
+    HTH_ROLE_FFN_POST_NORM,
+    HTH_ROLE_PER_LAYER_GATE,
+    HTH_ROLE_PER_LAYER_PROJ,
+    HTH_ROLE_PER_LAYER_NORM,
+    HTH_ROLE_LAYER_SCALAR,
+    HTH_ROLE_COUNT
+} hth_role;
+
+// A family's own name for a role in hub folders (or in GGUF), in place of the usual ones.
+typedef struct hth_name {
+    hth_role role;
+    const char *name;
+} hth_name;
+
+// Usual names of a role without ".weight", alternatives separated by '|', "%d" for the layer; for hub folders
+// relative to the model's root ("model.", "transformer.", ...). "" when the container never has it.
+const char *hth_role_gguf(hth_role role);
+const char *hth_role_hub(hth_role role);
+// Words for messages: "query projection".
+const char *hth_role_title(hth_role role);
+
+#endif

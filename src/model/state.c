@@ -1,0 +1,174 @@
+// Sequence state: pages of keys and values per layer, allocated as rows come.
+#include "model/state.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+
+static void describe_pages(hth_layer_state *l, const hth_state *s, int32_t i) {
+    const hth_attention_desc *a = &s->model->desc.layers[i].attn;
+    l->window = a->window;
+    if (a->kv_layer != i) return;
+    l->k_head_bytes = (uint32_t)(HTH_PAGE_ROWS * a->head_dim) * hth_kv_elem_bytes(s->k_type);
+    l->v_head_bytes = (uint32_t)(HTH_PAGE_ROWS * a->head_dim_v) * hth_kv_elem_bytes(s->v_type);
+    l->v_off = (uint32_t)a->n_kv_head * l->k_head_bytes;
+    l->page_bytes = l->v_off + (uint32_t)a->n_kv_head * l->v_head_bytes;
+}
+
+// A layer whose keys others read keeps what the widest reader needs.
+static void widen_shared_windows(hth_state *s) {
+    const hth_desc *d = &s->model->desc;
+    for (int32_t i = 0; i < d->n_layer; i++) {
+        hth_layer_state *owner = &s->layers[d->layers[i].attn.kv_layer];
+        int64_t w = d->layers[i].attn.window;
+        if (owner->window != 0 && (w == 0 || w > owner->window)) owner->window = w;
+    }
+}
+
+hth_code hth_state_new(hth_executor *ex, const hth_model *m, const hth_state_params *params, hth_state **out,
+                       hth_err *err) {
+    (void)ex; // one kind of state so far: host pages
+    *out = NULL;
+    if (params->n_ctx < 1) {
+        return hth_fail(err, HTH_ERR_RANGE, "context of %lld tokens: at least 1 is needed", (long long)params->n_ctx);
+    }
+    if ((unsigned)params->k_type >= HTH_KV_TYPE_COUNT || (unsigned)params->v_type >= HTH_KV_TYPE_COUNT) {
+        return hth_fail(err, HTH_ERR_RANGE, "unknown K/V type");
+    }
+    hth_state *s = hth_calloc(HTH_MEM_STATE, 1, sizeof *s);
+    if (!s) return hth_fail_nomem(err, sizeof *s);
+    *s = (hth_state){.model = m, .n_ctx = params->n_ctx, .k_type = params->k_type, .v_type = params->v_type};
+    s->layers = hth_calloc(HTH_MEM_STATE, (size_t)m->desc.n_layer, sizeof *s->layers);
+    if (!s->layers) {
+        hth_state_free(s);
+        return hth_fail_nomem(err, (uint64_t)m->desc.n_layer * sizeof *s->layers);
+    }
+    for (int32_t i = 0; i < m->desc.n_layer; i++) describe_pages(&s->layers[i], s, i);
+    widen_shared_windows(s);
+    *out = s;
+    return HTH_OK;
+}
+
+static void drop_pages(hth_state *s, hth_layer_state *l, size_t first, size_t last) {
+    for (size_t p = first; p < last; p++) {
+        if (!l->pages[p]) continue;
+        hth_free(l->pages[p]);
+        l->pages[p] = NULL;
+        s->n_bytes -= l->page_bytes;
+    }
+}
+
+void hth_state_free(hth_state *s) {
+    if (!s) return;
+    for (int32_t i = 0; s->layers && i < s->model->desc.n_layer; i++) {
+        hth_layer_state *l = &s->layers[i];
+        if (l->pages) drop_pages(s, l, l->first_page, l->n_page);
+        hth_free(l->pages);
+    }
+    hth_free(s->layers);
+    hth_free(s->pos);
+    hth_free(s);
+}
+
+int64_t hth_state_len(const hth_state *s) {
+    return s->len;
+}
+
+int64_t hth_state_n_ctx(const hth_state *s) {
+    return s->n_ctx;
+}
+
+uint64_t hth_state_bytes(const hth_state *s) {
+    return s->n_bytes;
+}
+
+static hth_code reserve_layer(hth_state *s, hth_layer_state *l, size_t n_page, hth_err *err) {
+    if (l->page_bytes == 0) return HTH_OK;
+    if (!hth_grow(HTH_MEM_STATE, (void **)&l->pages, &l->cap, n_page, sizeof *l->pages, SIZE_MAX / 16)) {
+        return hth_fail_nomem(err, (uint64_t)n_page * sizeof *l->pages);
+    }
+    while (l->n_page < n_page) {
+        uint8_t *page = hth_alloc_aligned(HTH_MEM_STATE, l->page_bytes);
+        if (!page) return hth_fail_nomem(err, l->page_bytes);
+        l->pages[l->n_page++] = page;
+        s->n_bytes += l->page_bytes;
+    }
+    return HTH_OK;
+}
+
+hth_code hth_state_reserve(hth_state *s, int64_t n, int32_t first, int32_t last, hth_err *err) {
+    int64_t need = s->len + n;
+    if (!hth_grow(HTH_MEM_STATE, (void **)&s->pos, &s->pos_cap, (size_t)need, sizeof *s->pos, SIZE_MAX / 16)) {
+        return hth_fail_nomem(err, (uint64_t)need * sizeof *s->pos);
+    }
+    size_t n_page = (size_t)((need + HTH_PAGE_ROWS - 1) / HTH_PAGE_ROWS);
+    for (int32_t i = first; i < last; i++) HTH_TRY(reserve_layer(s, &s->layers[i], n_page, err));
+    return HTH_OK;
+}
+
+void hth_state_slide(hth_state *s) {
+    for (int32_t i = 0; i < s->model->desc.n_layer; i++) {
+        hth_layer_state *l = &s->layers[i];
+        if (l->window == 0 || l->page_bytes == 0) continue;
+        if (s->len == 0) continue;
+        int64_t keep = hth_state_first_visible(s, 2 * l->window, s->pos[s->len - 1], s->len);
+        size_t first = (size_t)(keep / HTH_PAGE_ROWS);
+        if (first > l->n_page) first = l->n_page;
+        if (first <= l->first_page) continue;
+        drop_pages(s, l, l->first_page, first);
+        l->first_page = first;
+    }
+}
+
+hth_code hth_state_truncate(hth_state *s, int64_t n, hth_err *err) {
+    if (n < 0 || n > s->len) {
+        return hth_fail(err, HTH_ERR_RANGE, "cannot go back to row %lld of a sequence of %lld", (long long)n,
+                        (long long)s->len);
+    }
+    for (int32_t i = 0; n != 0 && i < s->model->desc.n_layer; i++) {
+        const hth_layer_state *l = &s->layers[i];
+        if (l->page_bytes == 0 || l->first_page == 0) continue;
+        int64_t needed = hth_state_first_visible(s, l->window, s->pos[n - 1] + 1, n);
+        if (needed / HTH_PAGE_ROWS >= (int64_t)l->first_page) continue;
+        return hth_fail(err, HTH_ERR_UNSUPPORTED,
+                        "cannot go back to row %lld: the sliding window of layer %d has moved on", (long long)n, (int)i);
+    }
+    size_t n_page = (size_t)((n + HTH_PAGE_ROWS - 1) / HTH_PAGE_ROWS);
+    for (int32_t i = 0; i < s->model->desc.n_layer; i++) {
+        hth_layer_state *l = &s->layers[i];
+        if (n_page >= l->n_page && n != 0) continue;
+        drop_pages(s, l, n_page < l->first_page ? l->first_page : n_page, l->n_page);
+        l->n_page = n_page;
+        if (n == 0) l->first_page = 0;
+    }
+    s->len = n;
+    return HTH_OK;
+}
+
+static void move_row(hth_state *s, int64_t from, int64_t to) {
+    const hth_desc *d = &s->model->desc;
+    for (int32_t i = 0; i < d->n_layer; i++) {
+        hth_layer_state *l = &s->layers[i];
+        if (l->page_bytes == 0) continue;
+        for (int32_t h = 0; h < d->layers[i].attn.n_kv_head; h++) {
+            memcpy(hth_state_k(l, h, to), hth_state_k(l, h, from), l->k_head_bytes / HTH_PAGE_ROWS);
+            memcpy(hth_state_v(l, h, to), hth_state_v(l, h, from), l->v_head_bytes / HTH_PAGE_ROWS);
+        }
+    }
+    s->pos[to] = s->pos[from];
+}
+
+hth_code hth_state_keep(hth_state *s, int64_t first, const int64_t *rows, int64_t n_row, hth_err *err) {
+    int64_t last = first - 1;
+    for (int64_t i = 0; i < n_row; i++) {
+        if (rows[i] <= last || rows[i] >= s->len || first < 0) {
+            return hth_fail(err, HTH_ERR_RANGE, "rows to keep must ascend from %lld to below %lld", (long long)first,
+                            (long long)s->len);
+        }
+        last = rows[i];
+    }
+    for (int64_t i = 0; i < n_row; i++) {
+        if (rows[i] != first + i) move_row(s, rows[i], first + i);
+    }
+    return hth_state_truncate(s, first + n_row, err);
+}
