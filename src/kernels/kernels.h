@@ -3,8 +3,8 @@
 // After hth_kernels_get the table is immutable.
 //
 // Rules of every kernel
-//   - all buffers f32 unless said; pointers have no alignment demands; nothing is read or written
-//     outside the stated extents; n may be 0
+//   - all buffers f32 unless said; float pointers need C's own 4 bytes of alignment, void pointers
+//     none; nothing is read or written outside the stated extents; n may be 0
 //   - the arithmetic of one output element depends on its own inputs and on n only: never on how
 //     many rows, tokens or heads are computed in the same call (reproducibility of the engine)
 //   - NaN and infinity propagate; no fast-math
