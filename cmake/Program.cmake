@@ -1,0 +1,15 @@
+# The hearth program. With libedit the code sees HEARTH_EDITLINE.
+file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/cli/*.c")
+if(sources)
+  add_executable(hearth ${sources})
+  target_link_libraries(hearth PRIVATE hth_flags hth_engine m)
+  target_compile_definitions(hearth PRIVATE HEARTH_VERSION="${PROJECT_VERSION}")
+  if(HEARTH_EDITLINE AND hth_editline_FOUND)
+    target_compile_definitions(hearth PRIVATE HEARTH_EDITLINE)
+    target_link_libraries(hearth PRIVATE hth_editline)
+  endif()
+  include(GNUInstallDirs)
+  install(TARGETS hearth RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+  install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" "${PROJECT_SOURCE_DIR}/README.md"
+          DESTINATION "${CMAKE_INSTALL_DOCDIR}" OPTIONAL)
+endif()
