@@ -20,6 +20,12 @@ hth_shown hth_show_name(const char *name, size_t n) {
     return s;
 }
 
+hth_code hth_refuse_pointer(const uint8_t *data, uint64_t n_bytes, hth_err *err) {
+    static const char first[] = "version https://git-lfs";
+    if (n_bytes < sizeof first - 1 || memcmp(data, first, sizeof first - 1) != 0) return HTH_OK;
+    return hth_fail_at(err, HTH_ERR_FORMAT, 0, "this is a git-lfs pointer, not the weights; fetch the real file (git lfs pull)");
+}
+
 static int compare_offsets(const void *a, const void *b) {
     const hth_tensor *x = *(const hth_tensor *const *)a, *y = *(const hth_tensor *const *)b;
     if (x->off != y->off) return x->off < y->off ? -1 : 1;

@@ -1,4 +1,5 @@
-// Where tensors lie in one file: the check that no two share bytes.
+// What the readers of weight files share: names in messages, pointer files, and the check that no two
+// tensors of a file share bytes.
 #ifndef HTH_FORMATS_EXTENT_H
 #define HTH_FORMATS_EXTENT_H
 
@@ -12,6 +13,9 @@ typedef struct hth_shown {
 // A name from a file, cut to what fits in a message (whole characters, "..." when cut). The name is
 // n bytes of valid UTF-8.
 hth_shown hth_show_name(const char *name, size_t n);
+
+// Refuses the small text file that a clone without git-lfs leaves in a weight file's place.
+HTH_NODISCARD hth_code hth_refuse_pointer(const uint8_t *data, uint64_t n_bytes, hth_err *err);
 
 // Checks that the n tensors of one file, whose `off` and `n_bytes` are already checked against the
 // file, do not overlap. With `gapless` they must also fill [begin, end) without holes.

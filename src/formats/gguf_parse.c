@@ -352,6 +352,7 @@ static hth_code place_tensors(reader *r) {
 }
 
 static hth_code parse_all(reader *r) {
+    HTH_TRY(hth_refuse_pointer(r->g->data, r->g->n_bytes, r->err));
     HTH_TRY(read_counts(r));
     for (uint64_t i = 0; i < r->n_kv; i++) HTH_TRY(read_pair(r, i));
     HTH_TRY(read_alignment(r));

@@ -49,7 +49,7 @@ typedef struct parser {
 } parser;
 
 static hth_code fail_json(parser *p, size_t at, const char *what) {
-    if (at >= p->n) return hth_fail_at(p->err, HTH_ERR_FORMAT, p->base + p->n, "not valid JSON: the text ends, %s", what);
+    if (at >= p->n) return hth_fail_at(p->err, HTH_ERR_FORMAT, p->base + p->n, "not valid JSON: the text ends too early, %s", what);
     return hth_fail_at(p->err, HTH_ERR_FORMAT, p->base + at, "not valid JSON: %s", what);
 }
 

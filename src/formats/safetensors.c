@@ -156,6 +156,7 @@ static hth_code read_tensors(hth_safetensors *s, const hth_json *root, uint64_t 
 }
 
 static hth_code parse(hth_safetensors *s, hth_err *err) {
+    HTH_TRY(hth_refuse_pointer(s->data, s->n_bytes, err));
     hth_cursor c = hth_cursor_make(s->data, s->n_bytes);
     uint64_t n_header = hth_cursor_u64(&c);
     if (!hth_cursor_ok(&c)) {
