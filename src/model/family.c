@@ -448,45 +448,54 @@ static const hth_name names_seed_oss_gguf[] = {{HTH_ROLE_ATTN_POST_NORM, ""},
                                                {HTH_ROLE_FFN_NORM, "blk.%d.post_attention_norm"},
                                                {HTH_ROLE_NONE, NULL}};
 
+#define DEFAULT_INT(name, v) {name, {.kind = HTH_JSON_NUMBER, .is_int = true, .u.num = {.d = (v), .i = (v)}}}
+#define DEFAULT_NUM(name, v) {name, {.kind = HTH_JSON_NUMBER, .u.num = {.d = (v)}}}
+
+// The larger models' text_config states little more than its sizes.
+static const hth_meta_default defaults_gemma3[] = {
+    DEFAULT_INT("num_attention_heads", 8), DEFAULT_INT("num_key_value_heads", 4), DEFAULT_INT("head_dim", 256),
+    DEFAULT_INT("vocab_size", 262208),     DEFAULT_INT("sliding_window", 4096),   DEFAULT_INT("query_pre_attn_scalar", 256),
+    DEFAULT_NUM("rms_norm_eps", 1e-6),     DEFAULT_NUM("rope_theta", 1e6),        {NULL, {.kind = HTH_JSON_NULL}}};
+
 #define PAIRS_GGUF HTH_TRAIT_NORM_ROPE_GGUF
 #define PAIRS_BOTH (HTH_TRAIT_NORM_ROPE_GGUF | HTH_TRAIT_NORM_ROPE_HUB)
 #define GEMMA (HTH_TRAIT_PLUS_ONE_HUB | HTH_TRAIT_EMBD_SQRT | HTH_TRAIT_GELU_TANH)
 
 static const hth_family families[] = {
-    {"llama", {"llama"}, {"llama"}, PAIRS_GGUF, names_prenorm, NULL, adjust_llama},
-    {"mistral", {NULL}, {"mistral"}, 0, names_prenorm, NULL, adjust_mistral},
-    {"mistral3", {"mistral3"}, {"ministral3", "ministral", "mistral3"}, PAIRS_GGUF, names_prenorm, NULL, adjust_mistral3},
-    {"smollm3", {"smollm3"}, {"smollm3"}, PAIRS_GGUF, names_prenorm, NULL, adjust_smollm3},
-    {"qwen2", {"qwen2"}, {"qwen2"}, 0, names_prenorm, NULL, adjust_qwen2},
-    {"qwen3", {"qwen3"}, {"qwen3"}, HTH_TRAIT_QK_NORM_HEAD, names_prenorm, NULL, adjust_qwen3},
-    {"gemma", {"gemma"}, {"gemma"}, GEMMA, names_prenorm, NULL, adjust_gemma},
-    {"gemma2", {"gemma2"}, {"gemma2"}, GEMMA | HTH_TRAIT_SANDWICH, NULL, NULL, adjust_gemma2},
+    {"llama", {"llama"}, {"llama"}, PAIRS_GGUF, names_prenorm, NULL, adjust_llama, NULL},
+    {"mistral", {NULL, NULL}, {"mistral"}, 0, names_prenorm, NULL, adjust_mistral, NULL},
+    {"mistral3", {"mistral3"}, {"ministral3", "ministral", "mistral3"}, PAIRS_GGUF, names_prenorm, NULL, adjust_mistral3, NULL},
+    {"smollm3", {"smollm3"}, {"smollm3"}, PAIRS_GGUF, names_prenorm, NULL, adjust_smollm3, NULL},
+    {"qwen2", {"qwen2"}, {"qwen2"}, 0, names_prenorm, NULL, adjust_qwen2, NULL},
+    {"qwen3", {"qwen3"}, {"qwen3"}, HTH_TRAIT_QK_NORM_HEAD, names_prenorm, NULL, adjust_qwen3, NULL},
+    {"gemma", {"gemma"}, {"gemma"}, GEMMA, names_prenorm, NULL, adjust_gemma, NULL},
+    {"gemma2", {"gemma2"}, {"gemma2"}, GEMMA | HTH_TRAIT_SANDWICH, NULL, NULL, adjust_gemma2, NULL},
     {"gemma3", {"gemma3"}, {"gemma3_text", "gemma3"}, GEMMA | HTH_TRAIT_SANDWICH | HTH_TRAIT_QK_NORM_HEAD, NULL, NULL,
-     adjust_gemma3},
+     adjust_gemma3, defaults_gemma3},
     {"gemma4", {"gemma4"}, {"gemma4_text", "gemma4"},
-     HTH_TRAIT_EMBD_SQRT | HTH_TRAIT_GELU_TANH | HTH_TRAIT_SANDWICH | HTH_TRAIT_QK_NORM_HEAD, NULL, NULL, adjust_gemma4},
-    {"phi3", {"phi3"}, {"phi3", "phi4"}, 0, names_prenorm, NULL, adjust_phi3},
-    {"phi2", {"phi2"}, {"phi"}, HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PARALLEL | HTH_TRAIT_PLAIN_FFN, NULL, NULL, adjust_phi2},
+     HTH_TRAIT_EMBD_SQRT | HTH_TRAIT_GELU_TANH | HTH_TRAIT_SANDWICH | HTH_TRAIT_QK_NORM_HEAD, NULL, NULL, adjust_gemma4, NULL},
+    {"phi3", {"phi3"}, {"phi3", "phi4"}, 0, names_prenorm, NULL, adjust_phi3, NULL},
+    {"phi2", {"phi2"}, {"phi"}, HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PARALLEL | HTH_TRAIT_PLAIN_FFN, NULL, NULL, adjust_phi2, NULL},
     {"command-r", {"command-r"}, {"cohere"}, PAIRS_BOTH | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PARALLEL, NULL, NULL,
-     adjust_cohere},
+     adjust_cohere, NULL},
     {"cohere2", {"cohere2"}, {"cohere2"}, PAIRS_BOTH | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PARALLEL, NULL, NULL,
-     adjust_cohere2},
-    {"olmo2", {"olmo2"}, {"olmo2"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_ALL, NULL, NULL, adjust_olmo2},
-    {"olmo3", {NULL}, {"olmo3"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_ALL, NULL, NULL, adjust_olmo2},
-    {"granite", {"granite"}, {"granite"}, PAIRS_GGUF, names_prenorm, NULL, adjust_granite},
-    {"minicpm", {"minicpm"}, {"minicpm"}, PAIRS_GGUF, names_prenorm, NULL, adjust_minicpm},
-    {"glm4", {"glm4"}, {"glm4"}, PAIRS_BOTH | HTH_TRAIT_SANDWICH, names_glm4, NULL, adjust_glm4},
-    {"glm", {"chatglm"}, {"glm"}, PAIRS_BOTH, names_prenorm, NULL, adjust_glm4},
+     adjust_cohere2, NULL},
+    {"olmo2", {"olmo2"}, {"olmo2"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_ALL, NULL, NULL, adjust_olmo2, NULL},
+    {"olmo3", {NULL, NULL}, {"olmo3"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_ALL, NULL, NULL, adjust_olmo2, NULL},
+    {"granite", {"granite"}, {"granite"}, PAIRS_GGUF, names_prenorm, NULL, adjust_granite, NULL},
+    {"minicpm", {"minicpm"}, {"minicpm"}, PAIRS_GGUF, names_prenorm, NULL, adjust_minicpm, NULL},
+    {"glm4", {"glm4"}, {"glm4"}, PAIRS_BOTH | HTH_TRAIT_SANDWICH, names_glm4, NULL, adjust_glm4, NULL},
+    {"glm", {"chatglm"}, {"glm"}, PAIRS_BOTH, names_prenorm, NULL, adjust_glm4, NULL},
     {"starcoder2", {"starcoder2"}, {"starcoder2"}, HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN | HTH_TRAIT_GELU_TANH,
-     names_prenorm, NULL, adjust_starcoder2},
-    {"exaone", {"exaone"}, {"exaone"}, 0, names_prenorm, NULL, NULL},
-    {"exaone4", {"exaone4"}, {"exaone4"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_HEAD, NULL, NULL, adjust_exaone4},
-    {"seed_oss", {"seed_oss"}, {"seed_oss"}, 0, names_prenorm, names_seed_oss_gguf, adjust_seed_oss},
-    {"ernie4_5", {"ernie4_5"}, {"ernie4_5"}, PAIRS_BOTH, names_prenorm, NULL, adjust_ernie},
-    {"hunyuan-dense", {"hunyuan-dense"}, {"hunyuan_v1_dense"}, 0, names_prenorm, NULL, adjust_hunyuan},
-    {"helium", {NULL}, {"helium"}, HTH_TRAIT_NORM_ROPE_HUB, names_prenorm, NULL, adjust_llama},
-    {"bert", {"bert"}, {"bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN, NULL, NULL, adjust_bert},
-    {"nomic-bert", {"nomic-bert"}, {"nomic_bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM, NULL, NULL, adjust_nomic_bert},
+     names_prenorm, NULL, adjust_starcoder2, NULL},
+    {"exaone", {"exaone"}, {"exaone"}, 0, names_prenorm, NULL, NULL, NULL},
+    {"exaone4", {"exaone4"}, {"exaone4"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_HEAD, NULL, NULL, adjust_exaone4, NULL},
+    {"seed_oss", {"seed_oss"}, {"seed_oss"}, 0, names_prenorm, names_seed_oss_gguf, adjust_seed_oss, NULL},
+    {"ernie4_5", {"ernie4_5"}, {"ernie4_5"}, PAIRS_BOTH, names_prenorm, NULL, adjust_ernie, NULL},
+    {"hunyuan-dense", {"hunyuan-dense"}, {"hunyuan_v1_dense"}, 0, names_prenorm, NULL, adjust_hunyuan, NULL},
+    {"helium", {NULL, NULL}, {"helium"}, HTH_TRAIT_NORM_ROPE_HUB, names_prenorm, NULL, adjust_llama, NULL},
+    {"bert", {"bert"}, {"bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN, NULL, NULL, adjust_bert, NULL},
+    {"nomic-bert", {"nomic-bert"}, {"nomic_bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM, NULL, NULL, adjust_nomic_bert, NULL},
 };
 
 const hth_family *hth_family_at(int i) {

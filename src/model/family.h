@@ -33,6 +33,7 @@ typedef struct hth_family {
     const hth_name *hub_names; // own names, ended by HTH_ROLE_NONE; or NULL
     const hth_name *gguf_names;
     void (*adjust)(hth_builder *b); // what only this family has; or NULL
+    const hth_meta_default *defaults; // what published config.json files leave out; or NULL
 } hth_family;
 
 // A description being built.

@@ -83,6 +83,9 @@ static bool find_gguf(hth_meta *m, const char *key, meta_value *out) {
 static bool find_json(hth_meta *m, const char *path, meta_value *out) {
     const hth_json *v = descend(m->text, path);
     if (!v && m->text != m->root) v = descend(m->root, path);
+    for (const hth_meta_default *d = m->defaults; !v && d && d->path; d++) {
+        if (strcmp(d->path, path) == 0) v = &d->value;
+    }
     if (!v || v->kind == HTH_JSON_NULL) return false;
     out->json = v;
     snprintf(out->name, sizeof out->name, "config.json: %s", path);

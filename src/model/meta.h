@@ -6,11 +6,18 @@
 
 #include "formats/container.h"
 
+// A value that a family's authors leave out of config.json because their code has it as default.
+typedef struct hth_meta_default {
+    const char *path;
+    hth_json value;
+} hth_meta_default;
+
 typedef struct hth_meta {
     const hth_gguf *gguf;      // NULL for a folder
     const char *arch;          // GGUF general.architecture; prefix of its keys
     const hth_json *root;      // config.json; NULL for GGUF
     const hth_json *text;      // its text_config where there is one, else root
+    const hth_meta_default *defaults; // ended by path NULL; or NULL
     hth_code code;             // first error
     hth_err *err;              // borrowed
 } hth_meta;

@@ -47,6 +47,7 @@ static hth_code build(hth_model *m, const char *path, hth_err *err) {
     const bool is_gguf = meta.gguf != NULL;
     const hth_family *family = hth_family_find(name, is_gguf);
     if (!family) return refuse_family(name, is_gguf, err);
+    meta.defaults = family->defaults;
     HTH_TRY(refuse_experts(&meta, err));
     hth_builder b = {.m = &meta, .model = m, .d = &m->desc, .family = family, .is_gguf = is_gguf,
                      .qkv_bias = -1, .o_bias = -1, .mlp_bias = -1};
