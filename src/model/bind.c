@@ -583,14 +583,6 @@ static hth_code check_quantization(const binder *k) {
     return hth_fail(k->err, HTH_ERR_UNSUPPORTED, "config.json: quantization method \"%s\" is not known", method);
 }
 
-bool hth_bind_is_low_precision(hth_container *c) {
-    for (int64_t i = 0; i < hth_container_n_tensor(c); i++) {
-        const hth_tensor *t = hth_container_tensor_at(c, i);
-        if (t->n_dim == 2 && strstr(t->name, "embed_tokens.weight")) return t->type != HTH_TYPE_F32;
-    }
-    return false;
-}
-
 hth_code hth_bind(hth_builder *b, hth_err *err) {
     hth_model *m = b->model;
     binder k = {.b = b, .m = m, .c = m->container, .err = err, .root = ""};

@@ -9,7 +9,4 @@
 // error: the description would be wrong about this file.
 HTH_NODISCARD hth_code hth_bind(hth_builder *b, hth_err *err);
 
-// True when hub weights are stored in less than f32.
-bool hth_bind_is_low_precision(hth_container *c);
-
 #endif

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/fp.h"
 #include "model/family.h"
 
 #define MAX_DIM 1048576 // widths beyond this are no model
@@ -229,7 +228,8 @@ static void read_shape(hth_builder *b, int64_t *work) {
     d->family = b->family->name;
     d->norm = t & HTH_TRAIT_LAYER_NORM ? HTH_NORM_LAYER : HTH_NORM_RMS;
     d->causal = !(t & HTH_TRAIT_ENCODER);
-    d->embd_scale = d->logit_scale = 1;
+    d->embd_scale = t & HTH_TRAIT_EMBD_SQRT ? sqrtf((float)d->d_model) : 1;
+    d->logit_scale = 1;
     d->n_stream = d->n_pos = 1;
     if (!b->is_gguf) read_size(b, "the vocabulary size", NULL, "vocab_size", INT32_MAX, &d->n_vocab);
     d->n_ctx_train = 2048;
@@ -245,13 +245,6 @@ static void read_shape(hth_builder *b, int64_t *work) {
     read_heads(b, work);
     read_ffn(b, work);
     if (b->m->code == HTH_OK) apply_traits(b);
-}
-
-static void read_embedding_scale(hth_builder *b) {
-    if (!(b->family->traits & HTH_TRAIT_EMBD_SQRT)) return;
-    float s = sqrtf((float)b->d->d_model);
-    // The authors' code keeps the factor in the weights' own precision.
-    b->d->embd_scale = b->low_precision ? hth_bf16_to_f32(hth_f32_to_bf16(s)) : s;
 }
 
 // ---- windows
@@ -314,7 +307,6 @@ hth_code hth_describe(hth_builder *b, hth_err *err) {
     if (!d->layers || !work) return hth_fail_nomem(err, (uint64_t)d->n_layer * sizeof *d->layers);
     read_shape(b, work);
     HTH_TRY(hth_meta_check(b->m));
-    read_embedding_scale(b);
     read_main_rope(b);
     HTH_TRY(hth_meta_check(b->m));
     if (b->family->adjust) b->family->adjust(b);

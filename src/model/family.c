@@ -1,5 +1,6 @@
 // The table of families, and what each has of its own. Facts are those of the authors' published code (the
 // transformers library for hubs, ggml's model conventions for GGUF); docs/models.md tells where each was checked.
+#include "base/fp.h"
 #include "model/family.h"
 
 #include <math.h>
@@ -149,6 +150,8 @@ static void adjust_gemma3(hth_builder *b) {
     set_query_scale(b);
     read_softcaps(b);
     window_by_type(b, 6);
+    // The authors' hub code keeps this factor in bf16; GGUF's engines do not.
+    if (!b->is_gguf) d->embd_scale = hth_bf16_to_f32(hth_f32_to_bf16(d->embd_scale));
     hth_rope *local = add_local_rope(b);
     local->theta = 10000;
     hth_meta_num(b->m, "rope.freq_base_swa", "rope_local_base_freq", &local->theta);

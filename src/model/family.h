@@ -43,7 +43,6 @@ struct hth_builder {
     hth_desc *d;
     const hth_family *family;
     bool is_gguf;
-    bool low_precision; // hub weights are not f32: authors' constants are rounded to bf16
     int32_t window;     // sliding_window, 0: none
     // Which biases the metadata promises for hub folders: 1 yes, 0 no, -1 by presence.
     int8_t qkv_bias, o_bias, mlp_bias;

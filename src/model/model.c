@@ -51,7 +51,6 @@ static hth_code build(hth_model *m, const char *path, hth_err *err) {
     HTH_TRY(refuse_experts(&meta, err));
     hth_builder b = {.m = &meta, .model = m, .d = &m->desc, .family = family, .is_gguf = is_gguf,
                      .qkv_bias = -1, .o_bias = -1, .mlp_bias = -1};
-    b.low_precision = !is_gguf && hth_bind_is_low_precision(m->container);
     HTH_TRY(hth_describe(&b, err));
     return hth_bind(&b, err);
 }
