@@ -1,10 +1,10 @@
-// Monotonic time.
+// Monotonic time from the system's monotonic clock.
 #include "os/clock.h"
 
 #include <time.h>
 
 uint64_t hth_clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    struct timespec now;
+    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0) return 0;
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }

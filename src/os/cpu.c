@@ -1,6 +1,8 @@
-// CPU features, cores and memory.
+// What the machine is. x86 asks the processor itself (cpuid, and xgetbv for which registers the system
+// saves); arm64 asks the system. The feature set is found once and masked by HEARTH_CPU.
 #include "os/cpu.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +11,9 @@
 
 #include "base/attr.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #if defined(__linux__)
 #include <sched.h>
 #if defined(__aarch64__)
@@ -19,17 +24,26 @@
 #include <sys/sysctl.h>
 #endif
 
-typedef struct feature_name {
+// --- features ---
+
+static const struct {
     hth_cpu_feature feature;
     const char *name;
-} feature_name;
-
-static const feature_name feature_names[] = {
-    {HTH_CPU_AVX2, "avx2"},           {HTH_CPU_AVX_VNNI, "avx-vnni"},       {HTH_CPU_AVX512, "avx512"},
-    {HTH_CPU_AVX512_VNNI, "avx512-vnni"}, {HTH_CPU_AVX512_VBMI, "avx512-vbmi"}, {HTH_CPU_AVX512_BF16, "avx512-bf16"},
-    {HTH_CPU_AMX_INT8, "amx-int8"},   {HTH_CPU_NEON, "neon"},               {HTH_CPU_FP16, "fp16"},
-    {HTH_CPU_DOTPROD, "dotprod"},     {HTH_CPU_I8MM, "i8mm"},               {HTH_CPU_BF16, "bf16"},
-    {HTH_CPU_SVE2, "sve2"}};
+} feature_names[] = {
+    {HTH_CPU_AVX2, "avx2"},
+    {HTH_CPU_AVX_VNNI, "avx-vnni"},
+    {HTH_CPU_AVX512, "avx512"},
+    {HTH_CPU_AVX512_VNNI, "avx512-vnni"},
+    {HTH_CPU_AVX512_VBMI, "avx512-vbmi"},
+    {HTH_CPU_AVX512_BF16, "avx512-bf16"},
+    {HTH_CPU_AMX_INT8, "amx-int8"},
+    {HTH_CPU_NEON, "neon"},
+    {HTH_CPU_FP16, "fp16"},
+    {HTH_CPU_DOTPROD, "dotprod"},
+    {HTH_CPU_I8MM, "i8mm"},
+    {HTH_CPU_BF16, "bf16"},
+    {HTH_CPU_SVE2, "sve2"},
+};
 
 const char *hth_cpu_feature_name(hth_cpu_feature feature) {
     for (size_t i = 0; i < HTH_COUNT(feature_names); i++) {
@@ -40,192 +54,258 @@ const char *hth_cpu_feature_name(hth_cpu_feature feature) {
 
 #if defined(__x86_64__)
 
-static void cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4]) {
-    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(sub));
-}
-
-// Which register sets the system saves (Intel SDM 1, 13.3): bits 1-2 AVX, 5-7 AVX-512, 17-18 AMX tiles.
 static uint64_t saved_registers(void) {
-    uint32_t r[4];
-    cpuid(1, 0, r);
-    if (!(r[2] & 1u << 27)) return 0; // no OSXSAVE
-    uint32_t lo, hi;
-    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-    return (uint64_t)hi << 32 | lo;
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
 }
 
-static uint32_t detect(void) {
-    uint32_t r1[4], r7[4] = {0}, r71[4] = {0}, top[4];
-    cpuid(0, 0, top);
-    cpuid(1, 0, r1);
-    if (top[0] >= 7) {
-        cpuid(7, 0, r7);
-        cpuid(7, 1, r71);
+// Bits of Intel's manual, volume 2A, CPUID leaves 1 and 7; XCR0 bits 1-2 (SSE, AVX), 5-7 (AVX-512) and
+// 17-18 (AMX tiles).
+static uint32_t detect_features(void) {
+    uint32_t a, b, c, d, a1 = 0, b1, c1, d1;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
+    bool has_saved = c >> 27 & 1, fma = c >> 12 & 1, f16c = c >> 29 & 1, avx = c >> 28 & 1;
+    if (!has_saved || !avx) return 0;
+    uint64_t saved = saved_registers();
+    bool ymm = (saved & 0x6) == 0x6, zmm = (saved & 0xe6) == 0xe6, tiles = (saved & 0x60000) == 0x60000;
+    if (!ymm || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    if (a >= 1 && !__get_cpuid_count(7, 1, &a1, &b1, &c1, &d1)) a1 = 0;
+
+    uint32_t found = 0;
+    bool avx2 = b >> 5 & 1, bmi2 = b >> 8 & 1;
+    if (!avx2 || !fma || !f16c || !bmi2) return 0; // every later level stands on this one
+    found |= HTH_CPU_AVX2;
+    if (a1 >> 4 & 1) found |= HTH_CPU_AVX_VNNI;
+    bool f = b >> 16 & 1, dq = b >> 17 & 1, bw = b >> 30 & 1, vl = b >> 31 & 1;
+    if (zmm && f && dq && bw && vl) {
+        found |= HTH_CPU_AVX512;
+        if (c >> 11 & 1) found |= HTH_CPU_AVX512_VNNI;
+        if (c >> 1 & 1) found |= HTH_CPU_AVX512_VBMI;
+        if (a1 >> 5 & 1) found |= HTH_CPU_AVX512_BF16;
     }
-    const uint64_t saved = saved_registers();
-    const bool avx = (saved & 0x6) == 0x6, zmm = (saved & 0xe6) == 0xe6, tiles = (saved & 0x60000) == 0x60000;
-    uint32_t f = 0;
-    const bool fma = r1[2] >> 12 & 1, f16c = r1[2] >> 29 & 1, avx2 = r7[1] >> 5 & 1, bmi2 = r7[1] >> 8 & 1;
-    if (avx && fma && f16c && avx2 && bmi2) f |= HTH_CPU_AVX2;
-    if (!(f & HTH_CPU_AVX2)) return 0;
-    if (r71[0] >> 4 & 1) f |= HTH_CPU_AVX_VNNI;
-    const bool avx512 = (r7[1] >> 16 & 1) && (r7[1] >> 17 & 1) && (r7[1] >> 30 & 1) && (r7[1] >> 31 & 1);
-    if (!zmm || !avx512) return f;
-    f |= HTH_CPU_AVX512;
-    if (r7[2] >> 11 & 1) f |= HTH_CPU_AVX512_VNNI;
-    if (r7[2] >> 1 & 1) f |= HTH_CPU_AVX512_VBMI;
-    if (r71[0] >> 5 & 1) f |= HTH_CPU_AVX512_BF16;
-    if (tiles && (r7[3] >> 24 & 1) && (r7[3] >> 25 & 1)) f |= HTH_CPU_AMX_INT8;
-    return f;
+    if (tiles && (d >> 24 & 1) && (d >> 25 & 1)) found |= HTH_CPU_AMX_INT8;
+    return found;
 }
 
 #elif defined(__aarch64__) && defined(__linux__)
 
-static uint32_t detect(void) {
-    const unsigned long cap = getauxval(AT_HWCAP), cap2 = getauxval(AT_HWCAP2);
-    uint32_t f = HTH_CPU_NEON;
-    if (cap >> 9 & 1 && cap >> 10 & 1) f |= HTH_CPU_FP16;
-    if (cap >> 20 & 1) f |= HTH_CPU_DOTPROD;
-    if (cap2 >> 1 & 1) f |= HTH_CPU_SVE2;
-    if (cap2 >> 13 & 1) f |= HTH_CPU_I8MM;
-    if (cap2 >> 14 & 1) f |= HTH_CPU_BF16;
-    return f;
+// Bits of the kernel's arm64 hardware capabilities (Documentation/arch/arm64/elf_hwcaps).
+static uint32_t detect_features(void) {
+    unsigned long cap = getauxval(AT_HWCAP), cap2 = getauxval(AT_HWCAP2);
+    uint32_t found = 0;
+    if (cap >> 1 & 1) found |= HTH_CPU_NEON;
+    if ((cap >> 9 & 1) && (cap >> 10 & 1)) found |= HTH_CPU_FP16;
+    if (cap >> 20 & 1) found |= HTH_CPU_DOTPROD;
+    if (cap2 >> 1 & 1) found |= HTH_CPU_SVE2;
+    if (cap2 >> 13 & 1) found |= HTH_CPU_I8MM;
+    if (cap2 >> 14 & 1) found |= HTH_CPU_BF16;
+    return found;
 }
 
 #elif defined(__aarch64__) && defined(__APPLE__)
 
-static bool has_sysctl(const char *name) {
-    int v = 0;
-    size_t n = sizeof v;
-    return sysctlbyname(name, &v, &n, NULL, 0) == 0 && v != 0;
+static bool has_option(const char *name) {
+    int value = 0;
+    size_t n = sizeof value;
+    return sysctlbyname(name, &value, &n, NULL, 0) == 0 && value != 0;
 }
 
-static uint32_t detect(void) {
-    uint32_t f = HTH_CPU_NEON;
-    if (has_sysctl("hw.optional.arm.FEAT_FP16")) f |= HTH_CPU_FP16;
-    if (has_sysctl("hw.optional.arm.FEAT_DotProd")) f |= HTH_CPU_DOTPROD;
-    if (has_sysctl("hw.optional.arm.FEAT_I8MM")) f |= HTH_CPU_I8MM;
-    if (has_sysctl("hw.optional.arm.FEAT_BF16")) f |= HTH_CPU_BF16;
-    return f;
+static uint32_t detect_features(void) {
+    uint32_t found = HTH_CPU_NEON;
+    if (has_option("hw.optional.arm.FEAT_FP16")) found |= HTH_CPU_FP16;
+    if (has_option("hw.optional.arm.FEAT_DotProd")) found |= HTH_CPU_DOTPROD;
+    if (has_option("hw.optional.arm.FEAT_I8MM")) found |= HTH_CPU_I8MM;
+    if (has_option("hw.optional.arm.FEAT_BF16")) found |= HTH_CPU_BF16;
+    return found;
 }
 
 #else
 
-static uint32_t detect(void) {
+static uint32_t detect_features(void) {
     return 0;
 }
 
 #endif
 
-// HEARTH_CPU names the highest level to use.
-static uint32_t mask_of(const char *word) {
-    if (!word || !*word) return UINT32_MAX;
-    if (strcmp(word, "ref") == 0) return 0;
-    if (strcmp(word, "avx2") == 0) return HTH_CPU_AVX2;
-    if (strcmp(word, "avx-vnni") == 0) return HTH_CPU_AVX2 | HTH_CPU_AVX_VNNI;
-    if (strcmp(word, "avx512") == 0) {
-        return UINT32_MAX & ~(uint32_t)(HTH_CPU_AVX512_VNNI | HTH_CPU_AVX512_VBMI | HTH_CPU_AVX512_BF16 | HTH_CPU_AMX_INT8);
+// The words of HEARTH_CPU and what each leaves of the features. A level keeps what belongs to it and
+// to the levels below; a longer list keeps what any of its words keeps.
+static const struct {
+    const char *word;
+    uint32_t keep;
+} mask_words[] = {
+    {"ref", 0},
+    {"avx2", HTH_CPU_AVX2},
+    {"avx-vnni", HTH_CPU_AVX2 | HTH_CPU_AVX_VNNI},
+    {"avx512", HTH_CPU_AVX2 | HTH_CPU_AVX512},
+    {"avx512-vnni", HTH_CPU_AVX2 | HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI},
+    {"avx512-vbmi", HTH_CPU_AVX2 | HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI | HTH_CPU_AVX512_VBMI},
+    {"avx512-bf16", HTH_CPU_AVX2 | HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI | HTH_CPU_AVX512_BF16},
+    {"amx-int8", HTH_CPU_AVX2 | HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI | HTH_CPU_AVX512_VBMI |
+                     HTH_CPU_AVX512_BF16 | HTH_CPU_AMX_INT8},
+    {"neon", HTH_CPU_NEON},
+    {"fp16", HTH_CPU_NEON | HTH_CPU_FP16},
+    {"dotprod", HTH_CPU_NEON | HTH_CPU_FP16 | HTH_CPU_DOTPROD},
+    {"i8mm", HTH_CPU_NEON | HTH_CPU_FP16 | HTH_CPU_DOTPROD | HTH_CPU_I8MM},
+    {"bf16", HTH_CPU_NEON | HTH_CPU_FP16 | HTH_CPU_DOTPROD | HTH_CPU_I8MM | HTH_CPU_BF16},
+    {"sve2", HTH_CPU_NEON | HTH_CPU_FP16 | HTH_CPU_DOTPROD | HTH_CPU_I8MM | HTH_CPU_BF16 | HTH_CPU_SVE2},
+};
+
+static uint32_t mask_features(uint32_t found, const char *words) {
+    uint32_t keep = 0;
+    bool any = false;
+    while (words && *words) {
+        size_t n = strcspn(words, ", ");
+        for (size_t i = 0; i < HTH_COUNT(mask_words); i++) {
+            if (strlen(mask_words[i].word) != n || memcmp(mask_words[i].word, words, n) != 0) continue;
+            keep |= mask_words[i].keep;
+            any = true;
+        }
+        words += n;
+        words += strspn(words, ", ");
     }
-    if (strcmp(word, "neon") == 0) return HTH_CPU_NEON;
-    if (strcmp(word, "dotprod") == 0) return HTH_CPU_NEON | HTH_CPU_FP16 | HTH_CPU_DOTPROD;
-    return UINT32_MAX;
+    return any ? found & keep : found;
 }
 
 uint32_t hth_cpu_features(void) {
-    return detect() & mask_of(getenv("HEARTH_CPU"));
+    static _Atomic uint64_t known; // bit 32: found out
+    uint64_t value = atomic_load_explicit(&known, memory_order_relaxed);
+    if (value == 0) {
+        value = (uint64_t)1 << 32 | mask_features(detect_features(), getenv("HEARTH_CPU"));
+        atomic_store_explicit(&known, value, memory_order_relaxed);
+    }
+    return (uint32_t)value;
 }
+
+// --- machine ---
 
 #if defined(__linux__)
 
-// The value behind "key : value" in a text file of the kernel's; 0 bytes when absent.
-static void find_line(const char *path, const char *key, char *value, size_t n) {
-    value[0] = 0;
-    FILE *f = fopen(path, "r");
-    if (!f) return;
+// Copies what follows "<key> :" in a file of such lines; false when there is none.
+static bool find_line(const char *file, const char *key, char *out, size_t n_out) {
+    FILE *f = fopen(file, "re");
+    if (!f) return false;
     char line[512];
-    while (fgets(line, sizeof line, f)) {
-        if (strncmp(line, key, strlen(key)) != 0) continue;
-        char *v = strchr(line, ':');
-        if (!v) continue;
-        v += 1 + strspn(v + 1, " \t");
-        v[strcspn(v, "\n")] = 0;
-        snprintf(value, n, "%s", v);
-        break;
+    bool found = false;
+    size_t n_key = strlen(key);
+    while (!found && fgets(line, sizeof line, f)) {
+        if (strncmp(line, key, n_key) != 0) continue;
+        const char *value = line + n_key + strspn(line + n_key, " \t:");
+        snprintf(out, n_out, "%.*s", (int)strcspn(value, "\n"), value);
+        found = true;
     }
     fclose(f);
+    return found;
 }
 
-static uint64_t read_kib(const char *key) {
+static bool read_number(const char *file, long *out) {
+    FILE *f = fopen(file, "re");
+    if (!f) return false;
+    char line[64], *end = line;
+    bool ok = fgets(line, sizeof line, f) != NULL;
+    fclose(f);
+    if (ok) *out = strtol(line, &end, 10);
+    return ok && end != line;
+}
+
+// Core and package of one logical CPU as one number, or -1.
+static long core_of(int cpu) {
+    char path[128];
+    long core, package;
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/core_id", cpu);
+    if (!read_number(path, &core)) return -1;
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/physical_package_id", cpu);
+    if (!read_number(path, &package)) package = 0;
+    return (package & 0xffff) << 16 | (core & 0xffff);
+}
+
+static void count_cores(hth_machine *m) {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    m->n_logical = hth_cpu_count();
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return; // more CPUs than the set has room for
+    long seen[CPU_SETSIZE];
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &allowed)) continue;
+        long core = core_of(cpu);
+        bool is_new = true;
+        for (int i = 0; i < m->n_physical && core >= 0; i++) is_new = is_new && seen[i] != core;
+        if (is_new) seen[m->n_physical++] = core;
+    }
+}
+
+static uint64_t memory_line(const char *key) {
     char value[64];
-    find_line("/proc/meminfo", key, value, sizeof value);
+    if (!find_line("/proc/meminfo", key, value, sizeof value)) return 0;
     return strtoull(value, NULL, 10) * 1024;
 }
 
-// A core is the set of logical CPUs that list the same first sibling.
-static int count_cores(const cpu_set_t *allowed) {
-    int n = 0;
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (!CPU_ISSET(cpu, allowed)) continue;
-        char path[128];
-        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
-        FILE *f = fopen(path, "r");
-        int first = cpu;
-        if (f) {
-            if (fscanf(f, "%d", &first) != 1) first = cpu;
-            fclose(f);
-        }
-        n += first == cpu || !CPU_ISSET(first, allowed);
+static void get_system(hth_machine *m) {
+    m->os = "linux";
+    if (!find_line("/proc/cpuinfo", "model name", m->cpu_name, sizeof m->cpu_name)) {
+        snprintf(m->cpu_name, sizeof m->cpu_name, "unknown");
     }
-    return n;
+    count_cores(m);
+    m->memory_bytes = memory_line("MemTotal:");
+    m->available_bytes = memory_line("MemAvailable:");
 }
 
-void hth_machine_get(hth_machine *m) {
-    *m = (hth_machine){.os = "linux", .page_bytes = (uint32_t)sysconf(_SC_PAGESIZE)};
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        m->n_logical = CPU_COUNT(&set);
-        m->n_physical = count_cores(&set);
-    } else {
-        m->n_logical = m->n_physical = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    }
-    find_line("/proc/cpuinfo", "model name", m->cpu_name, sizeof m->cpu_name);
-    m->memory_bytes = read_kib("MemTotal");
-    m->available_bytes = read_kib("MemAvailable");
 #elif defined(__APPLE__)
 
-static int64_t read_sysctl(const char *name) {
-    int64_t v = 0;
-    size_t n = sizeof v;
-    return sysctlbyname(name, &v, &n, NULL, 0) == 0 ? v : 0;
+static long long system_number(const char *name) {
+    union {
+        int32_t narrow;
+        int64_t wide;
+    } value = {.wide = 0};
+    size_t n = sizeof value;
+    if (sysctlbyname(name, &value, &n, NULL, 0) != 0) return 0;
+    return n == sizeof value.narrow ? value.narrow : value.wide;
 }
 
-void hth_machine_get(hth_machine *m) {
-    *m = (hth_machine){.os = "macos", .page_bytes = (uint32_t)sysconf(_SC_PAGESIZE)};
-    size_t n = sizeof m->cpu_name;
-    (void)sysctlbyname("machdep.cpu.brand_string", m->cpu_name, &n, NULL, 0);
-    m->n_logical = (int)read_sysctl("hw.logicalcpu");
-    m->n_physical = (int)read_sysctl("hw.perflevel0.physicalcpu");
-    if (m->n_physical == 0) m->n_physical = (int)read_sysctl("hw.physicalcpu");
-    m->memory_bytes = (uint64_t)read_sysctl("hw.memsize");
-    vm_statistics64_data_t vm;
-    mach_msg_type_number_t count = HOST_VM_INFO64_COUNT;
-    if (host_statistics64(mach_host_self(), HOST_VM_INFO64, (host_info64_t)&vm, &count) == KERN_SUCCESS) {
-        m->available_bytes = ((uint64_t)vm.free_count + vm.inactive_count + vm.purgeable_count) * m->page_bytes;
-    }
-#else
+static uint64_t available_memory(uint32_t page_bytes) {
+    vm_statistics64_data_t stats;
+    mach_msg_type_number_t n = HOST_VM_INFO64_COUNT;
+    if (host_statistics64(mach_host_self(), HOST_VM_INFO64, (host_info64_t)&stats, &n) != KERN_SUCCESS) return 0;
+    return ((uint64_t)stats.free_count + stats.inactive_count + stats.purgeable_count) * page_bytes;
+}
 
-void hth_machine_get(hth_machine *m) {
-    *m = (hth_machine){.os = "unknown", .page_bytes = 4096, .n_logical = 1, .n_physical = 1};
-#endif
-#if defined(__x86_64__)
-    m->arch = "x86_64";
-#elif defined(__aarch64__)
-    m->arch = "arm64";
+static void get_system(hth_machine *m) {
+    m->os = "macos";
+    size_t n = sizeof m->cpu_name;
+    if (sysctlbyname("machdep.cpu.brand_string", m->cpu_name, &n, NULL, 0) != 0) {
+        snprintf(m->cpu_name, sizeof m->cpu_name, "unknown");
+    }
+    m->n_logical = hth_cpu_count();
+    m->n_physical = (int)system_number("hw.perflevel0.physicalcpu"); // performance cores
+    if (m->n_physical <= 0) m->n_physical = (int)system_number("hw.physicalcpu");
+    m->memory_bytes = (uint64_t)system_number("hw.memsize");
+    m->available_bytes = available_memory(m->page_bytes);
+}
+
 #else
-    m->arch = "unknown";
+#error "Hearth knows Linux and macOS; another system needs its part of src/os"
 #endif
-    if (m->cpu_name[0] == 0) snprintf(m->cpu_name, sizeof m->cpu_name, "unknown");
-    if (m->n_logical < 1) m->n_logical = 1;
-    if (m->n_physical < 1) m->n_physical = m->n_logical;
+
+int hth_cpu_count(void) {
+    long n = 0;
+#if defined(__linux__)
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) n = CPU_COUNT(&allowed);
+#endif
+    if (n < 1) n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : (int)n;
+}
+
+void hth_machine_get(hth_machine *out) {
+    *out = (hth_machine){.os = "unknown", .arch = "unknown"};
+#if defined(__x86_64__)
+    out->arch = "x86_64";
+#elif defined(__aarch64__)
+    out->arch = "arm64";
+#endif
+    long page = sysconf(_SC_PAGESIZE);
+    out->page_bytes = page > 0 ? (uint32_t)page : 0;
+    get_system(out);
+    if (out->n_physical < 1) out->n_physical = out->n_logical;
 }

@@ -27,6 +27,9 @@ typedef enum hth_cpu_feature {
 uint32_t hth_cpu_features(void);
 const char *hth_cpu_feature_name(hth_cpu_feature feature); // "avx2", ...
 
+// Logical CPUs that this process may run on, at least 1. Cheap.
+int hth_cpu_count(void);
+
 typedef struct hth_machine {
     char cpu_name[96];
     int n_logical;  // logical CPUs this process may run on

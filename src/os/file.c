@@ -1,9 +1,11 @@
-// Files on POSIX systems.
+// Files on POSIX systems. Files are opened without waiting (a pipe under a model's name must not hang)
+// and must be regular; sizes come from the open descriptor, never from the path.
 #include "os/file.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +13,31 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/str.h"
+#include "base/checked.h"
 
-static hth_code fail_errno(hth_err *err, const char *path, const char *what, int number) {
-    hth_code code = number == ENOENT ? HTH_ERR_NOTFOUND : HTH_ERR_IO;
-    return hth_fail(err, code, "%s: %s: %s", path, what, strerror(number));
+// One read or write call moves at most this much: macOS refuses 2 GiB and more.
+#define IO_PIECE ((size_t)1 << 30)
+
+static HTH_NOINLINE hth_code fail_errno(hth_err *err, const char *path, const char *what, int number) {
+    char text[128];
+    hth_code code = number == ENOMEM                        ? HTH_ERR_NOMEM
+                    : number == ENOENT || number == ENOTDIR ? HTH_ERR_NOTFOUND
+                                                            : HTH_ERR_IO;
+    // strerror is not thread-safe and strerror_r has two signatures: our own words for what happens.
+    const char *why = number == ENOENT    ? "no such file or folder"
+                      : number == EACCES  ? "permission denied"
+                      : number == ENOSPC  ? "no space left on the device"
+                      : number == EISDIR  ? "it is a folder"
+                      : number == ENOTDIR ? "a part of the path is not a folder"
+                      : number == EMFILE  ? "too many open files"
+                      : number == ENOMEM  ? "out of memory"
+                      : number == EROFS   ? "the file system is read-only"
+                                          : NULL;
+    if (!why) {
+        snprintf(text, sizeof text, "system error %d", number);
+        why = text;
+    }
+    return hth_fail(err, code, "%s: %s: %s", path, what, why);
 }
 
 hth_path_kind hth_path_kind_of(const char *path) {
@@ -24,214 +46,248 @@ hth_path_kind hth_path_kind_of(const char *path) {
     return S_ISREG(st.st_mode) ? HTH_PATH_FILE : S_ISDIR(st.st_mode) ? HTH_PATH_FOLDER : HTH_PATH_OTHER;
 }
 
-// Opens a regular file for reading; *n is its size.
-static hth_code open_regular(const char *path, int *fd, uint64_t *n, hth_err *err) {
-    // O_NONBLOCK: opening a pipe must not wait for a writer.
+// Opens a regular file for reading; its size goes to *n_bytes.
+static hth_code open_regular(const char *path, int *fd, uint64_t *n_bytes, hth_err *err) {
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) return fail_errno(err, path, "cannot open", errno);
     struct stat st;
+    hth_code code = HTH_OK;
     if (fstat(*fd, &st) != 0) {
-        int number = errno;
-        close(*fd);
-        return fail_errno(err, path, "cannot read", number);
+        code = fail_errno(err, path, "cannot read its size", errno);
+    } else if (S_ISDIR(st.st_mode)) {
+        code = hth_fail(err, HTH_ERR_IO, "%s: cannot open: it is a folder, not a file", path);
+    } else if (!S_ISREG(st.st_mode) || st.st_size < 0) {
+        code = hth_fail(err, HTH_ERR_IO, "%s: cannot open: it is not a regular file", path);
+    } else {
+        *n_bytes = (uint64_t)st.st_size;
     }
-    if (!S_ISREG(st.st_mode)) {
-        close(*fd);
-        return hth_fail(err, HTH_ERR_IO, "%s: not a regular file", path);
-    }
-    *n = (uint64_t)st.st_size;
-    return HTH_OK;
+    if (code != HTH_OK) close(*fd);
+    return code;
 }
 
 hth_code hth_file_map_open(const char *path, hth_file_map *out, hth_err *err) {
     *out = (hth_file_map){0};
     int fd;
-    uint64_t n;
-    HTH_TRY(open_regular(path, &fd, &n, err));
-    if (n > SIZE_MAX) {
-        close(fd);
-        return hth_fail(err, HTH_ERR_LIMIT, "%s: %llu bytes cannot be mapped on this machine", path, (unsigned long long)n);
-    }
-    if (n > 0) {
-        void *p = mmap(NULL, (size_t)n, PROT_READ, MAP_SHARED, fd, 0);
-        if (p == MAP_FAILED) {
-            int number = errno;
-            close(fd);
-            return fail_errno(err, path, "cannot map", number);
+    uint64_t n_bytes = 0;
+    HTH_TRY(open_regular(path, &fd, &n_bytes, err));
+    hth_code code = HTH_OK;
+    if (n_bytes > SIZE_MAX) {
+        code = hth_fail(err, HTH_ERR_LIMIT, "%s: too large to map on this machine", path);
+    } else if (n_bytes > 0) {
+        void *data = mmap(NULL, (size_t)n_bytes, PROT_READ, MAP_SHARED, fd, 0);
+        if (data == MAP_FAILED) {
+            code = fail_errno(err, path, "cannot map", errno);
+        } else {
+            *out = (hth_file_map){.data = data, .n_bytes = n_bytes};
         }
-        out->data = p;
     }
-    out->n_bytes = n;
     close(fd);
-    return HTH_OK;
+    return code;
+}
+
+// munmap and madvise take pointers to what they do not write; the map is const for everybody else.
+static void *writable(const uint8_t *p) {
+    return (void *)(uintptr_t)p;
 }
 
 void hth_file_map_close(hth_file_map *map) {
-    union { // munmap takes what mmap gave, without const
-        const uint8_t *in;
-        void *out;
-    } p = {.in = map->data};
-    if (p.out) munmap(p.out, (size_t)map->n_bytes);
+    if (map->data) munmap(writable(map->data), (size_t)map->n_bytes);
     *map = (hth_file_map){0};
 }
 
 void hth_file_map_advise(const hth_file_map *map, uint64_t off, uint64_t len, hth_map_advice advice) {
     if (!map->data || off >= map->n_bytes) return;
     if (len > map->n_bytes - off) len = map->n_bytes - off;
-    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    const uint64_t first = off / page * page;
-    const int kinds[] = {POSIX_MADV_NORMAL, POSIX_MADV_RANDOM, POSIX_MADV_WILLNEED};
-    union {
-        const uint8_t *in;
-        void *out;
-    } p = {.in = map->data + first};
-    (void)posix_madvise(p.out, (size_t)(off + len - first), kinds[advice]);
+    long page = sysconf(_SC_PAGESIZE);
+    if (page <= 0 || len == 0) return;
+    uint64_t lead = off % (uint64_t)page; // the system wants whole pages
+    int how = advice == HTH_MAP_RANDOM      ? POSIX_MADV_RANDOM
+              : advice == HTH_MAP_WILL_NEED ? POSIX_MADV_WILLNEED
+                                            : POSIX_MADV_NORMAL;
+    (void)posix_madvise(writable(map->data + (off - lead)), (size_t)(len + lead), how);
 }
 
-static hth_code read_all(int fd, const char *path, char *to, size_t n, hth_err *err) {
-    size_t at = 0;
-    while (at < n) {
-        ssize_t got = read(fd, to + at, n - at);
+// Reads until n bytes or the end of the file; returns what came, or -1 with errno.
+static int64_t read_fully(int fd, char *to, size_t n) {
+    size_t done = 0;
+    while (done < n) {
+        size_t piece = n - done < IO_PIECE ? n - done : IO_PIECE;
+        ssize_t got = read(fd, to + done, piece);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return fail_errno(err, path, "cannot read", errno);
-        if (got == 0) return hth_fail_at(err, HTH_ERR_IO, at, "%s: the file became shorter while it was read", path);
-        at += (size_t)got;
+        if (got < 0) return -1;
+        if (got == 0) break;
+        done += (size_t)got;
     }
-    return HTH_OK;
+    return (int64_t)done;
 }
 
-hth_code hth_file_read(const char *path, hth_mem_tag tag, uint64_t max_bytes, char **out, size_t *n, hth_err *err) {
+hth_code hth_file_read(const char *path, hth_mem_tag tag, uint64_t max_bytes, char **out, size_t *n,
+                       hth_err *err) {
     *out = NULL;
     *n = 0;
     int fd;
-    uint64_t size;
-    HTH_TRY(open_regular(path, &fd, &size, err));
+    uint64_t n_bytes = 0;
+    HTH_TRY(open_regular(path, &fd, &n_bytes, err));
     hth_code code = HTH_OK;
     char *text = NULL;
-    if (size > max_bytes || size >= SIZE_MAX) {
-        code = hth_fail(err, HTH_ERR_LIMIT, "%s: %llu bytes, at most %llu are read", path, (unsigned long long)size,
-                        (unsigned long long)max_bytes);
+    if (n_bytes > max_bytes || n_bytes > SIZE_MAX - 1) {
+        code = hth_fail(err, HTH_ERR_LIMIT, "%s: has %llu bytes, more than the %llu that are allowed", path,
+                        (unsigned long long)n_bytes, (unsigned long long)max_bytes);
         goto done;
     }
-    text = hth_alloc(tag, (size_t)size + 1);
+    text = hth_alloc(tag, (size_t)n_bytes + 1);
     if (!text) {
-        code = hth_fail_nomem(err, size + 1);
+        code = hth_fail_in(err, hth_fail_nomem(err, n_bytes + 1), path);
         goto done;
     }
-    code = read_all(fd, path, text, (size_t)size, err);
-    text[size] = 0;
+    int64_t got = read_fully(fd, text, (size_t)n_bytes);
+    if (got < 0) {
+        code = fail_errno(err, path, "cannot read", errno);
+    } else if ((uint64_t)got < n_bytes) {
+        code = hth_fail(err, HTH_ERR_IO, "%s: became shorter while it was read", path);
+    }
 done:
     close(fd);
     if (code != HTH_OK) {
         hth_free(text);
         return code;
     }
+    text[n_bytes] = 0;
     *out = text;
-    *n = (size_t)size;
+    *n = (size_t)n_bytes;
     return HTH_OK;
 }
 
-// ---- listing
+// --- folders ---
+
+// The names found so far: their bytes one after the other, and where each begins.
+typedef struct name_list {
+    char *bytes;   // owned
+    size_t *start; // owned
+    size_t n_byte, byte_cap, n, start_cap;
+    hth_mem_tag tag;
+} name_list;
+
+static bool has_suffix(const char *name, const char *suffix) {
+    size_t n = strlen(name), m = strlen(suffix);
+    return n >= m && memcmp(name + n - m, suffix, m) == 0;
+}
+
+static bool add_name(name_list *list, const char *name, size_t max) {
+    size_t n = strlen(name) + 1;
+    void *start = list->start, *bytes = list->bytes;
+    bool ok = hth_grow(list->tag, &start, &list->start_cap, list->n + 1, sizeof *list->start, max);
+    list->start = start;
+    ok = ok && hth_grow(list->tag, &bytes, &list->byte_cap, list->n_byte + n, 1, SIZE_MAX / 2);
+    list->bytes = bytes;
+    if (!ok) return false;
+    memcpy(list->bytes + list->n_byte, name, n);
+    list->start[list->n++] = list->n_byte;
+    list->n_byte += n;
+    return true;
+}
 
 static int compare_names(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static bool ends_with(const char *name, const char *suffix) {
-    size_t n = strlen(name), m = strlen(suffix);
-    return n >= m && strcmp(name + n - m, suffix) == 0;
+// Moves the names into one block: the pointers, then the bytes.
+static char **pack_names(const name_list *list) {
+    size_t n_pointer, whole;
+    if (!hth_mul_size(list->n, sizeof(char *), &n_pointer) ||
+        !hth_add_size(n_pointer, list->n_byte, &whole)) {
+        return NULL;
+    }
+    char **names = hth_alloc(list->tag, whole);
+    if (!names) return NULL;
+    char *bytes = (char *)names + n_pointer;
+    if (list->n_byte) memcpy(bytes, list->bytes, list->n_byte);
+    for (size_t i = 0; i < list->n; i++) names[i] = bytes + list->start[i];
+    if (list->n > 1) qsort(names, list->n, sizeof *names, compare_names);
+    return names;
 }
 
-// Collects the names, each with its terminating zero.
-static hth_code collect_names(DIR *folder, const char *path, const char *suffix, size_t max, hth_str *names, size_t *n,
-                              hth_err *err) {
-    hth_str full;
-    hth_str_init(&full, HTH_MEM_MISC, 1 << 16);
-    hth_code code = HTH_OK;
-    for (struct dirent *e; code == HTH_OK && (e = readdir(folder));) {
-        if (e->d_name[0] == '.' || !ends_with(e->d_name, suffix)) continue;
-        hth_str_clear(&full);
-        if (!hth_str_printf(&full, "%s/%s", path, e->d_name)) code = hth_fail_nomem(err, strlen(path));
-        if (code != HTH_OK || hth_path_kind_of(hth_str_text(&full)) != HTH_PATH_FILE) continue;
-        if (++*n > max) {
-            code = hth_fail(err, HTH_ERR_LIMIT, "%s: more than %zu files", path, max);
-        } else if (!hth_str_append(names, e->d_name, strlen(e->d_name) + 1)) {
-            code = hth_fail_nomem(err, names->len);
+static hth_code read_folder(DIR *folder, const char *path, const char *suffix, size_t max, name_list *list,
+                            hth_err *err) {
+    for (;;) {
+        errno = 0;
+        const struct dirent *e = readdir(folder);
+        if (!e && errno) return fail_errno(err, path, "cannot list the folder", errno);
+        if (!e) return HTH_OK;
+        if (e->d_name[0] == '.' || !has_suffix(e->d_name, suffix)) continue;
+        struct stat st;
+        if (fstatat(dirfd(folder), e->d_name, &st, 0) != 0 || S_ISDIR(st.st_mode)) continue;
+        if (list->n >= max) {
+            return hth_fail(err, HTH_ERR_LIMIT, "%s: the folder has more than %zu files", path, max);
+        }
+        if (!add_name(list, e->d_name, max)) {
+            return hth_fail_in(err, hth_fail_nomem(err, strlen(e->d_name)), path);
         }
     }
-    hth_str_free(&full);
-    return code;
 }
 
-hth_code hth_folder_list(const char *path, const char *suffix, hth_mem_tag tag, size_t max, char ***names, size_t *n,
-                         hth_err *err) {
+hth_code hth_folder_list(const char *path, const char *suffix, hth_mem_tag tag, size_t max, char ***names,
+                         size_t *n, hth_err *err) {
     *names = NULL;
     *n = 0;
     DIR *folder = opendir(path);
-    if (!folder) return fail_errno(err, path, "cannot list", errno);
-    hth_str text;
-    hth_str_init(&text, HTH_MEM_MISC, SIZE_MAX / 4);
-    hth_code code = collect_names(folder, path, suffix, max, &text, n, err);
-    closedir(folder);
-    char **list = code == HTH_OK ? hth_alloc(tag, *n * sizeof *list + text.len + 1) : NULL;
-    if (code == HTH_OK && !list) code = hth_fail_nomem(err, *n * sizeof *list + text.len);
+    if (!folder) return fail_errno(err, path, "cannot list the folder", errno);
+    name_list list = {.tag = tag};
+    hth_code code = read_folder(folder, path, suffix, max, &list, err);
     if (code == HTH_OK) {
-        char *p = (char *)(list + *n);
-        memcpy(p, hth_str_text(&text), text.len);
-        for (size_t i = 0; i < *n; i++, p += strlen(p) + 1) list[i] = p;
-        qsort(list, *n, sizeof *list, compare_names);
-        *names = list;
+        *names = pack_names(&list);
+        *n = *names ? list.n : 0;
+        if (!*names) code = hth_fail_in(err, hth_fail_nomem(err, list.n_byte), path);
     }
-    hth_str_free(&text);
-    if (code != HTH_OK) *n = 0;
+    closedir(folder);
+    hth_free(list.bytes);
+    hth_free(list.start);
     return code;
 }
 
-// ---- writing
+// --- writing ---
 
 struct hth_file_out {
     int fd;
-    char *path, *temporary; // owned
+    char *path, *temporary; // owned, in one block with the struct
 };
 
-static void free_out(hth_file_out *f) {
-    if (f->fd >= 0) close(f->fd);
-    hth_free(f->path);
-    hth_free(f->temporary);
-    hth_free(f);
-}
+// Beside the final name: rename works only within one file system. The name is new, or another is tried.
+#define TEMPORARY_ROOM 16
 
-void hth_file_out_abort(hth_file_out *f) {
-    if (!f) return;
-    if (f->fd >= 0) unlink(f->temporary);
-    free_out(f);
+static int create_temporary(hth_file_out *f, size_t n_path) {
+    static _Atomic uint32_t counter;
+    int fd = -1;
+    for (int i = 0; i < 100; i++) {
+        uint32_t number = atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed) * 0x9e3779b9u;
+        number ^= (uint32_t)getpid() * 0x85ebca6bu;
+        snprintf(f->temporary, n_path + TEMPORARY_ROOM, "%s.tmp-%08x", f->path, (unsigned)number);
+        fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST) break;
+    }
+    return fd;
 }
 
 hth_code hth_file_out_open(const char *path, hth_file_out **out, hth_err *err) {
     *out = NULL;
-    hth_file_out *f = hth_calloc(HTH_MEM_MISC, 1, sizeof *f);
-    if (!f) return hth_fail_nomem(err, sizeof *f);
-    f->fd = -1;
-    hth_str name;
-    hth_str_init(&name, HTH_MEM_MISC, 1 << 16);
-    bool ok = hth_str_printf(&name, "%s.part-XXXXXX", path);
-    f->path = hth_strndup(HTH_MEM_MISC, path, strlen(path));
-    f->temporary = ok ? hth_strndup(HTH_MEM_MISC, hth_str_text(&name), name.len) : NULL;
-    hth_str_free(&name);
-    if (!f->path || !f->temporary) {
-        free_out(f);
-        return hth_fail_nomem(err, strlen(path));
+    size_t n = strlen(path);
+    hth_path_kind kind = hth_path_kind_of(path);
+    if (kind == HTH_PATH_FOLDER || kind == HTH_PATH_OTHER) {
+        return hth_fail(err, HTH_ERR_IO, "%s: cannot write: it is %s", path,
+                        kind == HTH_PATH_FOLDER ? "a folder" : "not a regular file");
     }
-    f->fd = mkstemp(f->temporary);
+    size_t n_bytes = sizeof(hth_file_out) + 2 * n + 1 + TEMPORARY_ROOM;
+    hth_file_out *f = hth_alloc(HTH_MEM_MISC, n_bytes);
+    if (!f) return hth_fail_in(err, hth_fail_nomem(err, n_bytes), path);
+    f->path = (char *)(f + 1);
+    f->temporary = f->path + n + 1;
+    memcpy(f->path, path, n + 1);
+    f->fd = create_temporary(f, n);
     if (f->fd < 0) {
-        int number = errno;
-        free_out(f);
-        return fail_errno(err, path, "cannot create", number);
+        hth_code code = fail_errno(err, path, "cannot create", errno);
+        hth_free(f);
+        return code;
     }
-    // mkstemp makes private files; the final one follows the user's mask as any other would.
-    mode_t mask = umask(0);
-    umask(mask);
-    (void)fchmod(f->fd, 0666 & ~mask);
     *out = f;
     return HTH_OK;
 }
@@ -239,40 +295,31 @@ hth_code hth_file_out_open(const char *path, hth_file_out **out, hth_err *err) {
 hth_code hth_file_out_write(hth_file_out *f, const void *bytes, size_t n, hth_err *err) {
     const char *p = bytes;
     while (n > 0) {
-        ssize_t wrote = write(f->fd, p, n);
-        if (wrote < 0 && errno == EINTR) continue;
-        if (wrote < 0) return fail_errno(err, f->path, "cannot write", errno);
-        p += wrote;
-        n -= (size_t)wrote;
+        ssize_t put = write(f->fd, p, n < IO_PIECE ? n : IO_PIECE);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return fail_errno(err, f->path, "cannot write", errno);
+        p += put;
+        n -= (size_t)put;
     }
     return HTH_OK;
 }
 
-// After a rename the folder itself must reach the disk.
-static void sync_folder_of(const char *path) {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? hth_strndup(HTH_MEM_MISC, path, slash == path ? 1 : (size_t)(slash - path)) : NULL;
-    int fd = open(folder ? folder : ".", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd);
-        close(fd);
-    }
-    hth_free(folder);
+hth_code hth_file_out_commit(hth_file_out *f, hth_err *err) {
+    int bad = fsync(f->fd) != 0 ? errno : 0;
+    if (close(f->fd) != 0 && bad == 0) bad = errno;
+    f->fd = -1;
+    if (bad == 0 && rename(f->temporary, f->path) != 0) bad = errno;
+    hth_code code = bad == 0 ? HTH_OK : fail_errno(err, f->path, "cannot write", bad);
+    if (bad != 0) unlink(f->temporary);
+    hth_free(f);
+    return code;
 }
 
-hth_code hth_file_out_commit(hth_file_out *f, hth_err *err) {
-    hth_code code = HTH_OK;
-    if (fsync(f->fd) != 0 && errno != EINVAL) code = fail_errno(err, f->path, "cannot write", errno);
-    if (close(f->fd) != 0 && code == HTH_OK) code = fail_errno(err, f->path, "cannot write", errno);
-    f->fd = -1;
-    if (code == HTH_OK && rename(f->temporary, f->path) != 0) code = fail_errno(err, f->path, "cannot rename into place", errno);
-    if (code == HTH_OK) {
-        sync_folder_of(f->path);
-    } else {
-        unlink(f->temporary);
-    }
-    free_out(f);
-    return code;
+void hth_file_out_abort(hth_file_out *f) {
+    if (!f) return;
+    if (f->fd >= 0) close(f->fd);
+    unlink(f->temporary);
+    hth_free(f);
 }
 
 hth_code hth_file_write(const char *path, const void *bytes, size_t n, hth_err *err) {

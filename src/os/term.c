@@ -1,11 +1,12 @@
-// Terminal and Ctrl-C.
+// Terminal questions and the Ctrl-C flag. The handler touches nothing but two lock-free atomics.
 #include "os/term.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t interrupted;
+static atomic_bool interrupted;
 
 bool hth_term_is_stdin_tty(void) {
     return isatty(STDIN_FILENO) == 1;
@@ -15,29 +16,26 @@ bool hth_term_is_stdout_tty(void) {
     return isatty(STDOUT_FILENO) == 1;
 }
 
+// The second signal before the first was taken restores the default action and sends itself again, so
+// that the parent sees a process ended by SIGINT.
 static void on_interrupt(int signal_number) {
-    if (interrupted) { // asked twice and nobody looked: end as if we had never caught it
-        signal(signal_number, SIG_DFL);
-        raise(signal_number);
-        return;
-    }
-    interrupted = 1;
+    if (!atomic_exchange(&interrupted, true)) return;
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
 }
 
 void hth_term_catch_interrupt(void) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
-    action.sa_handler = on_interrupt;
+    action.sa_handler = on_interrupt; // no SA_RESTART: a blocked read of the prompt returns
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
 }
 
 bool hth_term_take_interrupt(void) {
-    bool was = interrupted != 0;
-    interrupted = 0;
-    return was;
+    return atomic_exchange(&interrupted, false);
 }
 
 bool hth_term_is_interrupted(void) {
-    return interrupted != 0;
+    return atomic_load_explicit(&interrupted, memory_order_relaxed);
 }

@@ -1,122 +1,268 @@
-// The thread team. A run is a new value of `run`; a barrier is a new value of `phase`, set by the last thread
-// to arrive. Waiters spin for a bounded time, then sleep on the word; with more threads than cores they
-// hardly spin at all, because the one they wait for needs the core.
+// The thread team. Everything waits on events: a word that changes, watched first in a bounded spin
+// and then in the kernel. Who changes the word wakes only if somebody said that it sleeps:
+//
+//   waiter                         signaller
+//     n_sleeper += 1   (seq_cst)     value += 1        (seq_cst)
+//     sleep if value is still old    if n_sleeper > 0: wake all
+//
+// One of the two always sees the other. A run is: publish the function, change `start`; each worker
+// counts down `n_running` when done and the last changes `finish`. With more threads than CPUs spinning
+// would take the CPU from the very thread that is waited for, so that such a team sleeps at once.
 #include "os/thread.h"
 
 #include <pthread.h>
+#include <signal.h>
+#include <stdalign.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "os/cpu.h"
-#include "os/wait.h"
 
-#define SPIN_FITTING 4000
-#define SPIN_CROWDED 20
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #define MAX_THREAD 1024
+#define CACHE_LINE 64
+// Some 50 to 150 microseconds of pauses: longer than the gaps inside a step, shorter than a time slice.
+#define N_SPIN 3000
+// The same on every system (macOS gives threads 512 KiB, musl 128 KiB).
+#define STACK_BYTES ((size_t)2 << 20)
 
-typedef struct team_worker {
+typedef struct event {
+    alignas(CACHE_LINE) _Atomic uint32_t value;
+    _Atomic uint32_t n_sleeper;
+#if !defined(__linux__)
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+#endif
+} event;
+
+typedef struct worker {
     hth_team *team;
-    int i;
     pthread_t thread;
-} team_worker;
+    int i_thread;
+} worker;
 
-// Words written by different threads lie on lines of their own.
 struct hth_team {
-    int n, n_started; // threads, the caller included; workers that exist
-    int n_spin;
-    hth_team_fn fn;
+    event start, finish, barrier;
+    alignas(CACHE_LINE) _Atomic int n_arrived; // at the barrier
+    alignas(CACHE_LINE) _Atomic int n_running; // workers inside fn
+    alignas(CACHE_LINE) hth_team_fn fn;        // written by the caller before `start` changes
     void *user;
-    bool quit;
-    team_worker *workers; // [n - 1] owned
-    _Alignas(64) _Atomic uint32_t run;
-    _Alignas(64) _Atomic uint32_t phase;
-    _Alignas(64) _Atomic int arrived;
-    _Alignas(64) _Atomic int sleeping;
+    bool is_stopping; // as fn
+    int n_thread, n_spin;
+    worker workers[]; // [n_thread - 1]
 };
 
-// Returns when *word != seen.
-static void await_change(hth_team *team, _Atomic uint32_t *word, uint32_t seen) {
-    for (int i = 0; i < team->n_spin; i++) {
-        if (atomic_load_explicit(word, memory_order_acquire) != seen) return;
-        hth_os_relax();
+static void pause_cpu(void) {
+#if defined(__x86_64__)
+    __asm__ volatile("pause");
+#elif defined(__aarch64__)
+    __asm__ volatile("isb"); // `yield` takes no time at all on most cores
+#endif
+}
+
+// --- events ---
+
+#if defined(__linux__)
+
+static bool event_init(event *e) {
+    atomic_init(&e->value, 0);
+    atomic_init(&e->n_sleeper, 0);
+    return true;
+}
+
+static void event_destroy(event *e) {
+    (void)e;
+}
+
+static void event_sleep(event *e, uint32_t old) {
+    while (atomic_load_explicit(&e->value, memory_order_acquire) == old) {
+        syscall(SYS_futex, &e->value, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
     }
-    // Sequentially consistent: either the waker sees us in `sleeping`, or we see its new value.
-    atomic_fetch_add(&team->sleeping, 1);
-    while (atomic_load(word) == seen) hth_os_wait(word, seen);
-    atomic_fetch_sub(&team->sleeping, 1);
 }
 
-static void announce(hth_team *team, _Atomic uint32_t *word) {
-    atomic_fetch_add(word, 1);
-    if (atomic_load(&team->sleeping) > 0) hth_os_wake(word);
+static void event_wake(event *e) {
+    syscall(SYS_futex, &e->value, FUTEX_WAKE_PRIVATE, MAX_THREAD, NULL, NULL, 0);
 }
 
-void hth_team_barrier(hth_team *team) {
-    if (team->n == 1) return;
-    uint32_t phase = atomic_load_explicit(&team->phase, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 == team->n) {
-        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
-        announce(team, &team->phase);
-    } else {
-        await_change(team, &team->phase, phase);
+#else
+
+static bool event_init(event *e) {
+    atomic_init(&e->value, 0);
+    atomic_init(&e->n_sleeper, 0);
+    if (pthread_mutex_init(&e->mutex, NULL) != 0) return false;
+    if (pthread_cond_init(&e->changed, NULL) == 0) return true;
+    pthread_mutex_destroy(&e->mutex);
+    return false;
+}
+
+static void event_destroy(event *e) {
+    pthread_cond_destroy(&e->changed);
+    pthread_mutex_destroy(&e->mutex);
+}
+
+static void event_sleep(event *e, uint32_t old) {
+    pthread_mutex_lock(&e->mutex);
+    while (atomic_load_explicit(&e->value, memory_order_acquire) == old) {
+        pthread_cond_wait(&e->changed, &e->mutex);
     }
+    pthread_mutex_unlock(&e->mutex);
 }
 
-static void *run_worker(void *arg) {
-    team_worker *w = arg;
+static void event_wake(event *e) {
+    pthread_mutex_lock(&e->mutex); // a sleeper is now before its check or inside the wait
+    pthread_cond_broadcast(&e->changed);
+    pthread_mutex_unlock(&e->mutex);
+}
+
+#endif
+
+static void event_wait(event *e, uint32_t old, int n_spin) {
+    for (int i = 0; i < n_spin; i++) {
+        if (atomic_load_explicit(&e->value, memory_order_acquire) != old) return;
+        pause_cpu();
+    }
+    atomic_fetch_add(&e->n_sleeper, 1);
+    event_sleep(e, old);
+    atomic_fetch_sub(&e->n_sleeper, 1);
+}
+
+static void event_signal(event *e) {
+    atomic_fetch_add(&e->value, 1);
+    if (atomic_load(&e->n_sleeper) > 0) event_wake(e);
+}
+
+// --- the team ---
+
+static void *work(void *arg) {
+    const worker *w = arg;
     hth_team *team = w->team;
-    for (uint32_t seen = 0;; seen++) {
-        await_change(team, &team->run, seen);
-        if (team->quit) return NULL;
-        team->fn(team->user, w->i, team->n);
-        hth_team_barrier(team);
+    for (uint32_t n_run = 0;; n_run++) {
+        event_wait(&team->start, n_run, team->n_spin);
+        if (team->is_stopping) return NULL;
+        team->fn(team->user, w->i_thread, team->n_thread);
+        if (atomic_fetch_sub_explicit(&team->n_running, 1, memory_order_acq_rel) == 1) {
+            event_signal(&team->finish);
+        }
     }
 }
 
-void hth_team_run(hth_team *team, hth_team_fn fn, void *user) {
-    team->fn = fn;
-    team->user = user;
-    if (team->n > 1) announce(team, &team->run);
-    fn(user, 0, team->n);
-    hth_team_barrier(team);
+// Starts worker i with all signals blocked: Ctrl-C belongs to the program's own threads.
+static int start_worker(worker *w, const pthread_attr_t *attr) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int bad = pthread_create(&w->thread, attr, work, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return bad;
 }
 
-void hth_team_free(hth_team *team) {
-    if (!team) return;
-    team->quit = true;
-    announce(team, &team->run);
-    for (int i = 0; i < team->n_started; i++) pthread_join(team->workers[i].thread, NULL);
-    hth_free(team->workers);
+static void join_workers(hth_team *team, int n) {
+    team->is_stopping = true;
+    event_signal(&team->start);
+    for (int i = 0; i < n; i++) pthread_join(team->workers[i].thread, NULL);
+}
+
+// Starts all workers or none.
+static hth_code start_workers(hth_team *team, hth_err *err) {
+    int n_worker = team->n_thread - 1, n_started = 0;
+    pthread_attr_t attr;
+    if (n_worker == 0) return HTH_OK;
+    if (pthread_attr_init(&attr) != 0) return hth_fail(err, HTH_ERR_NOMEM, "cannot start threads");
+    int bad = pthread_attr_setstacksize(&attr, STACK_BYTES);
+    while (bad == 0 && n_started < n_worker) {
+        worker *w = &team->workers[n_started];
+        *w = (worker){.team = team, .i_thread = n_started + 1};
+        bad = start_worker(w, &attr);
+        if (bad == 0) n_started++;
+    }
+    pthread_attr_destroy(&attr);
+    if (bad == 0) return HTH_OK;
+    join_workers(team, n_started);
+    return hth_fail(err, HTH_ERR_LIMIT, "the system refused to start thread %d of %d (error %d)",
+                    n_started + 2, team->n_thread, bad);
+}
+
+static bool init_events(hth_team *team) {
+    if (!event_init(&team->start)) return false;
+    if (event_init(&team->finish)) {
+        if (event_init(&team->barrier)) return true;
+        event_destroy(&team->finish);
+    }
+    event_destroy(&team->start);
+    return false;
+}
+
+static void release(hth_team *team) {
+    event_destroy(&team->start);
+    event_destroy(&team->finish);
+    event_destroy(&team->barrier);
     hth_free(team);
 }
 
 hth_code hth_team_new(int n_thread, hth_team **out, hth_err *err) {
     *out = NULL;
     if (n_thread < 1 || n_thread > MAX_THREAD) {
-        return hth_fail(err, HTH_ERR_RANGE, "%d threads; 1 to %d are possible", n_thread, MAX_THREAD);
+        return hth_fail(err, HTH_ERR_RANGE, "a team of %d threads is not possible: 1 to %d are", n_thread,
+                        MAX_THREAD);
     }
-    hth_team *team = hth_alloc_aligned(HTH_MEM_MISC, sizeof *team);
-    if (!team) return hth_fail_nomem(err, sizeof *team);
-    hth_machine machine;
-    hth_machine_get(&machine);
-    *team = (hth_team){.n = n_thread, .n_spin = n_thread <= machine.n_logical ? SPIN_FITTING : SPIN_CROWDED};
-    team->workers = hth_calloc(HTH_MEM_MISC, (size_t)n_thread, sizeof *team->workers);
-    if (!team->workers) {
+    size_t n_bytes = sizeof(hth_team) + (size_t)(n_thread - 1) * sizeof(worker);
+    hth_team *team = hth_alloc_aligned(HTH_MEM_MISC, n_bytes);
+    if (!team) return hth_fail_nomem(err, n_bytes);
+    memset(team, 0, n_bytes);
+    team->n_thread = n_thread;
+    team->n_spin = n_thread <= hth_cpu_count() ? N_SPIN : 0;
+    atomic_init(&team->n_arrived, 0);
+    atomic_init(&team->n_running, 0);
+    if (!init_events(team)) {
         hth_free(team);
-        return hth_fail_nomem(err, (uint64_t)n_thread * sizeof *team->workers);
+        return hth_fail(err, HTH_ERR_NOMEM, "cannot start threads");
     }
-    for (int i = 0; i < n_thread - 1; i++) {
-        team->workers[i] = (team_worker){.team = team, .i = i + 1};
-        if (pthread_create(&team->workers[i].thread, NULL, run_worker, &team->workers[i]) != 0) {
-            hth_team_free(team);
-            return hth_fail(err, HTH_ERR_NOMEM, "thread %d of %d could not be started", i + 2, n_thread);
-        }
-        team->n_started++;
+    hth_code code = start_workers(team, err);
+    if (code != HTH_OK) {
+        release(team);
+        return code;
     }
     *out = team;
     return HTH_OK;
 }
 
+void hth_team_free(hth_team *team) {
+    if (!team) return;
+    join_workers(team, team->n_thread - 1);
+    release(team);
+}
+
 int hth_team_size(const hth_team *team) {
-    return team->n;
+    return team->n_thread;
+}
+
+void hth_team_run(hth_team *team, hth_team_fn fn, void *user) {
+    if (team->n_thread == 1) {
+        fn(user, 0, 1);
+        return;
+    }
+    uint32_t finished = atomic_load_explicit(&team->finish.value, memory_order_relaxed);
+    team->fn = fn;
+    team->user = user;
+    atomic_store_explicit(&team->n_running, team->n_thread - 1, memory_order_relaxed);
+    event_signal(&team->start);
+    fn(user, 0, team->n_thread);
+    event_wait(&team->finish, finished, team->n_spin);
+}
+
+void hth_team_barrier(hth_team *team) {
+    if (team->n_thread == 1) return;
+    uint32_t passed = atomic_load_explicit(&team->barrier.value, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&team->n_arrived, 1, memory_order_acq_rel) + 1 < team->n_thread) {
+        event_wait(&team->barrier, passed, team->n_spin);
+        return;
+    }
+    atomic_store_explicit(&team->n_arrived, 0, memory_order_relaxed); // before anybody can come again
+    event_signal(&team->barrier);
 }
