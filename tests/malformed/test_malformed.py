@@ -34,7 +34,7 @@ def probe(tmp_path_factory):
         return ready
     compiler = os.environ.get("CC") or shutil.which("clang") or shutil.which("gcc") or "cc"
     out = str(tmp_path_factory.mktemp("probe") / "probe")
-    flags = ["-std=c17", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-I", str(ROOT / "src")]
+    flags = ["-std=c17", "-g", "-O1", "-w", "-D_GNU_SOURCE", "-D_DARWIN_C_SOURCE", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-I", str(ROOT / "src")]
     subprocess.run([*compiler.split(), *flags, "-o", out, str(ROOT / "tests/malformed/probe.c"), *sources(), "-lm", "-lpthread"], check=True)
     return out
 
