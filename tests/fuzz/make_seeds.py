@@ -1,0 +1,66 @@
+"""Writes the seed files of tests/fuzz/corpus for gguf, json and safetensors, from the makers of tests/malformed."""
+
+import pathlib
+import struct
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "malformed"))
+
+import folder_cases  # noqa: E402
+import gguf_cases  # noqa: E402
+from gguf_file import ARRAY, F32, I32, KIND_NAMES, STRING, TYPES, U8, U32, Array, Gguf, type_bytes  # noqa: E402
+
+
+def ggufs():
+    g = gguf_cases.tiny_llama()
+    g.tensors = [("w", [32, 1], 8, bytes(34)), ("b", [4], 0, bytes(16))]
+    g.replace("tokenizer.ggml.tokens", ARRAY, Array(STRING, ["a", "b", "ab"]))
+    g.replace("tokenizer.ggml.scores", ARRAY, Array(F32, [0, -1, -2]))
+    g.replace("tokenizer.ggml.token_type", ARRAY, Array(I32, [1, 1, 1]))
+    yield "model", g.build()
+    yield "empty", Gguf().build()
+    yield "version2", Gguf(version=2).build()
+    for kind in range(13):
+        g = Gguf()
+        g.add("k", kind, gguf_cases.dummy(kind))
+        yield "kind_" + KIND_NAMES[kind], g.build()
+    g = Gguf(align=8)
+    g.add("general.alignment", U32, 8)
+    for i, type_id in enumerate(TYPES):
+        shape = [TYPES[type_id][0]]
+        g.tensor(f"t{i}", shape, type_id, bytes(type_bytes(type_id, shape)))
+    yield "types", g.build()
+    g = Gguf(align=16)
+    g.add("general.alignment", U32, 16)
+    g.tensor("four", [1, 2, 1, 3], 24, bytes(6))
+    yield "dims", g.build()
+    yield "split", gguf_cases.split_set(3)["m-00002-of-00003.gguf"][:300]
+    yield "string", b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"s" + struct.pack("<IQ", STRING, 3) + b"\xff\0a" + bytes([U8])
+
+
+def jsons():
+    for name, raw in folder_cases.BROKEN_JSON.items():
+        yield "broken_" + name.replace(" ", "_"), raw[:300]
+    yield "config", folder_cases.folder()["config.json"]
+    yield "tokenizer", folder_cases.folder()["tokenizer.json"]
+    yield "numbers", b"[0,-0,1.5,1e5,-1E-5,0.1,123456789012345678901234567890,1e-400,9007199254740993,NaN,-Infinity]"
+    yield "strings", '["\\u00e9\\ud83d\\ude00\\n\\"", "é€😀", "", "\\u0000"]'.encode()
+    yield "many_keys", ("{" + ",".join(f'"k{i}":{i}' for i in range(40)) + "}").encode()
+    yield "nested", b"[" * 100 + b"]" * 100
+
+
+def safetensors():
+    make = folder_cases.safetensors
+    yield "two", make({"a": ("F32", (2, 3)), "b": ("F16", (4,))})
+    yield "metadata", make({"s": ("F64", ())}, header=lambda e: {"__metadata__": {"format": "pt"}, **e})
+    yield "dtypes", make({d.lower(): (d, (1,)) for d in folder_cases.SIZES})
+    yield "empty", make({})
+    yield "zero", make({"z": ("U8", (0, 3))}, pad=b"   ")
+
+
+for folder, seeds in (("gguf", ggufs), ("json", jsons), ("safetensors", safetensors)):
+    out = HERE / "corpus" / folder
+    out.mkdir(parents=True, exist_ok=True)
+    for name, data in seeds():
+        (out / f"seed_{name}").write_bytes(data)
