@@ -115,12 +115,14 @@ static bool find_entry(int i, char op[48], size_t *offset) {
     return false;
 }
 
-// An entry is of the last level that would put the same function there.
+// An entry is of the last level that would put the same function there. Levels that the CPU lacks are not
+// even asked: their files may be compiled with its instructions throughout.
 bool hth_kernels_describe(const hth_kernels *k, int i, char op[48], const char **level) {
     size_t offset;
     if (!find_entry(i, op, &offset)) return false;
     *level = "none";
     for (size_t l = 0; l < HTH_COUNT(levels); l++) {
+        if (levels[l].feature & ~hth_cpu_features()) continue;
         hth_kernels one;
         void (*have)(void), (*its)(void);
         memset(&one, 0, sizeof one);
