@@ -217,15 +217,20 @@ class OneGoCache:
 @contextlib.contextmanager
 def published_behaviour(adjust):
     """Corrects mlx-lm where it departs from the published model (Family.reference)."""
+    import mlx.core as mx
     import mlx.nn as nn
 
-    gelu = nn.gelu
+    gelu, bfloat16, std = nn.gelu, mx.bfloat16, mx.std
+    if adjust.get("std") == "sample":
+        mx.std = lambda x, axis=None, keepdims=False: std(x, axis=axis, keepdims=keepdims, ddof=1)
     if adjust.get("gelu") == "tanh":
         nn.gelu = nn.gelu_approx
+    if adjust.get("embedding_scale") == "exact":  # Gemma 3 rounds the square root of its width to bfloat16
+        mx.bfloat16 = mx.float32
     try:
         yield
     finally:
-        nn.gelu = gelu
+        nn.gelu, mx.bfloat16, mx.std = gelu, bfloat16, std
 
 
 def run_reference(model, tokens, adjust):

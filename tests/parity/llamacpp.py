@@ -1,0 +1,79 @@
+"""Logits of GGUF files from llama-cpp-python: float32 caches, no flash attention, one thread."""
+import ctypes
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+HERE = pathlib.Path(__file__).parent
+
+
+def logits(path, tokens, n_ctx=None):
+    """[n_tokens, n_vocab] float32 of one sequence, evaluated in one batch."""
+    import llama_cpp as lib
+
+    @lib.llama_log_callback
+    def quiet(level, text, data):
+        pass
+
+    lib.llama_log_set(quiet, ctypes.c_void_p(0))
+    logits.keep = quiet
+    lib.llama_backend_init()
+    options = lib.llama_model_default_params()
+    options.n_gpu_layers = 0
+    model = lib.llama_model_load_from_file(str(path).encode(), options)
+    if not model:
+        raise ValueError(f"llama.cpp does not load {path}")
+    n_tok = len(tokens)
+    how = lib.llama_context_default_params()
+    how.n_ctx = n_ctx or n_tok
+    how.n_batch = how.n_ubatch = n_tok
+    how.n_seq_max = 1
+    how.n_threads = how.n_threads_batch = 1
+    how.type_k = how.type_v = 0  # F32
+    how.flash_attn_type = 0  # off
+    how.swa_full = True
+    context = lib.llama_init_from_model(model, how)
+    if not context:
+        raise ValueError(f"llama.cpp makes no context for {path}")
+    n_vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
+    batch = lib.llama_batch_init(n_tok, 0, 1)
+    try:
+        batch.n_tokens = n_tok
+        for i, token in enumerate(tokens):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = int(token), i, 1, 1
+            batch.seq_id[i][0] = 0
+        if lib.llama_decode(context, batch) != 0:
+            raise ValueError(f"llama.cpp does not evaluate {path}")
+        rows = np.ctypeslib.as_array(lib.llama_get_logits(context), shape=(n_tok, n_vocab))
+        return rows.copy()
+    finally:
+        lib.llama_batch_free(batch)
+        lib.llama_free(context)
+        lib.llama_model_free(model)
+
+
+def judge(path, tokens, out):
+    """llama.cpp's logits of a file, made once per file and written to `out`."""
+    out = pathlib.Path(out)
+    asked = out.with_suffix(".tokens.npy")
+    if not out.exists() or out.stat().st_mtime < pathlib.Path(path).stat().st_mtime:
+        np.save(asked, np.asarray(tokens, np.int32))
+        code = ("import sys; sys.path.insert(0, sys.argv[1]); import numpy, llamacpp; "
+                "numpy.save(sys.argv[4], llamacpp.logits(sys.argv[2], numpy.load(sys.argv[3])))")
+        done = subprocess.run([sys.executable, "-c", code, str(HERE), str(path), str(asked), str(out)],
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-1500:]
+    return np.load(out, mmap_mode="r")
+
+
+def tokens_of(path, text, n):
+    """The first n tokens of a text by the file's own vocabulary, in a process of its own."""
+    code = ("import sys, llama_cpp; m = llama_cpp.Llama(sys.argv[1], vocab_only=True, verbose=False); "
+            "print(*m.tokenize(sys.stdin.read().encode())[:int(sys.argv[2])])")
+    done = subprocess.run([sys.executable, "-c", code, str(path), str(n)], input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1500:]
+    tokens = [int(t) for t in done.stdout.split()]
+    assert len(tokens) == n
+    return tokens

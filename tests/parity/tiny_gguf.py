@@ -1,0 +1,351 @@
+"""Writes the tiny models of families.py as GGUF files, in GGUF's conventions.
+
+What a converter has to know per family is here and nowhere else: the architecture's name, its metadata, which
+query and key rows are permuted, which norms carry their + 1, which matrices are fused. Tensor names come from
+the gguf package's own table. The long tests prove the files with llama.cpp; the others give them to Hearth.
+"""
+import dataclasses
+import math
+import pathlib
+
+import numpy as np
+
+import families
+import tiny_models
+from families import vary
+
+ARCH = {
+    "llama": "llama", "mistral": "llama", "ministral3": "mistral3", "smollm3": "smollm3", "qwen2": "qwen2",
+    "qwen3": "qwen3", "gemma": "gemma", "gemma2": "gemma2", "gemma3_text": "gemma3", "gemma4_text": "gemma4",
+    "gemma3n_text": "gemma3n", "phi3": "phi3", "phi": "phi2", "cohere": "command-r", "cohere2": "cohere2",
+    "olmo2": "olmo2", "olmo3": "olmo2", "granite": "granite", "glm4": "glm4", "glm": "chatglm",
+    "starcoder2": "starcoder2", "exaone4": "exaone4", "exaone": "exaone", "seed_oss": "seed_oss",
+    "ernie4_5": "ernie4_5", "hunyuan_v1_dense": "hunyuan-dense", "minicpm": "minicpm", "stablelm": "stablelm",
+    "nemotron": "nemotron", "internlm2": "internlm2",
+}
+# Converters turn the hub's half-and-half pairs of these into neighbours; the others keep the hub's order.
+PERMUTED = {"llama", "mistral3", "smollm3", "granite", "minicpm", "internlm2"}
+NORM_PLUS_ONE = {"gemma", "gemma2", "gemma3", "nemotron"}
+
+
+def permute(rows, n_head):
+    """[n_head * d, ...]: element i and i + d/2 of each head become neighbours."""
+    shape = rows.shape
+    return rows.reshape(n_head, 2, shape[0] // n_head // 2, *shape[1:]).swapaxes(1, 2).reshape(shape)
+
+
+def llama3_divisors(c, head_dim, scaling):
+    """What inverse frequencies are divided by (rope_freqs.weight)."""
+    low, high, factor = (scaling.get(k, v) for k, v in
+                         (("low_freq_factor", 1.0), ("high_freq_factor", 4.0), ("factor", 8.0)))
+    original = scaling.get("original_max_position_embeddings", 8192)
+    wavelength = 2 * math.pi * c["rope_theta"] ** (np.arange(0, head_dim, 2) / head_dim)
+    smooth = np.clip((original / wavelength - low) / (high - low), 0, 1)
+    return 1 / ((1 - smooth) / factor + smooth)
+
+
+class Writer:
+    """Collects metadata and tensors of one file."""
+
+    def __init__(self, path, arch, changes=None):
+        import gguf
+
+        self.gguf, self.arch, self.changes, self.written = gguf, arch, changes or {}, {}
+        self.file = gguf.GGUFWriter(str(path), arch)
+        code = next(k for k, v in gguf.MODEL_ARCH_NAMES.items() if v == arch)
+        self.names = gguf.get_tensor_name_map(code, 64)
+
+    def number(self, key, value):
+        """A metadata value of this architecture, typed as converters type it; None leaves it out."""
+        self.written[key] = value
+        value = self.changes.get(key, value)
+        if value is None:
+            return
+        add = {bool: self.file.add_bool, int: self.file.add_uint32, float: self.file.add_float32,
+               list: self.file.add_array, str: self.file.add_string}[type(value)]
+        add(f"{self.arch}.{key}", value)
+
+    def name(self, hub_name):
+        mapped = self.names.get_name(hub_name, try_suffixes=(".weight", ".bias"))
+        if mapped is None:
+            raise KeyError(f"{self.arch} has no place for {hub_name}")
+        return mapped
+
+    def tensor(self, name, value):
+        self.file.add_tensor(name, np.ascontiguousarray(value, np.float32))
+
+    def close(self):
+        self.file.write_header_to_file()
+        self.file.write_kv_data_to_file()
+        self.file.write_tensors_to_file()
+        self.file.close()
+
+
+def scaling_of(c):
+    """The scaling dictionary, whichever key holds it."""
+    return {k: v for k, v in (c.get("rope_scaling") or c.get("rope_parameters") or {}).items()
+            if not isinstance(v, dict)}
+
+
+def write_common(w, c):
+    """The keys that converters write for every family."""
+    n_head = c["num_attention_heads"]
+    w.number("block_count", c.get("num_hidden_layers", c.get("num_layers")))
+    w.number("context_length", c["max_position_embeddings"])
+    w.number("embedding_length", c["hidden_size"])
+    ff = c["intermediate_size"]
+    w.number("feed_forward_length", ff[0] if isinstance(ff, list) else ff)
+    w.number("attention.head_count", n_head)
+    w.number("attention.head_count_kv", c.get("num_key_value_heads", n_head))
+    w.number("vocab_size", c["vocab_size"])
+    for key in ("rms_norm_eps", "norm_eps"):
+        if key in c:
+            w.number("attention.layer_norm_rms_epsilon", c[key])
+    for key in ("layer_norm_eps", "norm_epsilon", "layer_norm_epsilon"):
+        if key in c:
+            w.number("attention.layer_norm_epsilon", c[key])
+    if "head_dim" in c and w.arch not in ("granite", "gemma4"):
+        w.number("attention.key_length", c["head_dim"])
+        w.number("attention.value_length", c["head_dim"])
+    w.file.add_string("tokenizer.ggml.model", "none")
+
+
+def write_rope(w, c):
+    """Base and scaling; llama3's scaling is a tensor."""
+    head_dim = c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
+    scaling = scaling_of(c)
+    kind = scaling.get("rope_type") or scaling.get("type") or "default"
+    theta = c.get("rope_theta", scaling.get("rope_theta", 10000.0))
+    if kind == "dynamic":  # Hunyuan's alpha
+        theta *= scaling["alpha"] ** (head_dim / (head_dim - 2))
+    if not isinstance((c.get("rope_parameters") or {}).get("full_attention"), dict):
+        w.number("rope.freq_base", float(theta))
+    part = c.get("partial_rotary_factor", 1.0)
+    if w.arch != "gemma4":
+        w.number("rope.dimension_count", int(part * head_dim))
+    if kind == "linear":
+        w.number("rope.scaling.type", "linear")
+        w.number("rope.scaling.factor", float(scaling["factor"]))
+    elif kind == "yarn":
+        w.number("rope.scaling.type", "yarn")
+        w.number("rope.scaling.factor", float(scaling["factor"]))
+        w.number("rope.scaling.original_context_length", scaling["original_max_position_embeddings"])
+        for key in ("beta_fast", "beta_slow"):
+            if key in scaling:
+                w.number("rope.scaling.yarn_" + key, float(scaling[key]))
+    elif kind == "llama3":
+        w.tensor("rope_freqs.weight", llama3_divisors(c, head_dim, scaling))
+    elif kind in ("longrope", "su"):
+        original = c["original_max_position_embeddings"]
+        ratio = c["max_position_embeddings"] / original
+        w.number("rope.scaling.type", "longrope")
+        w.number("rope.scaling.original_context_length", original)
+        w.number("rope.scaling.attn_factor", math.sqrt(1 + math.log(ratio) / math.log(original)))
+        w.tensor("rope_factors_long.weight", np.array(scaling["long_factor"]))
+        w.tensor("rope_factors_short.weight", np.array(scaling["short_factor"]))
+    if w.arch == "phi3" and kind == "default":
+        w.number("rope.scaling.original_context_length", c["original_max_position_embeddings"])
+
+
+def sliding_layers(c):
+    return [t == "sliding_attention" for t in c["layer_types"]]
+
+
+def write_special(w, c):
+    """The keys that only one family has."""
+    arch = w.arch
+    if arch == "mistral3":
+        scaling = scaling_of(c)
+        w.number("attention.temperature_scale", scaling["llama_4_scaling_beta"])
+        w.number("rope.scaling.yarn_log_multiplier", scaling["mscale_all_dim"])
+    if arch == "gemma2":
+        w.number("attn_logit_softcapping", c["attn_logit_softcapping"])
+        w.number("final_logit_softcapping", c["final_logit_softcapping"])
+    if arch in ("gemma2", "gemma3", "gemma3n", "gemma4", "cohere2", "phi3") or c["model_type"] == "olmo3":
+        w.number("attention.sliding_window", c["sliding_window"])
+    if arch in ("gemma3", "gemma3n"):
+        w.number("rope.freq_base_swa", c["rope_local_base_freq"])
+    if arch == "exaone4" and c["sliding_window"]:
+        w.number("attention.sliding_window", c["sliding_window"])
+    if arch in ("gemma3n", "gemma4") or c["model_type"] == "olmo3" or (arch == "exaone4" and c["sliding_window"]):
+        w.number("attention.sliding_window_pattern", sliding_layers(c))
+    if arch in ("gemma3n", "gemma4"):
+        w.number("attention.shared_kv_layers", c["num_kv_shared_layers"])
+        w.number("embedding_length_per_layer_input", c["hidden_size_per_layer_input"])
+    if arch == "gemma3n":
+        w.number("altup.active_idx", c["altup_active_idx"])
+        w.number("altup.num_inputs", c["altup_num_inputs"])
+        from statistics import NormalDist
+        w.number("activation_sparsity_scale", [
+            NormalDist().inv_cdf(s) if s > 0 else -1e30 for s in c["activation_sparsity_pattern"]])
+    if arch == "gemma4":
+        write_gemma4(w, c)
+    if arch in ("command-r", "cohere2", "granite"):
+        w.number("logit_scale", c.get("logit_scale", c.get("logits_scaling")))
+    if arch in ("command-r", "cohere2"):
+        w.number("rope.scaling.type", "none")
+    if arch == "granite":
+        w.number("attention.scale", c["attention_multiplier"])
+        w.number("embedding_scale", c["embedding_multiplier"])
+        w.number("residual_scale", c["residual_multiplier"])
+    if arch == "minicpm":
+        w.number("embedding_scale", float(c["scale_emb"]))
+        w.number("residual_scale", c["scale_depth"] / c["num_hidden_layers"] ** 0.5)
+        w.number("logit_scale", c["hidden_size"] / c["dim_model_base"])
+    if arch == "stablelm":
+        w.number("use_parallel_residual", c["use_parallel_residual"])
+    if arch == "exaone":
+        w.number("attention.layer_norm_rms_epsilon", c["layer_norm_epsilon"])
+    if arch == "nemotron":
+        w.number("attention.layer_norm_epsilon", c["norm_eps"])
+
+
+def write_gemma4(w, c):
+    """Two head widths, two rotations, and a mask of turning pairs for the wide one."""
+    full, sliding = c["rope_parameters"]["full_attention"], c["rope_parameters"]["sliding_attention"]
+    wide, narrow = c["global_head_dim"], c["head_dim"]
+    for leaf in ("key_length", "value_length"):
+        w.number("attention." + leaf, wide)
+        w.number("attention." + leaf + "_swa", narrow)
+    w.number("rope.dimension_count", wide)
+    w.number("rope.dimension_count_swa", narrow)
+    w.number("rope.freq_base", full["rope_theta"])
+    w.number("rope.freq_base_swa", sliding["rope_theta"])
+    w.number("final_logit_softcapping", c["final_logit_softcapping"])
+    turning = int(full["partial_rotary_factor"] * wide / 2)
+    w.tensor("rope_freqs.weight", np.array([1.0] * turning + [1e30] * (wide // 2 - turning)))
+
+
+def lists_of_gemma4(c):
+    """Per-layer numbers that replace the single ones: key heads and feed-forward widths."""
+    n_layer, out = c["num_hidden_layers"], {}
+    if c["use_double_wide_mlp"]:
+        first = n_layer - c["num_kv_shared_layers"]
+        out["feed_forward_length"] = [c["intermediate_size"] * (2 if i >= first else 1) for i in range(n_layer)]
+    if c["num_global_key_value_heads"]:
+        out["attention.head_count_kv"] = [
+            c["num_key_value_heads"] if s else c["num_global_key_value_heads"] for s in sliding_layers(c)]
+    return out
+
+
+def split_grouped(rows, c):
+    """InternLM 2's wqkv: per key head its queries, its key, its value."""
+    n_head, n_kv = c["num_attention_heads"], c["num_key_value_heads"]
+    parts = rows.reshape(n_kv, n_head // n_kv + 2, -1, rows.shape[-1])
+    return (parts[:, :-2].reshape(-1, rows.shape[-1]), parts[:, -2].reshape(-1, rows.shape[-1]),
+            parts[:, -1].reshape(-1, rows.shape[-1]))
+
+
+def write_tensors(w, c, weights):
+    """Renames, permutes and shifts; fused matrices stay fused as converters leave them."""
+    arch, n_head = w.arch, c["num_attention_heads"]
+    n_kv = c.get("num_key_value_heads", n_head)
+    stacks = {}
+    for name, value in sorted(weights.items()):
+        if any(part in name for part in ("vision_tower", "multi_modal_projector", "embed_vision")):
+            continue
+        hub = name.removeprefix("language_model.").replace("model.language_model.", "model.")
+        leaf = ".bias" if hub.endswith(".bias") else ".weight"
+        if arch in NORM_PLUS_ONE and "norm" in hub and leaf == ".weight":
+            value = value + 1
+        if arch in PERMUTED and "q_proj." in hub:
+            value = permute(value, n_head)
+        if arch in PERMUTED and "k_proj." in hub:
+            value = permute(value, n_kv)
+        if "altup_projections" in hub or "altup_unembed_projections" in hub:
+            base, index = hub.removesuffix(".weight").rsplit(".", 1)
+            stacks.setdefault(base, {})[int(index)] = value
+            continue
+        if "wqkv" in hub:
+            prefix = hub.split("attention")[0]
+            q, k, v = split_grouped(value, c)
+            for part, rows in (("wq", permute(q, n_head)), ("wk", permute(k, n_kv)), ("wv", v)):
+                w.tensor(w.name(f"{prefix}attention.{part}.weight"), rows)
+            continue
+        if "layernorm.norms." in hub:  # StableLM: one vector per head
+            base, index = hub.removesuffix(".weight").split(".norms.")
+            stacks.setdefault(base + ".norms", {})[int(index)] = value
+            continue
+        if hub.endswith((".layer_scalar", "correct_output_scale")):
+            hub += ".weight"
+        w.tensor(w.name(hub), value)
+    for base, parts in stacks.items():
+        name = base.replace(".norms", "") if ".norms" in base else base
+        w.tensor(w.name(name + ".weight"), np.stack([parts[i] for i in sorted(parts)]))
+
+
+def convert(family, weights, path, changes=None):
+    """Writes the GGUF file of a family's published tensors; `changes` replaces metadata. Returns the metadata."""
+    c = dict(family.text_config)
+    w = Writer(path, ARCH[c["model_type"]], changes)
+    lists = lists_of_gemma4(c) if w.arch == "gemma4" else {}
+    number = w.number
+    w.number = lambda key, value: number(key, lists.get(key, value))
+    if c["model_type"] == "ministral3":
+        c["rope_theta"] = c["rope_parameters"]["rope_theta"]
+    write_common(w, c)
+    write_rope(w, c)
+    write_special(w, c)
+    write_tensors(w, c, weights)
+    w.close()
+    return w.written
+
+
+# ---------------------------------------------------------------------------------------------
+# Which rows, and what GGUF cannot say
+
+def gguf_rows():
+    """Families as GGUF can describe them: where the format has no key, the value it implies."""
+    by_name = families.by_name
+
+    def row(base, **changes):
+        reference = dict(changes.pop("reference", by_name(base).reference))
+        config = vary(by_name(base).config, **changes)
+        return dataclasses.replace(by_name(base), name="gguf-" + base, config=config, reference=reference,
+                                   no_rewrite="not a folder")
+
+    plain = ["llama", "llama-tied-headdim", "llama-bias", "llama-linear", "llama-llama3", "mistral",
+             "ministral3-text", "smollm3", "qwen2", "qwen2-tied", "qwen2-yarn", "qwen3", "qwen3-untied-yarn",
+             "gemma", "phi3", "phi3-longrope", "phi4-mini", "cohere",
+             "cohere2", "olmo2", "olmo3", "granite", "glm4", "glm4-nobias", "starcoder2",
+             "seed-oss", "ernie4_5", "hunyuan-v1-dense", "minicpm", "minicpm-nohead", "gemma4-text", "phi", "exaone",
+             "stablelm", "stablelm-parallel", "internlm2"]
+    rows = [row(name) for name in plain]
+    # llama.cpp takes these only with heads that make up the width.
+    rows += [row(name, head_dim=12) for name in ("exaone4-full", "glm", "nemotron")]
+    # It applies the published betas of yarn whatever the file says (but for Mistral 3).
+    for name in ("llama-yarn", "olmo3-yarn"):
+        scaling = by_name(name).config["rope_scaling"]
+        rows.append(row(name, rope_scaling=dict(scaling, beta_fast=32.0, beta_slow=1.0)))
+    # It knows Command R+ and EXAONE 4 with windows by their 64 layers.
+    small = dict(num_hidden_layers=64, intermediate_size=40)
+    rows.append(row("cohere-qknorm", **small))
+    rows.append(row("exaone4", head_dim=12, layer_types=(["sliding_attention"] * 3 + ["full_attention"]) * 16, **small))
+    # It takes the long divisors when the context, which it rounds up to 256, exceeds the original one.
+    rows.append(row("phi3-longrope-short", original_max_position_embeddings=512, max_position_embeddings=2048))
+    # Gemma 3n: widths of the published models, the first ten layers sparse as they are, sharing from layer 20 on, no clipping.
+    inner = dict(hidden_size_per_layer_input=256, vocab_size_per_layer_input=283, laurel_rank=64,
+                 activation_sparsity_pattern=[0.95] * 7, num_kv_shared_layers=0, altup_coef_clip=120.0,
+                 final_logit_softcapping=30.0)
+    rows.append(row("gemma3n", text_config=vary(by_name("gemma3n").text_config, **inner)))
+    # No key for query_pre_attn_scalar: the head's width. Gemma 3's embedding scale is not rounded in GGUF.
+    rows.append(row("gemma2-window", query_pre_attn_scalar=20))
+    for name in ("gemma3", "gemma3-linear"):
+        rows.append(row(name, query_pre_attn_scalar=20, reference={"embedding_scale": "exact"}))
+    keys = by_name("gemma4-keys-are-values")
+    rows.append(dataclasses.replace(
+        keys, name="gguf-gemma4-keys-are-values", config=dict(keys.text_config, architectures=["Gemma4ForCausalLM"]),
+        to_hub=families.same_names, no_rewrite="not a folder"))
+    return rows
+
+
+def build(family, root):
+    """(path of the GGUF file, folder with tokens.npy and ref.npy)."""
+    from safetensors.numpy import load_file
+
+    folder = tiny_models.build(family, root)
+    path = folder / "model.gguf"
+    newest = max((pathlib.Path(__file__).stat().st_mtime, (folder / "built").stat().st_mtime))
+    if not path.exists() or path.stat().st_mtime < newest:
+        convert(family, load_file(folder / "model.safetensors"), path)
+    return path, folder
