@@ -224,16 +224,16 @@ static hth_code bind_fp8(binder *k, const char *base, const hth_tensor *t, int64
         rows = block->u.items[0].is_int ? block->u.items[0].u.num.i : 0;
         cols = block->u.items[1].is_int ? block->u.items[1].u.num.i : 0;
     }
-    if (n_element(scales) == 1) { // one for all
-        rows = n_row;
-        cols = n_col;
-    } else if (n_element(scales) == n_row) { // one per row
-        rows = 1;
+    if (rows < 1 || cols < 1 || rows > INT32_MAX || cols > INT32_MAX || n_row > INT32_MAX || n_col > INT32_MAX) {
+        return hth_fail(k->err, HTH_ERR_FORMAT, "config.json: weight_block_size is not two positive integers");
+    }
+    const int64_t n_block_row = (n_row + rows - 1) / rows, n_block_col = (n_col + cols - 1) / cols;
+    const bool is_grid = scales->n_dim == 2 && scales->dim[0] == n_block_row && scales->dim[1] == n_block_col;
+    if (!is_grid) { // one scale for all, or one per row
+        if (n_element(scales) != 1 && n_element(scales) != n_row) return bad_shape(k, scales, n_block_row, n_block_col);
+        rows = n_element(scales) == 1 ? n_row : 1;
         cols = n_col;
     }
-    const bool ok = rows > 0 && cols > 0 && n_row <= INT32_MAX && n_col <= INT32_MAX &&
-                    n_element(scales) == ((n_row + rows - 1) / rows) * ((n_col + cols - 1) / cols);
-    if (!ok) return bad_shape(k, scales, rows > 0 ? (n_row + rows - 1) / rows : 0, cols > 0 ? (n_col + cols - 1) / cols : 0);
     const uint64_t per_row = (uint64_t)((n_col + cols - 1) / cols);
     *w = (hth_weight){.scheme = HTH_SCHEME_FP8, .type = t->type, .scale_type = scales->type, .bits = 8,
                       .group = (uint32_t)cols, .scale_rows = (uint32_t)rows, .codes = plane_of(k, t, (uint64_t)n_col),

@@ -13,22 +13,94 @@ static hth_code check_row(const hth_step *step, int32_t i, hth_err *err) {
     const hth_desc *d = &step->model->desc;
     const hth_batch *b = &step->batch;
     const hth_row *r = &b->rows[i];
-    if (r->token >= d->n_vocab || (r->token < 0 && (!b->embd || r->i_embd < 0))) {
+    if (r->token < -1 || r->token >= d->n_vocab) {
         return hth_fail(err, HTH_ERR_RANGE, "row %d: token %d is outside the vocabulary of %d", (int)i, (int)r->token,
                         (int)d->n_vocab);
+    }
+    const bool reads_input = step->layer_first == 0 || d->d_per_layer > 0;
+    if (r->token < 0 && reads_input && (!b->embd || r->i_embd < 0)) {
+        return hth_fail(err, HTH_ERR_RANGE, "row %d has neither a token nor an embedding", (int)i);
     }
     if (r->i_seq < 0 || r->i_seq >= b->n_seq) {
         return hth_fail(err, HTH_ERR_RANGE, "row %d: sequence %d of %d", (int)i, (int)r->i_seq, (int)b->n_seq);
     }
-    if (r->pos[0] < 0 || (d->learned_positions && r->pos[0] >= d->n_ctx_train)) {
-        return hth_fail(err, HTH_ERR_LIMIT, "row %d: position %lld, the model knows %lld", (int)i, (long long)r->pos[0],
-                        (long long)d->n_ctx_train);
+    if (r->pos[0] < 0) {
+        return hth_fail(err, HTH_ERR_RANGE, "row %d: position %lld is negative", (int)i, (long long)r->pos[0]);
+    }
+    if (d->learned_positions && r->pos[0] >= d->n_ctx_train) {
+        return hth_fail(err, HTH_ERR_LIMIT, "row %d: position %lld, the model knows positions below %lld", (int)i,
+                        (long long)r->pos[0], (long long)d->n_ctx_train);
     }
     if (d->n_token_type > 0 && (r->type < 0 || r->type >= d->n_token_type)) {
         return hth_fail(err, HTH_ERR_RANGE, "row %d: token type %d of %d", (int)i, (int)r->type, (int)d->n_token_type);
     }
     bool parent_ok = r->parent < 0 ? r->parent >= HTH_PARENT_NONE : r->parent < i && b->rows[r->parent].i_seq == r->i_seq;
-    if (!parent_ok) return hth_fail(err, HTH_ERR_RANGE, "row %d: parent %d does not precede it", (int)i, (int)r->parent);
+    if (!parent_ok) {
+        return hth_fail(err, HTH_ERR_RANGE, "row %d: parent %d is no earlier row of its sequence", (int)i, (int)r->parent);
+    }
+    if (!d->causal && r->parent != HTH_PARENT_PREVIOUS) {
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "row %d has a parent, but %s is an encoder", (int)i, d->family);
+    }
+    return HTH_OK;
+}
+
+// Whether the step computes what HTH_WANT_LOGITS and HTH_WANT_HIDDEN ask for: a step over some of the layers
+// may carry rows whose wishes another step of the chain fulfils.
+static bool gives_logits(const hth_step *step) {
+    return step->layer_last == step->model->desc.n_layer;
+}
+
+static bool gives_hidden(const hth_step *step) {
+    if (step->hidden_layer < 0) return gives_logits(step);
+    return step->hidden_layer >= step->layer_first && step->hidden_layer < step->layer_last;
+}
+
+static hth_code check_wants(const hth_step *step, int32_t i, hth_err *err) {
+    const uint8_t want = step->batch.rows[i].want;
+    const bool logits = (want & HTH_WANT_LOGITS) && gives_logits(step);
+    const bool hidden = (want & HTH_WANT_HIDDEN) && gives_hidden(step);
+    if ((logits && !step->logits) || (hidden && !step->hidden_want)) {
+        return hth_fail(err, HTH_ERR_RANGE, "row %d wants %s but there is no buffer for it", (int)i,
+                        hidden && !step->hidden_want ? "hidden numbers" : "logits");
+    }
+    if (logits && !hth_weight_exists(&step->model->output)) {
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "%s is an encoder: it has no logits", step->model->desc.family);
+    }
+    return HTH_OK;
+}
+
+static hth_code check_layers(const hth_step *step, hth_err *err) {
+    const hth_desc *d = &step->model->desc;
+    if (step->layer_first < 0 || step->layer_first > step->layer_last || step->layer_last > d->n_layer) {
+        return hth_fail(err, HTH_ERR_RANGE, "layers %d to %d of %d", (int)step->layer_first, (int)step->layer_last,
+                        (int)d->n_layer);
+    }
+    if (step->hidden_layer < -1 || step->hidden_layer >= d->n_layer) {
+        return hth_fail(err, HTH_ERR_RANGE, "hidden layer %d of %d", (int)step->hidden_layer, (int)d->n_layer);
+    }
+    if ((step->layer_first > 0 && !step->hidden_in) || (step->layer_last < d->n_layer && !step->hidden_out)) {
+        return hth_fail(err, HTH_ERR_RANGE, "a range of layers needs its hidden rows");
+    }
+    for (int32_t i = step->layer_first; i < step->layer_last; i++) {
+        if (d->layers[i].attn.kv_layer >= step->layer_first) continue;
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "layer %d reads the keys of layer %d: both must run in one step", (int)i,
+                        (int)d->layers[i].attn.kv_layer);
+    }
+    return HTH_OK;
+}
+
+static hth_code check_state(const hth_step *step, int32_t s, hth_err *err) {
+    const hth_state *state = step->batch.states ? step->batch.states[s] : NULL;
+    if (!state || state->model != step->model) {
+        return hth_fail(err, HTH_ERR_RANGE, "sequence %d has no state of this model", (int)s);
+    }
+    if (state->tree_first >= 0) {
+        return hth_fail(err, HTH_ERR_RANGE, "sequence %d holds a draft tree: a branch of it must be kept first", (int)s);
+    }
+    if (state->len > 0 && (state->layer_first != step->layer_first || state->layer_last != step->layer_last)) {
+        return hth_fail(err, HTH_ERR_RANGE, "sequence %d holds layers %d to %d, the step runs %d to %d", (int)s,
+                        (int)state->layer_first, (int)state->layer_last, (int)step->layer_first, (int)step->layer_last);
+    }
     return HTH_OK;
 }
 
@@ -38,27 +110,11 @@ static hth_code check_step(const hth_step *step, hth_err *err) {
     if (b->n_row < 1 || b->n_row > MAX_STEP_ROWS) {
         return hth_fail(err, HTH_ERR_RANGE, "a step of %d rows; 1 to %d are possible", (int)b->n_row, MAX_STEP_ROWS);
     }
-    if (step->layer_first < 0 || step->layer_first > step->layer_last || step->layer_last > d->n_layer) {
-        return hth_fail(err, HTH_ERR_RANGE, "layers %d to %d of %d", (int)step->layer_first, (int)step->layer_last,
-                        (int)d->n_layer);
-    }
-    bool whole_out = step->layer_last == d->n_layer;
-    if ((step->layer_first > 0 && !step->hidden_in) || (!whole_out && !step->hidden_out)) {
-        return hth_fail(err, HTH_ERR_RANGE, "a range of layers needs its hidden rows");
-    }
-    for (int32_t s = 0; s < b->n_seq; s++) {
-        bool ok = d->causal ? b->states[s] && b->states[s]->model == step->model : true;
-        if (!ok) return hth_fail(err, HTH_ERR_RANGE, "sequence %d has no state of this model", (int)s);
-    }
+    HTH_TRY(check_layers(step, err));
+    for (int32_t s = 0; d->causal && s < b->n_seq; s++) HTH_TRY(check_state(step, s, err));
     for (int32_t i = 0; i < b->n_row; i++) {
         HTH_TRY(check_row(step, i, err));
-        if (((b->rows[i].want & HTH_WANT_LOGITS) && whole_out && !step->logits) ||
-            ((b->rows[i].want & HTH_WANT_HIDDEN) && !step->hidden_want)) {
-            return hth_fail(err, HTH_ERR_RANGE, "row %d wants a result but there is no buffer for it", (int)i);
-        }
-        if ((b->rows[i].want & HTH_WANT_LOGITS) && whole_out && !hth_weight_exists(&step->model->output)) {
-            return hth_fail(err, HTH_ERR_UNSUPPORTED, "%s is an encoder: it has no logits", d->family);
-        }
+        HTH_TRY(check_wants(step, i, err));
     }
     return HTH_OK;
 }
@@ -142,9 +198,9 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
 // What each sequence brings to the step; working memory of submit.
 typedef struct sequence {
     hth_state *state;
-    bool is_temporary;
+    bool is_temporary, is_open;
     int32_t n_row, last_row; // rows in this batch; the latest one seen
-    bool is_tree;
+    bool is_tree, has_span;
 } sequence;
 
 static hth_code open_sequences(cpu_executor *ex, const hth_step *step, sequence *seqs, hth_err *err) {
@@ -159,6 +215,8 @@ static hth_code open_sequences(cpu_executor *ex, const hth_step *step, sequence 
             HTH_TRY(hth_state_new(&ex->base, step->model, &params, &q->state, err));
             q->is_temporary = true;
         }
+        if (q->state->in_step) return hth_fail(err, HTH_ERR_RANGE, "sequence %d has the state of another one", (int)s);
+        q->state->in_step = q->is_open = true;
         if (q->n_row > q->state->n_ctx - q->state->len) {
             return hth_fail(err, HTH_ERR_LIMIT, "context full: %lld tokens are stored, %d more do not fit in %lld",
                             (long long)q->state->len, (int)q->n_row, (long long)q->state->n_ctx);
@@ -184,6 +242,23 @@ static hth_code link_ancestors(cpu_row *rows, const int32_t *parents, int32_t i,
     return HTH_OK;
 }
 
+// Two-way spans: a row sees up to the last row of its span, which lie behind each other in the sequence.
+static hth_code link_spans(const hth_step *step, sequence *seqs, cpu_row *rows, hth_err *err) {
+    const hth_batch *b = &step->batch;
+    for (int32_t s = 0; s < b->n_seq; s++) {
+        seqs[s].last_row = -1;
+        if (!seqs[s].has_span || !seqs[s].is_tree) continue;
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "sequence %d has a draft tree and a two-way span in one step", (int)s);
+    }
+    for (int32_t i = b->n_row - 1; i >= 0; i--) {
+        sequence *q = &seqs[b->rows[i].i_seq];
+        const int32_t next = q->last_row, span = b->rows[i].span;
+        if (span >= 0 && next >= 0 && b->rows[next].span == span) rows[i].end = rows[next].end;
+        q->last_row = i;
+    }
+    return HTH_OK;
+}
+
 static hth_code link_rows(const hth_step *step, sequence *seqs, cpu_row *rows, int32_t *parents, hth_arena *arena,
                           hth_err *err) {
     const hth_batch *b = &step->batch;
@@ -203,24 +278,24 @@ static hth_code link_rows(const hth_step *step, sequence *seqs, cpu_row *rows, i
         }
         q->state->pos[rows[i].slot] = r->pos[0];
         q->is_tree |= parents[i] != q->last_row;
+        q->has_span |= r->span >= 0 && step->model->desc.causal;
         if (q->is_tree) HTH_TRY(link_ancestors(rows, parents, i, arena, err));
         q->last_row = i;
     }
-    for (int32_t i = b->n_row - 1, next = -1; i >= 0; i--) { // two-way spans: see up to the span's last row
-        const hth_row *r = &b->rows[i];
-        next = i + 1 < b->n_row && b->rows[i + 1].span == r->span && b->rows[i + 1].i_seq == r->i_seq ? i + 1 : -1;
-        if (r->span >= 0 && next >= 0 && !seqs[r->i_seq].is_tree) rows[i].end = rows[next].end;
-    }
-    return HTH_OK;
+    return link_spans(step, seqs, rows, err);
 }
 
 static void close_sequences(const hth_step *step, sequence *seqs, bool done) {
     for (int32_t s = 0; s < step->batch.n_seq; s++) {
         sequence *q = &seqs[s];
+        if (q->is_open) q->state->in_step = false;
         if (q->is_temporary) {
             hth_state_free(q->state);
         } else if (done && q->state) {
+            if (q->is_tree) q->state->tree_first = q->state->len;
             q->state->len += q->n_row;
+            q->state->layer_first = step->layer_first;
+            q->state->layer_last = step->layer_last;
             if (!q->is_tree) hth_state_slide(q->state);
         }
     }
@@ -237,8 +312,8 @@ static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs,
     if (!c.rows || !parents) return hth_fail_nomem(err, (uint64_t)b->n_row * sizeof *c.rows);
     HTH_TRY(link_rows(step, seqs, c.rows, parents, arena, err));
     for (int32_t i = 0; i < b->n_row; i++) {
-        c.n_logits += (b->rows[i].want & HTH_WANT_LOGITS) != 0 && step->layer_last == step->model->desc.n_layer;
-        c.n_hidden += (b->rows[i].want & HTH_WANT_HIDDEN) != 0;
+        c.n_logits += (b->rows[i].want & HTH_WANT_LOGITS) != 0 && gives_logits(step);
+        c.n_hidden += (b->rows[i].want & HTH_WANT_HIDDEN) != 0 && gives_hidden(step);
     }
     HTH_TRY(lay_out(ex, &c, err));
     hth_team_run(ex->team, cpu_run_step, &c);

@@ -259,6 +259,10 @@ bool hth_builder_is_full(hth_builder *b, int32_t i, int32_t period) {
         }
         return full;
     }
+    if (!b->is_gguf && hth_meta_has(b->m, NULL, "layer_types")) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: layer_types does not cover layer %d", (int)i);
+        return false;
+    }
     const hth_gguf_kv *kv = NULL;
     if (b->is_gguf) {
         char key[160];
@@ -289,6 +293,10 @@ static void check_layer(hth_builder *b, int32_t i) {
     if (a->rope >= 0 && b->d->rope[a->rope].n_rot > a->head_dim) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "layer %d: rotary dimension %d is larger than a head of %d", (int)i,
                       (int)b->d->rope[a->rope].n_rot, (int)a->head_dim);
+    }
+    if (a->v_is_k && a->head_dim != a->head_dim_v) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "layer %d: keys of %d numbers cannot be values of %d", (int)i, (int)a->head_dim,
+                      (int)a->head_dim_v);
     }
     const hth_attention_desc *o = &b->d->layers[a->kv_layer].attn;
     if (o->n_kv_head != a->n_kv_head || o->head_dim != a->head_dim || o->head_dim_v != a->head_dim_v ||

@@ -30,7 +30,8 @@ int64_t hth_state_n_ctx(const hth_state *s);
 // layer's state cannot go back there (a window has slid).
 HTH_NODISCARD hth_code hth_state_truncate(hth_state *s, int64_t n, hth_err *err);
 // Of the rows from `first` on, keeps only those listed (ascending row numbers) and closes the gaps: what
-// remains of a draft tree once a branch has been accepted.
+// remains of a draft tree once a branch has been accepted. Errors leave the state as it is: HTH_ERR_RANGE for
+// rows that are no branch, HTH_ERR_UNSUPPORTED as for truncation to `first`.
 HTH_NODISCARD hth_code hth_state_keep(hth_state *s, int64_t first, const int64_t *rows, int64_t n_row, hth_err *err);
 uint64_t hth_state_bytes(const hth_state *s);
 
@@ -44,17 +45,18 @@ typedef enum hth_row_want { HTH_WANT_LOGITS = 1, HTH_WANT_HIDDEN = 2 } hth_row_w
 typedef struct hth_row {
     int32_t token;
     int32_t i_seq;     // index in hth_batch.states
-    int64_t pos[4];    // position components; pos[0] orders the sequence
+    int64_t pos[4];    // position components; pos[0] orders the sequence: it may skip or repeat, never fall
     int32_t parent;    // row of this batch that it follows, HTH_PARENT_PREVIOUS for the ordinary case (the
                        // sequence's row before it); more than one child makes a draft tree
-    int32_t span;      // rows of one sequence with the same span >= 0 see each other both ways; -1: causal
+    int32_t span;      // neighbouring rows of one sequence with the same span >= 0 see each other both ways (all
+                       // in one step, not in a draft tree); -1: causal
     int32_t type;      // token type (BERT segments)
     int32_t i_embd;    // for token -1: row in hth_batch.embd
     uint8_t kind;      // hth_row_kind
     uint8_t want;      // hth_row_want bits
 } hth_row;
 
-// After a step over a draft tree the engine calls hth_state_keep before the next step of that sequence.
+// After a step over a draft tree a next step of that sequence is refused until hth_state_keep (or truncation).
 #define HTH_PARENT_PREVIOUS (-1)
 #define HTH_PARENT_NONE (-2) // follows the rows stored before this step: another root of a draft tree
 
@@ -70,6 +72,8 @@ typedef struct hth_batch {
 // One step: layers [layer_first, layer_last) over the batch.
 //   layer_first == 0: rows come from tokens and embeddings; otherwise from `hidden_in` [n_row, n_stream, d].
 //   layer_last == n_layer: logits of the rows that want them; otherwise `hidden_out` gets every row.
+//   Wishes of rows that this range does not reach (logits, a hidden layer outside it) are passed over, so that one
+//   batch can go through a chain of ranges. A state belongs to one range; layers that share keys need one range.
 //   Outputs are host memory of the caller (a device executor copies at wait).
 // What may be added to a linear operation: low-rank adapters, and the sum over the parts of a matrix
 // that was split by columns between machines.

@@ -122,7 +122,8 @@ static void set_query_scale(hth_builder *b) {
     }
     hth_meta_num(b->m, NULL, "query_pre_attn_scalar", &scalar);
     if (!(scalar > 0)) hth_meta_fail(b->m, HTH_ERR_FORMAT, "query_pre_attn_scalar is %g, not positive", scalar);
-    for (int32_t i = 0; i < b->d->n_layer; i++) b->d->layers[i].attn.scale = (float)(1 / sqrt(scalar));
+    const float scale = hth_meta_narrow(b->m, "the query scale", 1 / sqrt(scalar));
+    for (int32_t i = 0; i < b->d->n_layer; i++) b->d->layers[i].attn.scale = scale;
 }
 
 static void read_softcaps(hth_builder *b) {
@@ -194,11 +195,11 @@ static void gemma4_ropes(hth_builder *b, int32_t full_dim, int32_t local_dim) {
     if (b->is_gguf) return; // the pairs that stay still are divisors in rope_freqs
     full->theta = 1e6;
     hth_meta_num(b->m, NULL, "rope_parameters.full_attention.partial_rotary_factor", &partial);
-    full->n_turning = (int32_t)(partial * full_dim) / 2;
-    if (full->n_turning < 1 || full->n_turning > full_dim / 2) {
+    if (!(partial > 0 && partial <= 1) || (int32_t)(partial * full_dim) < 2) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: partial_rotary_factor is %g, outside 0..1", partial);
         return;
     }
+    full->n_turning = (int32_t)(partial * full_dim) / 2;
     hth_builder_rope(b, "rope_parameters.full_attention", full);
     local->n_turning = local_dim / 2;
     hth_builder_rope(b, "rope_parameters.sliding_attention", local);
@@ -255,7 +256,7 @@ static void adjust_phi2(hth_builder *b) {
 static void read_logit_scale(hth_builder *b, const char *path, bool divides) {
     double scale = 0;
     if (!hth_meta_num(b->m, "logit_scale", path, &scale) || scale == 0) return;
-    b->d->logit_scale = (float)(divides ? 1 / scale : scale);
+    b->d->logit_scale = hth_meta_narrow(b->m, "the logit scale", divides ? 1 / scale : scale);
 }
 
 static void adjust_cohere(hth_builder *b) {
@@ -319,9 +320,10 @@ static void adjust_minicpm(hth_builder *b) {
     hth_meta_num(b->m, NULL, "dim_model_base", &base);
     residual = depth / sqrt(d->n_layer);
     hth_meta_num(b->m, "residual_scale", NULL, &residual);
-    d->logit_scale = (float)(base / d->d_model);
+    d->logit_scale = hth_meta_narrow(b->m, "the logit scale", base / d->d_model);
     read_logit_scale(b, NULL, true);
-    for (int32_t i = 0; i < d->n_layer; i++) d->layers[i].residual_scale = (float)residual;
+    const float scale = hth_meta_narrow(b->m, "the residual scale", residual);
+    for (int32_t i = 0; i < d->n_layer; i++) d->layers[i].residual_scale = scale;
 }
 
 static void adjust_glm4(hth_builder *b) {

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MAX_FLOAT 3.4e38 // what a float holds, a little less
+
 hth_code hth_meta_open(hth_container *c, hth_meta *out, const char **family, hth_err *err) {
     *out = (hth_meta){.gguf = hth_container_gguf(c), .err = err};
     *family = NULL;
@@ -186,7 +188,7 @@ bool hth_meta_num(hth_meta *m, const char *key, const char *path, double *out) {
 bool hth_meta_float(hth_meta *m, const char *key, const char *path, float *out) {
     double wide;
     if (!hth_meta_num(m, key, path, &wide)) return false;
-    if (fabs(wide) > 3.4e38) {
+    if (fabs(wide) > MAX_FLOAT) {
         hth_meta_fail(m, HTH_ERR_FORMAT, "%s is %g, too large", key && m->gguf ? key : path, wide);
         return false;
     }
@@ -284,7 +286,7 @@ bool hth_meta_nums(hth_meta *m, const char *key, const char *path, float *out, i
         } else if (item->kind == HTH_JSON_NUMBER) {
             d = item->is_int ? (double)item->u.num.i : item->u.num.d;
         }
-        if (!(fabs(d) < 3.4e38)) {
+        if (!(fabs(d) <= MAX_FLOAT)) {
             hth_meta_fail(m, HTH_ERR_FORMAT, "%s: item %lld is not a finite number", v.name, (long long)i);
             return false;
         }
@@ -302,6 +304,12 @@ const char *hth_meta_item(hth_meta *m, const char *path, int64_t i) {
     if (item->kind == HTH_JSON_STRING) return item->u.str;
     hth_meta_fail(m, HTH_ERR_FORMAT, "%s: item %lld is not a string", v.name, (long long)i);
     return NULL;
+}
+
+float hth_meta_narrow(hth_meta *m, const char *what, double v) {
+    if (fabs(v) <= MAX_FLOAT) return (float)v;
+    hth_meta_fail(m, HTH_ERR_FORMAT, "%s would be %g, too large", what, v);
+    return 0;
 }
 
 bool hth_meta_has(hth_meta *m, const char *key, const char *path) {

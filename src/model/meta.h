@@ -45,6 +45,9 @@ const char *hth_meta_item(hth_meta *m, const char *path, int64_t i);
 // Whether the value exists and is not null.
 bool hth_meta_has(hth_meta *m, const char *key, const char *path);
 
+// A computed number as float; one that is too large (or NaN) is an error that names it, and gives 0.
+float hth_meta_narrow(hth_meta *m, const char *what, double v);
+
 // Records an error found by the caller (keeps the first).
 void hth_meta_fail(hth_meta *m, hth_code code, const char *fmt, ...) HTH_PRINTF(3, 4);
 HTH_NODISCARD hth_code hth_meta_check(const hth_meta *m);

@@ -14,9 +14,9 @@ static hth_code refuse_family(const char *name, bool is_gguf, hth_err *err) {
     for (int i = 0; hth_family_at(i) && at < sizeof known; i++) {
         const hth_family *f = hth_family_at(i);
         if (is_gguf ? !f->gguf[0] : !f->hub[0]) continue;
-        at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", at ? " " : "", f->name);
+        at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", at ? " " : "", is_gguf ? f->gguf[0] : f->hub[0]);
     }
-    return hth_fail(err, HTH_ERR_UNSUPPORTED, "family \"%s\" is not known; known are: %s", name, known);
+    return hth_fail(err, HTH_ERR_UNSUPPORTED, "family \"%.60s\" is not known; known are: %s", name, known);
 }
 
 // What later layers of this engine will run, and this one must not run wrongly.

@@ -91,6 +91,11 @@ static hth_code check_rope(const hth_rope *r, hth_err *err) {
     return HTH_OK;
 }
 
+static hth_code check_magnitude(double magnitude, hth_err *err) {
+    if (magnitude > 0 && magnitude < 1e6) return HTH_OK;
+    return hth_fail(err, HTH_ERR_FORMAT, "rope's attention factor comes to %g, a positive number is needed", magnitude);
+}
+
 hth_code hth_rope_prepare(hth_rope *r, hth_arena *arena, hth_err *err) {
     HTH_TRY(check_rope(r, err));
     int32_t n_half = r->n_rot / 2;
@@ -108,6 +113,7 @@ hth_code hth_rope_prepare(hth_rope *r, hth_arena *arena, hth_err *err) {
             inv[i] = freq;
         }
         r->inv_freq[set] = inv;
+        HTH_TRY(check_magnitude(find_magnitude(r), err));
         r->magnitude[set] = (float)find_magnitude(r);
     }
     return HTH_OK;

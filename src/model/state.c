@@ -37,7 +37,8 @@ hth_code hth_state_new(hth_executor *ex, const hth_model *m, const hth_state_par
     }
     hth_state *s = hth_calloc(HTH_MEM_STATE, 1, sizeof *s);
     if (!s) return hth_fail_nomem(err, sizeof *s);
-    *s = (hth_state){.model = m, .n_ctx = params->n_ctx, .k_type = params->k_type, .v_type = params->v_type};
+    *s = (hth_state){
+        .model = m, .n_ctx = params->n_ctx, .tree_first = -1, .k_type = params->k_type, .v_type = params->v_type};
     s->layers = hth_calloc(HTH_MEM_STATE, (size_t)m->desc.n_layer, sizeof *s->layers);
     if (!s->layers) {
         hth_state_free(s);
@@ -120,19 +121,26 @@ void hth_state_slide(hth_state *s) {
     }
 }
 
+// Whether every page is still there that a row after the first n may look at. Its position may repeat the
+// last one's (M-RoPE).
+static hth_code check_reachable(const hth_state *s, int64_t n, hth_err *err) {
+    for (int32_t i = 0; i < s->model->desc.n_layer; i++) {
+        const hth_layer_state *l = &s->layers[i];
+        if (l->first_page == 0) continue;
+        int64_t needed = n == 0 ? 0 : hth_state_first_visible(s, l->window, s->pos[n - 1], n);
+        if (needed / HTH_PAGE_ROWS >= (int64_t)l->first_page) continue;
+        return hth_fail(err, HTH_ERR_UNSUPPORTED,
+                        "cannot go back to row %lld: the sliding window of layer %d has moved on", (long long)n, (int)i);
+    }
+    return HTH_OK;
+}
+
 hth_code hth_state_truncate(hth_state *s, int64_t n, hth_err *err) {
     if (n < 0 || n > s->len) {
         return hth_fail(err, HTH_ERR_RANGE, "cannot go back to row %lld of a sequence of %lld", (long long)n,
                         (long long)s->len);
     }
-    for (int32_t i = 0; n != 0 && i < s->model->desc.n_layer; i++) {
-        const hth_layer_state *l = &s->layers[i];
-        if (l->page_bytes == 0 || l->first_page == 0) continue;
-        int64_t needed = hth_state_first_visible(s, l->window, s->pos[n - 1] + 1, n);
-        if (needed / HTH_PAGE_ROWS >= (int64_t)l->first_page) continue;
-        return hth_fail(err, HTH_ERR_UNSUPPORTED,
-                        "cannot go back to row %lld: the sliding window of layer %d has moved on", (long long)n, (int)i);
-    }
+    if (n != 0 && n != s->len) HTH_TRY(check_reachable(s, n, err));
     size_t n_page = (size_t)((n + HTH_PAGE_ROWS - 1) / HTH_PAGE_ROWS);
     for (int32_t i = 0; i < s->model->desc.n_layer; i++) {
         hth_layer_state *l = &s->layers[i];
@@ -141,6 +149,7 @@ hth_code hth_state_truncate(hth_state *s, int64_t n, hth_err *err) {
         l->n_page = n_page;
         if (n == 0) l->first_page = 0;
     }
+    if (n <= s->tree_first) s->tree_first = -1;
     s->len = n;
     return HTH_OK;
 }
@@ -149,7 +158,7 @@ static void move_row(hth_state *s, int64_t from, int64_t to) {
     const hth_desc *d = &s->model->desc;
     for (int32_t i = 0; i < d->n_layer; i++) {
         hth_layer_state *l = &s->layers[i];
-        if (l->page_bytes == 0) continue;
+        if (l->n_page == 0) continue; // reads another layer's, or is not run here
         for (int32_t h = 0; h < d->layers[i].attn.n_kv_head; h++) {
             memcpy(hth_state_k(l, h, to), hth_state_k(l, h, from), l->k_head_bytes / HTH_PAGE_ROWS);
             memcpy(hth_state_v(l, h, to), hth_state_v(l, h, from), l->v_head_bytes / HTH_PAGE_ROWS);
@@ -159,14 +168,23 @@ static void move_row(hth_state *s, int64_t from, int64_t to) {
 }
 
 hth_code hth_state_keep(hth_state *s, int64_t first, const int64_t *rows, int64_t n_row, hth_err *err) {
-    int64_t last = first - 1;
+    if (first < 0 || first > s->len) {
+        return hth_fail(err, HTH_ERR_RANGE, "cannot keep rows from %lld on of a sequence of %lld", (long long)first,
+                        (long long)s->len);
+    }
     for (int64_t i = 0; i < n_row; i++) {
-        if (rows[i] <= last || rows[i] >= s->len || first < 0) {
+        if (rows[i] < (i == 0 ? first : rows[i - 1] + 1) || rows[i] >= s->len) {
             return hth_fail(err, HTH_ERR_RANGE, "rows to keep must ascend from %lld to below %lld", (long long)first,
                             (long long)s->len);
         }
-        last = rows[i];
+        const int64_t before = i == 0 ? first - 1 : rows[i - 1];
+        if (before >= 0 && s->pos[rows[i]] < s->pos[before]) {
+            return hth_fail(err, HTH_ERR_RANGE, "rows to keep are no branch: row %lld has position %lld after %lld",
+                            (long long)rows[i], (long long)s->pos[rows[i]], (long long)s->pos[before]);
+        }
     }
+    if (first < s->len) HTH_TRY(check_reachable(s, first, err)); // so that moving and truncating cannot fail
+    s->tree_first = -1;
     for (int64_t i = 0; i < n_row; i++) {
         if (rows[i] != first + i) move_row(s, rows[i], first + i);
     }

@@ -24,6 +24,9 @@ typedef struct hth_layer_state {
 struct hth_state {
     const hth_model *model; // borrowed
     int64_t n_ctx, len;
+    int32_t layer_first, layer_last; // the range that its rows ran through; meaningless while empty
+    int64_t tree_first;              // rows from here on are a draft tree of which no branch is kept yet; -1: none
+    bool in_step;                    // a step is using it
     hth_kv_type k_type, v_type;
     int64_t *pos; // [len] position of each row; owned
     size_t pos_cap;
