@@ -134,7 +134,8 @@ static hth_code load_side(const hth_container *c, hth_side_file *side, bool as_j
 }
 
 // The side file from memory or disk; *out is owned by c.
-static hth_code get_side(hth_container *c, const char *name, bool as_json, hth_side_file **out, hth_err *err) {
+static hth_code get_side(hth_container *c, const char *name, bool as_json, hth_side_file **out,
+                         hth_err *err) {
     *out = find_side(c, name, as_json);
     if (*out) return HTH_OK;
     hth_side_file *side = hth_calloc(HTH_MEM_FORMAT, 1, sizeof *side);

@@ -33,8 +33,10 @@ const hth_gguf *hth_container_gguf(const hth_container *c);
 // A JSON file of the folder, parsed on first use and kept: "config.json", "generation_config.json",
 // "tokenizer.json", "tokenizer_config.json", ... *out is NULL (and HTH_OK) when the file is absent or
 // the container is a GGUF. Not thread-safe: it remembers.
-HTH_NODISCARD hth_code hth_container_json(hth_container *c, const char *file, const hth_json **out, hth_err *err);
+HTH_NODISCARD hth_code hth_container_json(hth_container *c, const char *file, const hth_json **out,
+                                          hth_err *err);
 // A text file of the folder ("chat_template.jinja"); *out NULL when absent. Owned by c.
-HTH_NODISCARD hth_code hth_container_text(hth_container *c, const char *file, const char **out, size_t *n, hth_err *err);
+HTH_NODISCARD hth_code hth_container_text(hth_container *c, const char *file, const char **out, size_t *n,
+                                          hth_err *err);
 
 #endif

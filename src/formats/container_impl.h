@@ -22,9 +22,9 @@ typedef struct hth_side_file {
 } hth_side_file;
 
 struct hth_container {
-    char *path;      // owned, as opened
-    hth_gguf *gguf;  // or the rest:
-    char *folder;    // owned; where the side files are
+    char *path;     // owned, as opened
+    hth_gguf *gguf; // or the rest:
+    char *folder;   // owned; where the side files are
     hth_shard *shards;
     int n_shard;
     hth_tensor *tensors; // of all shards

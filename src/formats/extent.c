@@ -23,7 +23,8 @@ hth_shown hth_show_name(const char *name, size_t n) {
 hth_code hth_refuse_pointer(const uint8_t *data, uint64_t n_bytes, hth_err *err) {
     static const char first[] = "version https://git-lfs";
     if (n_bytes < sizeof first - 1 || memcmp(data, first, sizeof first - 1) != 0) return HTH_OK;
-    return hth_fail_at(err, HTH_ERR_FORMAT, 0, "this is a git-lfs pointer, not the weights; fetch the real file (git lfs pull)");
+    return hth_fail_at(err, HTH_ERR_FORMAT, 0,
+                       "this is a git-lfs pointer, not the weights; fetch the real file (git lfs pull)");
 }
 
 static int compare_offsets(const void *a, const void *b) {
@@ -33,11 +34,13 @@ static int compare_offsets(const void *a, const void *b) {
     return 0;
 }
 
-static hth_code check_pair(const hth_tensor *prev, const hth_tensor *t, bool gapless, uint64_t at, hth_err *err) {
+static hth_code check_pair(const hth_tensor *prev, const hth_tensor *t, bool gapless, uint64_t at,
+                           hth_err *err) {
     hth_shown name = hth_show_name(t->name, strlen(t->name));
     if (prev && t->off < at) {
         hth_shown other = hth_show_name(prev->name, strlen(prev->name));
-        return hth_fail_at(err, HTH_ERR_FORMAT, t->off, "tensors '%s' and '%s' overlap", other.text, name.text);
+        return hth_fail_at(err, HTH_ERR_FORMAT, t->off, "tensors '%s' and '%s' overlap", other.text,
+                           name.text);
     }
     if (gapless && t->off != at) {
         return hth_fail_at(err, HTH_ERR_FORMAT, at, "%llu bytes before tensor '%s' belong to no tensor",

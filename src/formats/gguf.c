@@ -6,9 +6,10 @@
 #include "formats/gguf_impl.h"
 
 static const char *const kind_names[HTH_GGUF_KIND_COUNT] = {
-    [HTH_GGUF_U8] = "u8",         [HTH_GGUF_I8] = "i8",       [HTH_GGUF_U16] = "u16", [HTH_GGUF_I16] = "i16",
-    [HTH_GGUF_U32] = "u32",       [HTH_GGUF_I32] = "i32",     [HTH_GGUF_F32] = "f32", [HTH_GGUF_BOOL] = "bool",
-    [HTH_GGUF_STRING] = "string", [HTH_GGUF_ARRAY] = "array", [HTH_GGUF_U64] = "u64", [HTH_GGUF_I64] = "i64",
+    [HTH_GGUF_U8] = "u8",       [HTH_GGUF_I8] = "i8",     [HTH_GGUF_U16] = "u16",
+    [HTH_GGUF_I16] = "i16",     [HTH_GGUF_U32] = "u32",   [HTH_GGUF_I32] = "i32",
+    [HTH_GGUF_F32] = "f32",     [HTH_GGUF_BOOL] = "bool", [HTH_GGUF_STRING] = "string",
+    [HTH_GGUF_ARRAY] = "array", [HTH_GGUF_U64] = "u64",   [HTH_GGUF_I64] = "i64",
     [HTH_GGUF_F64] = "f64"};
 
 const char *hth_gguf_kind_name(hth_gguf_kind kind) {
@@ -17,8 +18,9 @@ const char *hth_gguf_kind_name(hth_gguf_kind kind) {
 
 unsigned hth_gguf_kind_bytes(hth_gguf_kind kind) {
     static const uint8_t bytes[HTH_GGUF_KIND_COUNT] = {
-        [HTH_GGUF_U8] = 1,  [HTH_GGUF_I8] = 1,  [HTH_GGUF_U16] = 2,  [HTH_GGUF_I16] = 2, [HTH_GGUF_U32] = 4, [HTH_GGUF_I32] = 4,
-        [HTH_GGUF_F32] = 4, [HTH_GGUF_BOOL] = 1, [HTH_GGUF_U64] = 8, [HTH_GGUF_I64] = 8, [HTH_GGUF_F64] = 8};
+        [HTH_GGUF_U8] = 1,  [HTH_GGUF_I8] = 1,  [HTH_GGUF_U16] = 2, [HTH_GGUF_I16] = 2,
+        [HTH_GGUF_U32] = 4, [HTH_GGUF_I32] = 4, [HTH_GGUF_F32] = 4, [HTH_GGUF_BOOL] = 1,
+        [HTH_GGUF_U64] = 8, [HTH_GGUF_I64] = 8, [HTH_GGUF_F64] = 8};
     return (unsigned)kind < HTH_GGUF_KIND_COUNT ? bytes[kind] : 0;
 }
 

@@ -44,7 +44,8 @@ HTH_NODISCARD hth_code hth_gguf_get_i64(const hth_gguf *g, const char *key, int6
 HTH_NODISCARD hth_code hth_gguf_get_f64(const hth_gguf *g, const char *key, double *out, hth_err *err);
 HTH_NODISCARD hth_code hth_gguf_get_bool(const hth_gguf *g, const char *key, bool *out, hth_err *err);
 // *out is owned by g and zero-terminated; *n may be NULL.
-HTH_NODISCARD hth_code hth_gguf_get_str(const hth_gguf *g, const char *key, const char **out, size_t *n, hth_err *err);
+HTH_NODISCARD hth_code hth_gguf_get_str(const hth_gguf *g, const char *key, const char **out, size_t *n,
+                                        hth_err *err);
 
 // Item i of an array of numbers or bools, widened; the caller has checked i < kv->n and the kind.
 int64_t hth_gguf_item_i64(const hth_gguf_kv *kv, uint64_t i);

@@ -47,8 +47,8 @@ static hth_code name_file(const hth_gguf *g, hth_code code, hth_err *err) {
 static hth_code fail_kind(const hth_gguf *g, const hth_gguf_kv *kv, const char *wanted, hth_err *err) {
     hth_shown key = hth_show_name(kv->key, strlen(kv->key));
     bool is_array = kv->kind == HTH_GGUF_ARRAY;
-    hth_code code = hth_fail_at(err, HTH_ERR_FORMAT, kv->pos, "metadata key '%s' is of kind %s%s, not %s", key.text,
-                                is_array ? "array of " : "",
+    hth_code code = hth_fail_at(err, HTH_ERR_FORMAT, kv->pos, "metadata key '%s' is of kind %s%s, not %s",
+                                key.text, is_array ? "array of " : "",
                                 hth_gguf_kind_name(is_array ? kv->item_kind : kv->kind), wanted);
     return name_file(g, code, err);
 }
@@ -59,8 +59,8 @@ hth_code hth_gguf_get_i64(const hth_gguf *g, const char *key, int64_t *out, hth_
     if (!is_integer(kv->kind)) return fail_kind(g, kv, "an integer", err);
     int64_t v = load_int(kv->data, kv->kind);
     if (kv->kind == HTH_GGUF_U64 && v < 0) {
-        hth_code code = hth_fail_at(err, HTH_ERR_FORMAT, kv->pos, "metadata key '%s': %" PRIu64 " is out of range", key,
-                                    (uint64_t)v);
+        hth_code code = hth_fail_at(err, HTH_ERR_FORMAT, kv->pos,
+                                    "metadata key '%s': %" PRIu64 " is out of range", key, (uint64_t)v);
         return name_file(g, code, err);
     }
     *out = v;

@@ -41,8 +41,8 @@ typedef struct reader {
 // The sticky error of the cursor as a sentence. `what` is what was being read.
 static hth_code fail_short(reader *r, const char *what) {
     if (r->cur.len < r->g->n_bytes) {
-        return hth_fail_at(r->err, HTH_ERR_LIMIT, r->cur.fail_pos, "the header is larger than %" PRIu64 " bytes",
-                           HTH_GGUF_HEADER_MAX);
+        return hth_fail_at(r->err, HTH_ERR_LIMIT, r->cur.fail_pos,
+                           "the header is larger than %" PRIu64 " bytes", HTH_GGUF_HEADER_MAX);
     }
     return hth_fail_at(r->err, HTH_ERR_FORMAT, r->cur.fail_pos, "the file ends inside %s", what);
 }
@@ -54,8 +54,8 @@ static hth_code read_string(reader *r, const char *what, uint64_t i, const uint8
     if (!hth_cursor_ok(&r->cur)) return fail_short(r, what);
     if (*n > hth_cursor_left(&r->cur)) {
         return hth_fail_at(r->err, HTH_ERR_FORMAT, pos,
-                           "%s %" PRIu64 " would be %" PRIu64 " bytes long, %" PRIu64 " are left", what, i, *n,
-                           hth_cursor_left(&r->cur));
+                           "%s %" PRIu64 " would be %" PRIu64 " bytes long, %" PRIu64 " are left", what, i,
+                           *n, hth_cursor_left(&r->cur));
     }
     *text = hth_cursor_bytes(&r->cur, *n);
     return HTH_OK;
@@ -69,7 +69,8 @@ static hth_code read_name(reader *r, const char *what, uint64_t i, uint64_t max,
     if (n == 0) return hth_fail_at(r->err, HTH_ERR_FORMAT, pos, "%s %" PRIu64 " is empty", what, i);
     if (n > max) {
         return hth_fail_at(r->err, HTH_ERR_FORMAT, pos,
-                           "%s %" PRIu64 " is %" PRIu64 " bytes long, at most %" PRIu64 " are allowed", what, i, n, max);
+                           "%s %" PRIu64 " is %" PRIu64 " bytes long, at most %" PRIu64 " are allowed", what,
+                           i, n, max);
     }
     if (!hth_utf8_is_name(text, (size_t)n)) {
         return hth_fail_at(r->err, HTH_ERR_FORMAT, pos, "%s %" PRIu64 " is not valid UTF-8", what, i);
@@ -84,21 +85,24 @@ static hth_code check_version(reader *r) {
     r->g->version = version;
     if (version == 2 || version == 3) return HTH_OK;
     if (version == 1) {
-        return hth_fail_at(r->err, HTH_ERR_UNSUPPORTED, 4, "GGUF version 1 is no longer in use; convert the file again");
+        return hth_fail_at(r->err, HTH_ERR_UNSUPPORTED, 4,
+                           "GGUF version 1 is no longer in use; convert the file again");
     }
     // Big-endian files keep the magic and swap everything else.
     if (version != 0 && (version & 0x00ffffff) == 0 && version >> 24 < 16) {
         return hth_fail_at(r->err, HTH_ERR_UNSUPPORTED, 4,
                            "this is a big-endian GGUF file; only little-endian ones are supported");
     }
-    return hth_fail_at(r->err, HTH_ERR_UNSUPPORTED, 4, "GGUF version %" PRIu32 " is not known (2 and 3 are)", version);
+    return hth_fail_at(r->err, HTH_ERR_UNSUPPORTED, 4, "GGUF version %" PRIu32 " is not known (2 and 3 are)",
+                       version);
 }
 
 static hth_code check_magic(reader *r) {
     const uint8_t *magic = hth_cursor_bytes(&r->cur, 4);
     if (!magic) return fail_short(r, "the magic number; this is not a GGUF file");
     if (memcmp(magic, "GGUF", 4) == 0) return HTH_OK;
-    static const char old[][5] = {"lmgg", "fmgg", "tjgg", "algg"}; // ggml, ggmf, ggjt, ggla as little-endian words
+    static const char old[][5] = {"lmgg", "fmgg", "tjgg",
+                                  "algg"}; // ggml, ggmf, ggjt, ggla as little-endian words
     for (size_t i = 0; i < HTH_COUNT(old); i++) {
         if (memcmp(magic, old[i], 4) == 0) {
             return hth_fail_at(r->err, HTH_ERR_UNSUPPORTED, 0,
@@ -109,19 +113,20 @@ static hth_code check_magic(reader *r) {
         return hth_fail_at(r->err, HTH_ERR_UNSUPPORTED, 0,
                            "this is a big-endian GGUF file; only little-endian ones are supported");
     }
-    return hth_fail_at(r->err, HTH_ERR_FORMAT, 0, "not a GGUF file: it begins with %02x %02x %02x %02x", magic[0],
-                       magic[1], magic[2], magic[3]);
+    return hth_fail_at(r->err, HTH_ERR_FORMAT, 0, "not a GGUF file: it begins with %02x %02x %02x %02x",
+                       magic[0], magic[1], magic[2], magic[3]);
 }
 
-static hth_code check_count(reader *r, uint64_t pos, const char *what, uint64_t n, uint64_t min_bytes, uint64_t max) {
+static hth_code check_count(reader *r, uint64_t pos, const char *what, uint64_t n, uint64_t min_bytes,
+                            uint64_t max) {
     uint64_t left = hth_cursor_left(&r->cur);
     if (n > left / min_bytes) {
-        return hth_fail_at(r->err, HTH_ERR_FORMAT, pos, "%" PRIu64 " %s do not fit into the %" PRIu64 " bytes left", n,
-                           what, left);
+        return hth_fail_at(r->err, HTH_ERR_FORMAT, pos,
+                           "%" PRIu64 " %s do not fit into the %" PRIu64 " bytes left", n, what, left);
     }
     if (n > max) {
-        return hth_fail_at(r->err, HTH_ERR_LIMIT, pos, "%" PRIu64 " %s are more than the %" PRIu64 " allowed", n, what,
-                           max);
+        return hth_fail_at(r->err, HTH_ERR_LIMIT, pos, "%" PRIu64 " %s are more than the %" PRIu64 " allowed",
+                           n, what, max);
     }
     return HTH_OK;
 }
@@ -142,8 +147,8 @@ static hth_code read_kind(reader *r, const char *key, const char *what, hth_gguf
     hth_shown shown = hth_show_name(key, strlen(key));
     if (!hth_cursor_ok(&r->cur)) return fail_short(r, "a metadata kind");
     if (kind >= HTH_GGUF_KIND_COUNT) {
-        return hth_fail_at(r->err, HTH_ERR_FORMAT, pos, "metadata key '%s' has the unknown %s %" PRIu32, shown.text,
-                           what, kind);
+        return hth_fail_at(r->err, HTH_ERR_FORMAT, pos, "metadata key '%s' has the unknown %s %" PRIu32,
+                           shown.text, what, kind);
     }
     *out = (hth_gguf_kind)kind;
     return HTH_OK;
@@ -153,8 +158,8 @@ static hth_code check_bools(reader *r, const hth_gguf_kv *kv, uint64_t n, uint64
     for (uint64_t i = 0; i < n; i++) {
         if (kv->data[i] > 1) {
             hth_shown key = hth_show_name(kv->key, strlen(kv->key));
-            return hth_fail_at(r->err, HTH_ERR_FORMAT, pos + i, "metadata key '%s': %u is not a bool", key.text,
-                               kv->data[i]);
+            return hth_fail_at(r->err, HTH_ERR_FORMAT, pos + i, "metadata key '%s': %u is not a bool",
+                               key.text, kv->data[i]);
         }
     }
     return HTH_OK;
@@ -169,7 +174,8 @@ static hth_code skip_strings(reader *r, const hth_gguf_kv *kv) {
         hth_shown key = hth_show_name(kv->key, strlen(kv->key));
         if (c->fail_pos == pos) return fail_short(r, "an array of strings");
         return hth_fail_at(r->err, HTH_ERR_FORMAT, pos,
-                           "metadata key '%s': string %" PRIu64 " would be %" PRIu64 " bytes long, %" PRIu64 " are left",
+                           "metadata key '%s': string %" PRIu64 " would be %" PRIu64 " bytes long, %" PRIu64
+                           " are left",
                            key.text, i, n, c->len - c->fail_pos);
     }
     return HTH_OK;
@@ -180,7 +186,8 @@ static hth_code read_array(reader *r, hth_gguf_kv *kv) {
     uint64_t kind_pos = r->cur.pos;
     HTH_TRY(read_kind(r, kv->key, "kind of array items", &kv->item_kind));
     if (kv->item_kind == HTH_GGUF_ARRAY) {
-        return hth_fail_at(r->err, HTH_ERR_UNSUPPORTED, kind_pos, "metadata key '%s' is an array of arrays", key.text);
+        return hth_fail_at(r->err, HTH_ERR_UNSUPPORTED, kind_pos, "metadata key '%s' is an array of arrays",
+                           key.text);
     }
     uint64_t pos = r->cur.pos;
     kv->n = hth_cursor_u64(&r->cur);
@@ -189,7 +196,8 @@ static hth_code read_array(reader *r, hth_gguf_kv *kv) {
     bool is_text = kv->item_kind == HTH_GGUF_STRING;
     if (kv->n > hth_cursor_left(&r->cur) / (is_text ? 8 : item_bytes)) {
         return hth_fail_at(r->err, HTH_ERR_FORMAT, pos,
-                           "metadata key '%s': %" PRIu64 " array items do not fit into the %" PRIu64 " bytes left",
+                           "metadata key '%s': %" PRIu64 " array items do not fit into the %" PRIu64
+                           " bytes left",
                            key.text, kv->n, hth_cursor_left(&r->cur));
     }
     uint64_t first = r->cur.pos;
@@ -239,15 +247,17 @@ static hth_code read_alignment(reader *r) {
     const hth_gguf_kv *kv = hth_gguf_find(r->g, "general.alignment");
     if (!kv) return HTH_OK;
     if (kv->kind != HTH_GGUF_U32) {
-        return hth_fail_at(r->err, HTH_ERR_FORMAT, kv->pos, "metadata key 'general.alignment' is of kind %s, not u32",
+        return hth_fail_at(r->err, HTH_ERR_FORMAT, kv->pos,
+                           "metadata key 'general.alignment' is of kind %s, not u32",
                            hth_gguf_kind_name(kv->kind));
     }
     hth_cursor c = hth_cursor_make(kv->data, 4);
     r->align = hth_cursor_u32(&c);
     if (r->align < 8 || r->align > ALIGN_MAX || (r->align & (r->align - 1)) != 0) {
         return hth_fail_at(r->err, HTH_ERR_FORMAT, kv->pos,
-                           "general.alignment is %" PRIu64 "; a power of two from 8 to %" PRIu64 " is required", r->align,
-                           ALIGN_MAX);
+                           "general.alignment is %" PRIu64 "; a power of two from 8 to %" PRIu64
+                           " is required",
+                           r->align, ALIGN_MAX);
     }
     return HTH_OK;
 }
@@ -258,8 +268,9 @@ static hth_code read_dims(reader *r, const char *name, hth_tensor *t, uint64_t *
     uint32_t n_dim = hth_cursor_u32(&r->cur);
     if (!hth_cursor_ok(&r->cur)) return fail_short(r, "a tensor record");
     if (n_dim < 1 || n_dim > DIM_MAX) {
-        return hth_fail_at(r->err, HTH_ERR_FORMAT, pos, "tensor '%s' has %" PRIu32 " dimensions, 1 to %u are allowed",
-                           name, n_dim, DIM_MAX);
+        return hth_fail_at(r->err, HTH_ERR_FORMAT, pos,
+                           "tensor '%s' has %" PRIu32 " dimensions, 1 to %u are allowed", name, n_dim,
+                           DIM_MAX);
     }
     t->n_dim = (int)n_dim;
     *n_element = 1;
@@ -268,10 +279,12 @@ static hth_code read_dims(reader *r, const char *name, hth_tensor *t, uint64_t *
         uint64_t dim = hth_cursor_u64(&r->cur);
         if (!hth_cursor_ok(&r->cur)) return fail_short(r, "a tensor record");
         if (dim == 0 || dim > INT64_MAX) {
-            return hth_fail_at(r->err, HTH_ERR_FORMAT, pos, "tensor '%s' has a dimension of %" PRId64, name, (int64_t)dim);
+            return hth_fail_at(r->err, HTH_ERR_FORMAT, pos, "tensor '%s' has a dimension of %" PRId64, name,
+                               (int64_t)dim);
         }
         if (!hth_mul_u64(*n_element, dim, n_element) || *n_element > INT64_MAX) {
-            return hth_fail_at(r->err, HTH_ERR_FORMAT, pos, "tensor '%s': the product of the dimensions overflows", name);
+            return hth_fail_at(r->err, HTH_ERR_FORMAT, pos,
+                               "tensor '%s': the product of the dimensions overflows", name);
         }
         t->dim[n_dim - 1 - i] = (int64_t)dim;
     }
@@ -284,13 +297,15 @@ static hth_code read_type(reader *r, const char *name, uint64_t n_element, hth_t
     if (!hth_cursor_ok(&r->cur)) return fail_short(r, "a tensor record");
     const hth_type_info *info = type < HTH_TYPE_GGML_COUNT ? hth_type_get(type) : NULL;
     if (!info) {
-        return hth_fail_at(r->err, HTH_ERR_UNSUPPORTED, pos, "tensor '%s' has the unknown type %" PRIu32, name, type);
+        return hth_fail_at(r->err, HTH_ERR_UNSUPPORTED, pos, "tensor '%s' has the unknown type %" PRIu32,
+                           name, type);
     }
     t->type = info->type;
     int64_t n_col = t->dim[t->n_dim - 1];
     if (n_col % info->block_len != 0) {
         return hth_fail_at(r->err, HTH_ERR_FORMAT, pos,
-                           "tensor '%s': rows of %" PRId64 " elements cannot be type %s, whose blocks hold %" PRIu32,
+                           "tensor '%s': rows of %" PRId64
+                           " elements cannot be type %s, whose blocks hold %" PRIu32,
                            name, n_col, info->name, info->block_len);
     }
     if (!hth_mul_u64(n_element / info->block_len, info->block_bytes, &t->n_bytes)) {
@@ -312,13 +327,15 @@ static hth_code read_record(reader *r, uint64_t i) {
     if (!hth_cursor_ok(&r->cur)) return fail_short(r, "a tensor record");
     if (t.off % r->align != 0) {
         return hth_fail_at(r->err, HTH_ERR_FORMAT, pos,
-                           "tensor '%s': offset %" PRIu64 " is not a multiple of the alignment %" PRIu64, name.text, t.off,
-                           r->align);
+                           "tensor '%s': offset %" PRIu64 " is not a multiple of the alignment %" PRIu64,
+                           name.text, t.off, r->align);
     }
     bool was_there;
     if (!hth_map_insert(&g->tensor_by_name, t.name, strlen(t.name), (uint32_t)i, NULL, &was_there) ||
-        !hth_grow(HTH_MEM_FORMAT, (void **)&g->tensors, &g->cap_tensor, g->n_tensor + 1, sizeof t, TENSOR_MAX) ||
-        !hth_grow(HTH_MEM_FORMAT, (void **)&r->record_pos, &r->cap_pos, g->n_tensor + 1, sizeof(uint64_t), TENSOR_MAX)) {
+        !hth_grow(HTH_MEM_FORMAT, (void **)&g->tensors, &g->cap_tensor, g->n_tensor + 1, sizeof t,
+                  TENSOR_MAX) ||
+        !hth_grow(HTH_MEM_FORMAT, (void **)&r->record_pos, &r->cap_pos, g->n_tensor + 1, sizeof(uint64_t),
+                  TENSOR_MAX)) {
         return hth_fail_nomem(r->err, sizeof t * (g->n_tensor + 1));
     }
     if (was_there) {
@@ -365,7 +382,8 @@ hth_code hth_gguf_parse(hth_gguf *g, hth_err *err) {
     reader r = {.cur = hth_cursor_make(g->data, n), .g = g, .err = err};
     // Copies are padded to 16 bytes: at most four times the header, whatever it holds.
     hth_arena_init(&g->arena, HTH_MEM_FORMAT, 4 * n + (1u << 16));
-    if (!hth_map_init(&g->kv_by_key, HTH_MEM_FORMAT, 0) || !hth_map_init(&g->tensor_by_name, HTH_MEM_FORMAT, 0)) {
+    if (!hth_map_init(&g->kv_by_key, HTH_MEM_FORMAT, 0) ||
+        !hth_map_init(&g->tensor_by_name, HTH_MEM_FORMAT, 0)) {
         return hth_fail_nomem(err, sizeof(hth_map_slot));
     }
     hth_code code = parse_all(&r);

@@ -41,7 +41,8 @@ static const char *file_name(const char *path) {
 }
 
 // Says which parts are not there, all at once: a person fetches them in one go.
-static hth_code check_present(const char *any, size_t stem_len, int64_t n_part, char *path, size_t cap, hth_err *err) {
+static hth_code check_present(const char *any, size_t stem_len, int64_t n_part, char *path, size_t cap,
+                              hth_err *err) {
     hth_str list;
     hth_str_init(&list, HTH_MEM_FORMAT, 300);
     int64_t n_missing = 0;
@@ -52,7 +53,8 @@ static hth_code check_present(const char *any, size_t stem_len, int64_t n_part, 
     }
     hth_code code = HTH_OK;
     if (n_missing > 0) {
-        code = hth_fail(err, HTH_ERR_NOTFOUND, "%" PRId64 " of %" PRId64 " parts of the split set are missing:%s%s", n_missing,
+        code = hth_fail(err, HTH_ERR_NOTFOUND,
+                        "%" PRId64 " of %" PRId64 " parts of the split set are missing:%s%s", n_missing,
                         n_part, hth_str_text(&list), n_missing > SHOW_MISSING ? " ..." : "");
         code = hth_fail_in(err, code, any);
     }
@@ -68,14 +70,17 @@ static hth_code check_part(const hth_gguf *part, int64_t i, int64_t n_part, hth_
     if (no == i && count == n_part) return HTH_OK;
     hth_code code;
     if (no < 0 || count < 0) {
-        code = hth_fail(err, HTH_ERR_FORMAT, "part %" PRId64 " of the split set lacks a valid metadata key '%s'", i + 1,
-                        no < 0 ? "split.no" : "split.count");
+        code =
+            hth_fail(err, HTH_ERR_FORMAT, "part %" PRId64 " of the split set lacks a valid metadata key '%s'",
+                     i + 1, no < 0 ? "split.no" : "split.count");
     } else if (count != n_part) {
-        code = hth_fail(err, HTH_ERR_FORMAT, "metadata key 'split.count' is %" PRId64 ", the set has %" PRId64 " parts",
-                        count, n_part);
-    } else {
         code = hth_fail(err, HTH_ERR_FORMAT,
-                        "metadata key 'split.no' is %" PRId64 ", %" PRId64 " was expected from the file's name", no, i);
+                        "metadata key 'split.count' is %" PRId64 ", the set has %" PRId64 " parts", count,
+                        n_part);
+    } else {
+        code = hth_fail(
+            err, HTH_ERR_FORMAT,
+            "metadata key 'split.no' is %" PRId64 ", %" PRId64 " was expected from the file's name", no, i);
     }
     return hth_fail_in(err, code, part->path);
 }
@@ -83,20 +88,22 @@ static hth_code check_part(const hth_gguf *part, int64_t i, int64_t n_part, hth_
 // Appends the tensors of part i to those of the first.
 static hth_code add_tensors(hth_gguf *first, const hth_gguf *part, int i, hth_err *err) {
     size_t need = first->n_tensor + part->n_tensor;
-    if (!hth_grow(HTH_MEM_FORMAT, (void **)&first->tensors, &first->cap_tensor, need, sizeof(hth_tensor), SIZE_MAX)) {
+    if (!hth_grow(HTH_MEM_FORMAT, (void **)&first->tensors, &first->cap_tensor, need, sizeof(hth_tensor),
+                  SIZE_MAX)) {
         return hth_fail_nomem(err, need * sizeof(hth_tensor));
     }
     for (size_t k = 0; k < part->n_tensor; k++) {
         hth_tensor t = part->tensors[k];
         uint32_t old = 0;
         bool was_there;
-        if (!hth_map_insert(&first->tensor_by_name, t.name, strlen(t.name), (uint32_t)first->n_tensor, &old, &was_there)) {
+        if (!hth_map_insert(&first->tensor_by_name, t.name, strlen(t.name), (uint32_t)first->n_tensor, &old,
+                            &was_there)) {
             return hth_fail_nomem(err, sizeof(hth_map_slot) * need);
         }
         if (was_there) {
             hth_shown name = hth_show_name(t.name, strlen(t.name));
-            hth_code code = hth_fail(err, HTH_ERR_FORMAT, "tensor '%s' is also in part %d of the split set", name.text,
-                                     first->tensors[old].i_file + 1);
+            hth_code code = hth_fail(err, HTH_ERR_FORMAT, "tensor '%s' is also in part %d of the split set",
+                                     name.text, first->tensors[old].i_file + 1);
             return hth_fail_in(err, code, part->path);
         }
         t.i_file = i;
@@ -110,14 +117,14 @@ static hth_code check_total(const hth_gguf *first, hth_err *err) {
     HTH_TRY(hth_gguf_get_i64(first, "split.tensors.count", &n, err));
     if (n == (int64_t)first->n_tensor) return HTH_OK;
     hth_code code = hth_fail(err, HTH_ERR_FORMAT,
-                             "metadata key 'split.tensors.count' is %" PRId64 ", the parts hold %zu tensors", n,
-                             first->n_tensor);
+                             "metadata key 'split.tensors.count' is %" PRId64 ", the parts hold %zu tensors",
+                             n, first->n_tensor);
     return hth_fail_in(err, code, first->path);
 }
 
 // Opens every part that is not open yet into parts[].
-static hth_code open_parts(hth_gguf **parts, const char *any, size_t stem_len, int64_t n_part, char *path, size_t cap,
-                           hth_err *err) {
+static hth_code open_parts(hth_gguf **parts, const char *any, size_t stem_len, int64_t n_part, char *path,
+                           size_t cap, hth_err *err) {
     HTH_TRY(check_present(any, stem_len, n_part, path, cap, err));
     for (int64_t i = 0; i < n_part; i++) {
         part_path(path, cap, any, stem_len, i, n_part);
@@ -165,15 +172,16 @@ hth_code hth_gguf_join(hth_gguf **first_or_any, int64_t n_part, hth_err *err) {
     int no, count;
     hth_code code = HTH_OK;
     if (n_part < 1 || n_part > PART_MAX) {
-        code = hth_fail(err, HTH_ERR_FORMAT, "metadata key 'split.count' is %" PRId64 ", 1 to %d are allowed", n_part,
-                        PART_MAX);
+        code = hth_fail(err, HTH_ERR_FORMAT, "metadata key 'split.count' is %" PRId64 ", 1 to %d are allowed",
+                        n_part, PART_MAX);
     } else if (!hth_gguf_split_name(any->path, &stem_len, &no, &count)) {
         code = hth_fail(err, HTH_ERR_FORMAT,
-                        "this is one of %" PRId64 " parts, but its name does not end in -00001-of-%05d.gguf", n_part,
-                        (int)n_part);
+                        "this is one of %" PRId64 " parts, but its name does not end in -00001-of-%05d.gguf",
+                        n_part, (int)n_part);
     } else if (count != n_part || no < 1 || no > count) {
-        code = hth_fail(err, HTH_ERR_FORMAT, "metadata key 'split.count' is %" PRId64 ", the name says part %d of %d",
-                        n_part, no, count);
+        code = hth_fail(err, HTH_ERR_FORMAT,
+                        "metadata key 'split.count' is %" PRId64 ", the name says part %d of %d", n_part, no,
+                        count);
     }
     if (code != HTH_OK) return hth_fail_in(err, code, any->path);
     return open_set(first_or_any, stem_len, no - 1, n_part, err);

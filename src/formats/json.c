@@ -13,8 +13,8 @@
 #include "formats/json_impl.h"
 #include "formats/utf8.h"
 
-#define POOL_SLACK 8       // strings are copied in words
-#define DUP_BY_PAIRS 12    // members up to which keys are compared pair by pair
+#define POOL_SLACK 8    // strings are copied in words
+#define DUP_BY_PAIRS 12 // members up to which keys are compared pair by pair
 
 struct hth_json_doc {
     hth_arena arena;
@@ -49,12 +49,16 @@ typedef struct parser {
 } parser;
 
 static hth_code fail_json(parser *p, size_t at, const char *what) {
-    if (at >= p->n) return hth_fail_at(p->err, HTH_ERR_FORMAT, p->base + p->n, "not valid JSON: the text ends too early, %s", what);
+    if (at >= p->n) {
+        return hth_fail_at(p->err, HTH_ERR_FORMAT, p->base + p->n,
+                           "not valid JSON: the text ends too early, %s", what);
+    }
     return hth_fail_at(p->err, HTH_ERR_FORMAT, p->base + at, "not valid JSON: %s", what);
 }
 
 static hth_code fail_limit(parser *p) {
-    return hth_fail_at(p->err, HTH_ERR_LIMIT, p->base + p->at, "this JSON needs more memory than it may take");
+    return hth_fail_at(p->err, HTH_ERR_LIMIT, p->base + p->at,
+                       "this JSON needs more memory than it may take");
 }
 
 static void skip_space(parser *p) {
@@ -74,7 +78,8 @@ static int peek(const parser *p) {
 static bool has_special(uint64_t x) {
     const uint64_t ones = 0x0101010101010101ull, high = 0x8080808080808080ull;
     uint64_t quote = x ^ (ones * '"'), slash = x ^ (ones * '\\');
-    return (((quote - ones) | (slash - ones) | (x - ones * 0x20) | x) & high) != 0; // may be true needlessly, after 0x80
+    return (((quote - ones) | (slash - ones) | (x - ones * 0x20) | x) & high) !=
+           0; // may be true needlessly, after 0x80
 }
 
 static bool read_hex4(const uint8_t *s, const uint8_t *end, uint32_t *out) {
@@ -121,8 +126,8 @@ static hth_code read_unicode(parser *p, const uint8_t **s, char **d) {
     if (!read_hex4(*s + 1, end, &c)) return fail_json(p, at, "\\u needs four hexadecimal digits");
     *s += 5;
     if (c >= 0xd800 && c <= 0xdfff) {
-        bool is_pair = c < 0xdc00 && end - *s >= 6 && (*s)[0] == '\\' && (*s)[1] == 'u' && read_hex4(*s + 2, end, &low) &&
-                       low >= 0xdc00 && low <= 0xdfff;
+        bool is_pair = c < 0xdc00 && end - *s >= 6 && (*s)[0] == '\\' && (*s)[1] == 'u' &&
+                       read_hex4(*s + 2, end, &low) && low >= 0xdc00 && low <= 0xdfff;
         if (!is_pair) return fail_json(p, at, "half of a surrogate pair alone is no character");
         c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
         *s += 6;
@@ -183,7 +188,8 @@ static bool same_key(const hth_json_member *a, const hth_json_member *b) {
 
 static hth_code fail_duplicate(parser *p, const hth_json_member *m) {
     hth_shown key = hth_show_name(m->key, m->key_len);
-    return hth_fail_at(p->err, HTH_ERR_FORMAT, m->value.pos, "not valid JSON here: the key '%s' appears twice", key.text);
+    return hth_fail_at(p->err, HTH_ERR_FORMAT, m->value.pos,
+                       "not valid JSON here: the key '%s' appears twice", key.text);
 }
 
 // A fresh table of at least 2n slots, in memory that is kept from object to object.
@@ -209,7 +215,9 @@ static hth_code check_keys_hashed(parser *p, const hth_json_member *m, size_t n)
         uint32_t hash = (uint32_t)(full >> 32);
         size_t at = (size_t)full & (n_slot - 1);
         for (; p->keys[at].member != 0; at = (at + 1) & (n_slot - 1)) {
-            if (p->keys[at].hash == hash && same_key(&m[p->keys[at].member - 1], &m[i])) return fail_duplicate(p, &m[i]);
+            if (p->keys[at].hash == hash && same_key(&m[p->keys[at].member - 1], &m[i])) {
+                return fail_duplicate(p, &m[i]);
+            }
         }
         p->keys[at] = (key_slot){.hash = hash, .member = (uint32_t)i + 1};
     }
@@ -232,11 +240,13 @@ static hth_code check_keys(parser *p, const hth_json_member *m, size_t n) {
 static hth_code push_slot(parser *p, const char *key, uint32_t key_len) {
     if (p->n_slot == p->cap_slot) {
         if (p->n_slot >= p->max_slot) return fail_limit(p);
-        if (!hth_grow(HTH_MEM_FORMAT, (void **)&p->slots, &p->cap_slot, p->n_slot + 1, sizeof *p->slots, p->max_slot)) {
+        if (!hth_grow(HTH_MEM_FORMAT, (void **)&p->slots, &p->cap_slot, p->n_slot + 1, sizeof *p->slots,
+                      p->max_slot)) {
             return hth_fail_nomem(p->err, 2 * p->n_slot * sizeof *p->slots);
         }
     }
-    p->slots[p->n_slot++] = (hth_json_member){.key = key, .key_len = key_len, .value = {.pos = p->base + p->at}};
+    p->slots[p->n_slot++] =
+        (hth_json_member){.key = key, .key_len = key_len, .value = {.pos = p->base + p->at}};
     return HTH_OK;
 }
 
@@ -320,11 +330,17 @@ static bool take_word(parser *p, const char *word) {
 
 // true, false, null, and the numbers that only Python writes.
 static hth_code read_word(parser *p, hth_json *v) {
-    static const struct { const char *word; hth_json_kind kind; bool b; double d; } words[] = {
-        {"null", HTH_JSON_NULL, false, 0},          {"true", HTH_JSON_BOOL, true, 0},
-        {"false", HTH_JSON_BOOL, false, 0},         {"NaN", HTH_JSON_NUMBER, false, (double)NAN},
-        {"Infinity", HTH_JSON_NUMBER, false, (double)INFINITY},
-        {"-Infinity", HTH_JSON_NUMBER, false, -(double)INFINITY}};
+    static const struct {
+        const char *word;
+        hth_json_kind kind;
+        bool b;
+        double d;
+    } words[] = {{"null", HTH_JSON_NULL, false, 0},
+                 {"true", HTH_JSON_BOOL, true, 0},
+                 {"false", HTH_JSON_BOOL, false, 0},
+                 {"NaN", HTH_JSON_NUMBER, false, (double)NAN},
+                 {"Infinity", HTH_JSON_NUMBER, false, (double)INFINITY},
+                 {"-Infinity", HTH_JSON_NUMBER, false, -(double)INFINITY}};
     for (size_t i = 0; i < HTH_COUNT(words); i++) {
         if (!take_word(p, words[i].word)) continue;
         v->kind = words[i].kind;
@@ -345,7 +361,9 @@ static hth_code read_value(parser *p, bool *is_open) {
         v->kind = HTH_JSON_STRING;
         return read_string(p, &v->u.str, &v->n);
     }
-    if ((c >= '0' && c <= '9') || (c == '-' && (p->n - p->at < 2 || p->text[p->at + 1] != 'I'))) return read_number(p, v);
+    if ((c >= '0' && c <= '9') || (c == '-' && (p->n - p->at < 2 || p->text[p->at + 1] != 'I'))) {
+        return read_number(p, v);
+    }
     return read_word(p, v);
 }
 
@@ -369,7 +387,9 @@ static hth_code finish_value(parser *p) {
 
 static hth_code parse_document(parser *p) {
     bool is_open;
-    if (p->n >= 3 && memcmp(p->text, "\xef\xbb\xbf", 3) == 0) return fail_json(p, 0, "it begins with a byte order mark");
+    if (p->n >= 3 && memcmp(p->text, "\xef\xbb\xbf", 3) == 0) {
+        return fail_json(p, 0, "it begins with a byte order mark");
+    }
     skip_space(p);
     HTH_TRY(push_slot(p, NULL, 0));
     do {

@@ -9,16 +9,31 @@
 #include "base/attr.h"
 #include "formats/json_impl.h"
 
-#define DIGITS_U64 19   // always fit uint64
-#define DIGITS_MAX 780  // more digits cannot change a double, but that they are not all zero can
+#define DIGITS_U64 19  // always fit uint64
+#define DIGITS_MAX 780 // more digits cannot change a double, but that they are not all zero can
 #define EXP_MAX 100000
 #define EXP_SATURATED (INT64_MAX / 4)
 
-static const uint64_t pow10_u64[DIGITS_U64 + 1] = {
-    1ull, 10ull, 100ull, 1000ull, 10000ull, 100000ull, 1000000ull, 10000000ull, 100000000ull, 1000000000ull,
-    10000000000ull, 100000000000ull, 1000000000000ull, 10000000000000ull, 100000000000000ull,
-    1000000000000000ull, 10000000000000000ull, 100000000000000000ull, 1000000000000000000ull,
-    10000000000000000000ull};
+static const uint64_t pow10_u64[DIGITS_U64 + 1] = {1ull,
+                                                   10ull,
+                                                   100ull,
+                                                   1000ull,
+                                                   10000ull,
+                                                   100000ull,
+                                                   1000000ull,
+                                                   10000000ull,
+                                                   100000000ull,
+                                                   1000000000ull,
+                                                   10000000000ull,
+                                                   100000000000ull,
+                                                   1000000000000ull,
+                                                   10000000000000ull,
+                                                   100000000000000ull,
+                                                   1000000000000000ull,
+                                                   10000000000000000ull,
+                                                   100000000000000000ull,
+                                                   1000000000000000000ull,
+                                                   10000000000000000000ull};
 
 static const double pow10_exact[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                      1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};

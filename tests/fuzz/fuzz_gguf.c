@@ -21,8 +21,10 @@ static void read_pair(const hth_gguf *g, const hth_gguf_kv *kv) {
     const char *text = "";
     size_t n = 0;
     if (hth_gguf_find(g, kv->key) != kv) abort();
-    int n_ok = (hth_gguf_get_i64(g, kv->key, &i, NULL) == HTH_OK) + (hth_gguf_get_f64(g, kv->key, &d, NULL) == HTH_OK) +
-               (hth_gguf_get_bool(g, kv->key, &b, NULL) == HTH_OK) + (hth_gguf_get_str(g, kv->key, &text, &n, NULL) == HTH_OK);
+    int n_ok = (hth_gguf_get_i64(g, kv->key, &i, NULL) == HTH_OK) +
+               (hth_gguf_get_f64(g, kv->key, &d, NULL) == HTH_OK) +
+               (hth_gguf_get_bool(g, kv->key, &b, NULL) == HTH_OK) +
+               (hth_gguf_get_str(g, kv->key, &text, &n, NULL) == HTH_OK);
     if ((kv->kind == HTH_GGUF_ARRAY) != (n_ok == 0) || text[n] != 0) abort();
     const uint8_t *it = kv->data;
     for (uint64_t k = 0; kv->kind == HTH_GGUF_ARRAY && k < kv->n; k++) {

@@ -21,7 +21,9 @@ static void check_tree(const hth_json *root, size_t size) {
             if (n == cap) todo = realloc(todo, (cap *= 2) * sizeof *todo);
             const hth_json_member *m = is_object ? &v->u.members[i] : NULL;
             if (m && m->key[m->key_len] != 0) abort();
-            if (m && v->n < 50 && strlen(m->key) == m->key_len && hth_json_get(v, m->key) != &m->value) abort();
+            if (m && v->n < 50 && strlen(m->key) == m->key_len && hth_json_get(v, m->key) != &m->value) {
+                abort();
+            }
             todo[n++] = m ? &m->value : &v->u.items[i];
         }
     }

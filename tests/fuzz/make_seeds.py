@@ -1,4 +1,4 @@
-"""Writes the seed files of tests/fuzz/corpus for gguf, json and safetensors, from the makers of tests/malformed."""
+"""Writes the seed files of tests/fuzz/corpus for gguf, json and safetensors (see tests/malformed)."""
 
 import pathlib
 import struct
@@ -7,9 +7,9 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "malformed"))
 
-import folder_cases  # noqa: E402
-import gguf_cases  # noqa: E402
-from gguf_file import ARRAY, F32, I32, KIND_NAMES, STRING, TYPES, U8, U32, Array, Gguf, type_bytes  # noqa: E402
+import folder_cases
+import gguf_cases
+from gguf_file import ARRAY, F32, I32, KIND_NAMES, STRING, TYPES, U8, U32, Array, Gguf, type_bytes
 
 
 def ggufs():
@@ -36,7 +36,15 @@ def ggufs():
     g.tensor("four", [1, 2, 1, 3], 24, bytes(6))
     yield "dims", g.build()
     yield "split", gguf_cases.split_set(3)["m-00002-of-00003.gguf"][:300]
-    yield "string", b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"s" + struct.pack("<IQ", STRING, 3) + b"\xff\0a" + bytes([U8])
+    yield (
+        "string",
+        b"GGUF"
+        + struct.pack("<IQQQ", 3, 0, 1, 1)
+        + b"s"
+        + struct.pack("<IQ", STRING, 3)
+        + b"\xff\0a"
+        + bytes([U8]),
+    )
 
 
 def jsons():
@@ -44,7 +52,10 @@ def jsons():
         yield "broken_" + name.replace(" ", "_"), raw[:300]
     yield "config", folder_cases.folder()["config.json"]
     yield "tokenizer", folder_cases.folder()["tokenizer.json"]
-    yield "numbers", b"[0,-0,1.5,1e5,-1E-5,0.1,123456789012345678901234567890,1e-400,9007199254740993,NaN,-Infinity]"
+    yield (
+        "numbers",
+        b"[0,-0,1.5,1e5,-1E-5,0.1,123456789012345678901234567890,1e-400,9007199254740993,NaN,-Infinity]",
+    )
     yield "strings", '["\\u00e9\\ud83d\\ude00\\n\\"", "é€😀", "", "\\u0000"]'.encode()
     yield "many_keys", ("{" + ",".join(f'"k{i}":{i}' for i in range(40)) + "}").encode()
     yield "nested", b"[" * 100 + b"]" * 100

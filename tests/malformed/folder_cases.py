@@ -6,24 +6,74 @@ import random
 import struct
 
 N_VOCAB, N_EMBD, N_FF = 64, 32, 64
-SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1,
-         "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1}
+SIZES = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U64": 8,
+    "U32": 4,
+    "U16": 2,
+    "U8": 1,
+    "BOOL": 1,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "F8_E8M0": 1,
+}
 INDEX = "model.safetensors.index.json"
 
-CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": N_EMBD, "intermediate_size": N_FF,
-          "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "vocab_size": N_VOCAB,
-          "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": 128, "hidden_act": "silu",
-          "tie_word_embeddings": False, "torch_dtype": "float32", "bos_token_id": 1, "eos_token_id": 2}
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": N_EMBD,
+    "intermediate_size": N_FF,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "vocab_size": N_VOCAB,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "max_position_embeddings": 128,
+    "hidden_act": "silu",
+    "tie_word_embeddings": False,
+    "torch_dtype": "float32",
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 
-TOKENIZER = {"version": "1.0", "added_tokens": [{"id": 0, "content": "<unk>", "single_word": False, "lstrip": False,
-                                                 "rstrip": False, "normalized": False, "special": True}],
-             "normalizer": None, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
-             "post_processor": None, "decoder": {"type": "ByteLevel"},
-             "model": {"type": "BPE", "unk_token": None, "vocab": {"<unk>": 0, "a": 1, "b": 2, "ab": 3}, "merges": [["a", "b"]]}}
+TOKENIZER = {
+    "version": "1.0",
+    "added_tokens": [
+        {
+            "id": 0,
+            "content": "<unk>",
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+    ],
+    "normalizer": None,
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
+    "post_processor": None,
+    "decoder": {"type": "ByteLevel"},
+    "model": {
+        "type": "BPE",
+        "unk_token": None,
+        "vocab": {"<unk>": 0, "a": 1, "b": 2, "ab": 3},
+        "merges": [["a", "b"]],
+    },
+}
 
 
 def safetensors(tensors, header=None, length=None, data=None, pad=b""):
-    """tensors: {name: (dtype, shape)} laid out in order; the other arguments replace what would be written."""
+    """tensors: {name: (dtype, shape)} in order; the other arguments replace what is written."""
     entries, blob, rng = {}, b"", random.Random(3)
     for name, (dtype, shape) in tensors.items():
         n = SIZES[dtype]
@@ -45,26 +95,42 @@ def safetensors(tensors, header=None, length=None, data=None, pad=b""):
 
 def llama_tensors():
     n_kv = N_EMBD // 2
-    t = {"model.embed_tokens.weight": (N_VOCAB, N_EMBD), "model.norm.weight": (N_EMBD,), "lm_head.weight": (N_VOCAB, N_EMBD)}
-    layer = {"input_layernorm": (N_EMBD,), "post_attention_layernorm": (N_EMBD,), "self_attn.q_proj": (N_EMBD, N_EMBD),
-             "self_attn.k_proj": (n_kv, N_EMBD), "self_attn.v_proj": (n_kv, N_EMBD), "self_attn.o_proj": (N_EMBD, N_EMBD),
-             "mlp.gate_proj": (N_FF, N_EMBD), "mlp.up_proj": (N_FF, N_EMBD), "mlp.down_proj": (N_EMBD, N_FF)}
+    t = {
+        "model.embed_tokens.weight": (N_VOCAB, N_EMBD),
+        "model.norm.weight": (N_EMBD,),
+        "lm_head.weight": (N_VOCAB, N_EMBD),
+    }
+    layer = {
+        "input_layernorm": (N_EMBD,),
+        "post_attention_layernorm": (N_EMBD,),
+        "self_attn.q_proj": (N_EMBD, N_EMBD),
+        "self_attn.k_proj": (n_kv, N_EMBD),
+        "self_attn.v_proj": (n_kv, N_EMBD),
+        "self_attn.o_proj": (N_EMBD, N_EMBD),
+        "mlp.gate_proj": (N_FF, N_EMBD),
+        "mlp.up_proj": (N_FF, N_EMBD),
+        "mlp.down_proj": (N_EMBD, N_FF),
+    }
     t |= {f"model.layers.0.{name}.weight": shape for name, shape in layer.items()}
     return {name: ("F32", shape) for name, shape in t.items()}
 
 
 def folder(**replaced):
     """The valid folder; keyword arguments replace files (dots written as __), None removes one."""
-    files = {"config.json": json.dumps(CONFIG).encode(), "tokenizer.json": json.dumps(TOKENIZER).encode(),
-             "tokenizer_config.json": b'{"chat_template": "x"}', "generation_config.json": b'{"temperature": 0.7}',
-             "model.safetensors": safetensors(llama_tensors())}
+    files = {
+        "config.json": json.dumps(CONFIG).encode(),
+        "tokenizer.json": json.dumps(TOKENIZER).encode(),
+        "tokenizer_config.json": b'{"chat_template": "x"}',
+        "generation_config.json": b'{"temperature": 0.7}',
+        "model.safetensors": safetensors(llama_tensors()),
+    }
     for name, data in replaced.items():
         files[name.replace("__", ".")] = data
     return {name: data for name, data in files.items() if data is not None}
 
 
 def sharded(index=None, parts=2, edit=None):
-    """The folder with its tensors in several files. `edit` changes the weight map, `index` replaces the file."""
+    """The folder with several weight files. `edit` changes the weight map, `index` replaces its file."""
     tensors = llama_tensors()
     names = list(tensors)
     files = folder(model__safetensors=None)
@@ -76,7 +142,11 @@ def sharded(index=None, parts=2, edit=None):
         weight_map |= {n: shard for n in mine}
     if edit:
         weight_map = edit(weight_map)
-    files[INDEX] = index if index is not None else json.dumps({"metadata": {"total_size": 1}, "weight_map": weight_map}).encode()
+    files[INDEX] = (
+        index
+        if index is not None
+        else json.dumps({"metadata": {"total_size": 1}, "weight_map": weight_map}).encode()
+    )
     return files
 
 
@@ -85,14 +155,36 @@ def case(name, files, opened=".", valid=False):
 
 
 BROKEN_JSON = {
-    "empty": b"", "blank": b"  \n", "cut": b'{"hidden_size": 32, "vocab', "not JSON": b"hidden_size: 32\n", "a trailing comma": b'{"a": 1,}',
-    "a comment": b'{"a": 1} // x', "two documents": b"{}{}", "a byte order mark": b"\xef\xbb\xbf{}", "UTF-16": '{"a": 1}'.encode("utf-16"),
-    "invalid UTF-8": b'{"a": "\xff"}', "a control character": b'{"a": "\n"}', "a lone surrogate": b'{"a": "\\ud800"}',
-    "a duplicate key": b'{"a": 1, "a": 2}', "an unknown escape": b'{"a": "\\q"}', "single quotes": b"{'a': 1}",
-    "a bare word": b'{"a": none}', "a leading zero": b'{"a": 01}', "an endless number": b'{"a": 1e999}', "a zero byte": b'{"a": 1\0}',
-    "deep arrays": b'{"a": ' + b"[" * 100000, "deep objects": b'{"a":' * 100000, "closed too often": b'{"a": 1}}',
-    "a missing colon": b'{"a" 1}', "a missing comma": b'{"a": 1 "b": 2}', "an array": b"[1, 2]", "a string": b'"x"', "a number": b"5",
-    "null": b"null", "binary": bytes(range(256)), "a git-lfs pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
+    "empty": b"",
+    "blank": b"  \n",
+    "cut": b'{"hidden_size": 32, "vocab',
+    "not JSON": b"hidden_size: 32\n",
+    "a trailing comma": b'{"a": 1,}',
+    "a comment": b'{"a": 1} // x',
+    "two documents": b"{}{}",
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "UTF-16": '{"a": 1}'.encode("utf-16"),
+    "invalid UTF-8": b'{"a": "\xff"}',
+    "a control character": b'{"a": "\n"}',
+    "a lone surrogate": b'{"a": "\\ud800"}',
+    "a duplicate key": b'{"a": 1, "a": 2}',
+    "an unknown escape": b'{"a": "\\q"}',
+    "single quotes": b"{'a': 1}",
+    "a bare word": b'{"a": none}',
+    "a leading zero": b'{"a": 01}',
+    "an endless number": b'{"a": 1e999}',
+    "a zero byte": b'{"a": 1\0}',
+    "deep arrays": b'{"a": ' + b"[" * 100000,
+    "deep objects": b'{"a":' * 100000,
+    "closed too often": b'{"a": 1}}',
+    "a missing colon": b'{"a" 1}',
+    "a missing comma": b'{"a": 1 "b": 2}',
+    "an array": b"[1, 2]",
+    "a string": b'"x"',
+    "a number": b"5",
+    "null": b"null",
+    "binary": bytes(range(256)),
+    "a git-lfs pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
 }
 
 
@@ -107,7 +199,10 @@ def json_cases():
         yield case(f"config.json truncated to {keep} bytes", folder(config__json=good[:keep]))
     for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"):
         for value in ("32", [32], {}, True, 32.5, 1e300):
-            yield case(f"config.json: {key} = {value!r}", folder(config__json=json.dumps({**CONFIG, key: value}).encode()))
+            yield case(
+                f"config.json: {key} = {value!r}",
+                folder(config__json=json.dumps({**CONFIG, key: value}).encode()),
+            )
 
 
 def header_cases():
@@ -119,17 +214,63 @@ def header_cases():
     def dropped(key):
         return lambda e: {**e, "a": {k: v for k, v in e["a"].items() if k != key}}
 
-    headers = {f"dtype {v!r}": edited("dtype", v) for v in ("F33", "", "f32", "F32\0", 32, None, [], "F4", "C64", "Q4_0", "\U0001f600")}
+    headers = {
+        f"dtype {v!r}": edited("dtype", v)
+        for v in ("F33", "", "f32", "F32\0", 32, None, [], "F4", "C64", "Q4_0", "\U0001f600")
+    }
     headers |= {f"dtype {v} for other bytes": edited("dtype", v) for v in ("F64", "F16", "U8")}
-    headers |= {f"shape {v!r}": edited("shape", v) for v in (
-        [3], [2, 4], [-2, -3], [2.5, 3], ["2", "3"], [2, 3, 1e300], 6, None, {}, [2**63], [2**62, 4], [2**32, 2**32], [2**62, 2],
-        [2**63 - 1, 2**63 - 1], [0, 3], [1] * 9 + [6], [[2, 3]], [True, 6], [2, 3, 0])}
-    headers |= {f"data_offsets {v!r}": edited("data_offsets", v) for v in (
-        [0], [0, 24, 48], [24, 0], [-1, 23], [0, 23], [0, 25], [1, 25], [0, 2**63 - 1], [0, 2**64], [2**63, 2**63], [8, 32], ["0", "24"],
-        None, {}, [0.5, 24.5], [2**62, 2**62 + 24], [16, 40])}
+    headers |= {
+        f"shape {v!r}": edited("shape", v)
+        for v in (
+            [3],
+            [2, 4],
+            [-2, -3],
+            [2.5, 3],
+            ["2", "3"],
+            [2, 3, 1e300],
+            6,
+            None,
+            {},
+            [2**63],
+            [2**62, 4],
+            [2**32, 2**32],
+            [2**62, 2],
+            [2**63 - 1, 2**63 - 1],
+            [0, 3],
+            [1] * 9 + [6],
+            [[2, 3]],
+            [True, 6],
+            [2, 3, 0],
+        )
+    }
+    headers |= {
+        f"data_offsets {v!r}": edited("data_offsets", v)
+        for v in (
+            [0],
+            [0, 24, 48],
+            [24, 0],
+            [-1, 23],
+            [0, 23],
+            [0, 25],
+            [1, 25],
+            [0, 2**63 - 1],
+            [0, 2**64],
+            [2**63, 2**63],
+            [8, 32],
+            ["0", "24"],
+            None,
+            {},
+            [0.5, 24.5],
+            [2**62, 2**62 + 24],
+            [16, 40],
+        )
+    }
     headers |= {f"without {k}": dropped(k) for k in ("dtype", "shape", "data_offsets")}
     headers |= {f"entry {v!r}": (lambda e, v=v: {**e, "a": v}) for v in (None, 1, "x", [], {})}
-    headers |= {f"__metadata__ {v!r}": (lambda e, v=v: {**e, "__metadata__": v}) for v in (1, "x", [], {"a": 1}, {"a": None}, {"a": {}})}
+    headers |= {
+        f"__metadata__ {v!r}": (lambda e, v=v: {**e, "__metadata__": v})
+        for v in (1, "x", [], {"a": 1}, {"a": None}, {"a": {}})
+    }
     headers["overlap"] = edited("data_offsets", [16, 24], "b")
     headers["b on a"] = edited("data_offsets", [0, 8], "b")
     headers["a hole at the end"] = lambda e: {"a": e["a"]}
@@ -146,12 +287,26 @@ def header_cases():
 
 
 def length_cases(one):
-    lengths = {"0": lambda n, d: 0, "1": lambda n, d: 1, "one less": lambda n, d: n - 1, "one more": lambda n, d: n + 1,
-               "the file": lambda n, d: n + d, "remaining + 1": lambda n, d: n + d + 1, "with itself": lambda n, d: n + d + 8,
-               "100 MB": lambda n, d: 10**8, "2^31": lambda n, d: 2**31, "2^32": lambda n, d: 2**32, "2^63": lambda n, d: 2**63,
-               "max": lambda n, d: 2**64 - 1, "max - 7": lambda n, d: 2**64 - 8}
+    lengths = {
+        "0": lambda n, d: 0,
+        "1": lambda n, d: 1,
+        "one less": lambda n, d: n - 1,
+        "one more": lambda n, d: n + 1,
+        "the file": lambda n, d: n + d,
+        "remaining + 1": lambda n, d: n + d + 1,
+        "with itself": lambda n, d: n + d + 8,
+        "100 MB": lambda n, d: 10**8,
+        "2^31": lambda n, d: 2**31,
+        "2^32": lambda n, d: 2**32,
+        "2^63": lambda n, d: 2**63,
+        "max": lambda n, d: 2**64 - 1,
+        "max - 7": lambda n, d: 2**64 - 8,
+    }
     for text, length in lengths.items():
-        yield case(f"model.safetensors: header length {text}", folder(model__safetensors=safetensors(one, length=length)))
+        yield case(
+            f"model.safetensors: header length {text}",
+            folder(model__safetensors=safetensors(one, length=length)),
+        )
     whole = safetensors(one)
     for keep in [*range(0, 12), *range(12, len(whole), 9), len(whole) - 1]:
         yield case(f"model.safetensors truncated to {keep} bytes", folder(model__safetensors=whole[:keep]))
@@ -162,13 +317,38 @@ def length_cases(one):
 def index_cases():
     for text, raw in BROKEN_JSON.items():
         yield case(f"{INDEX}: {text}", sharded(index=raw))
-    names = ["../model.safetensors", "/etc/passwd", "a/b.safetensors", "..", ".", "", "model.bin", ".hidden.safetensors", "missing.safetensors",
-             "a\\b.safetensors", "c:x.safetensors", "x" * 300 + ".safetensors", "model.safetensors\0.safetensors", "config.json", 5, None, [], {}]
+    names = [
+        "../model.safetensors",
+        "/etc/passwd",
+        "a/b.safetensors",
+        "..",
+        ".",
+        "",
+        "model.bin",
+        ".hidden.safetensors",
+        "missing.safetensors",
+        "a\\b.safetensors",
+        "c:x.safetensors",
+        "x" * 300 + ".safetensors",
+        "model.safetensors\0.safetensors",
+        "config.json",
+        5,
+        None,
+        [],
+        {},
+    ]
     for name in names:
-        yield case(f"{INDEX}: a tensor in {str(name)[:40]!r}", sharded(edit=lambda m, n=name: {**m, "lm_head.weight": n}))
-    for text, edit in {"all in the other file": lambda m: {k: "model-00001-of-00002.safetensors" for k in m},
-                       "a tensor that is nowhere": lambda m: {**m, "nowhere": "model-00001-of-00002.safetensors"},
-                       "no entries": lambda m: {}, "a list": lambda m: list(m), "a name": lambda m: "model.safetensors"}.items():
+        yield case(
+            f"{INDEX}: a tensor in {str(name)[:40]!r}",
+            sharded(edit=lambda m, n=name: {**m, "lm_head.weight": n}),
+        )
+    for text, edit in {
+        "all in the other file": lambda m: {k: "model-00001-of-00002.safetensors" for k in m},
+        "a tensor that is nowhere": lambda m: {**m, "nowhere": "model-00001-of-00002.safetensors"},
+        "no entries": lambda m: {},
+        "a list": lambda m: list(m),
+        "a name": lambda m: "model.safetensors",
+    }.items():
         yield case(f"{INDEX}: weight_map with {text}", sharded(edit=edit))
     files = sharded()
     for gone in ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", INDEX):
@@ -188,8 +368,13 @@ def folder_cases():
     yield case("no config.json", folder(config__json=None))
     yield case("no config.json beside the opened file", folder(config__json=None), "model.safetensors")
     yield case("pickled weights", folder(model__safetensors=None, pytorch_model__bin=b"PK\3\4"))
-    yield case("two files of other names", folder(model__safetensors=None, a__safetensors=b"", b__safetensors=b""))
-    yield case("a part of two without an index", folder(**{"model__safetensors": None, "model-00001-of-00002__safetensors": safetensors({})}))
+    yield case(
+        "two files of other names", folder(model__safetensors=None, a__safetensors=b"", b__safetensors=b"")
+    )
+    yield case(
+        "a part of two without an index",
+        folder(**{"model__safetensors": None, "model-00001-of-00002__safetensors": safetensors({})}),
+    )
     yield case("two GGUF models", {"a.gguf": b"GGUF", "b.gguf": b"GGUF"})
     yield case("a broken GGUF", {"a.gguf": b"GGUF"})
     yield case("a path that does not exist", {}, "nothing.gguf")
@@ -205,11 +390,34 @@ def valid_cases():
     yield case("the valid sharded folder", sharded(), ".", True)
     yield case("the valid sharded folder in five parts", sharded(parts=5), ".", True)
     yield case("the valid sharded folder by a part", sharded(), "model-00002-of-00002.safetensors", True)
-    yield case("weights under another name", {**folder(model__safetensors=None), "weights.safetensors": safetensors(llama_tensors())}, ".", True)
-    yield case("spaces behind the header", folder(model__safetensors=safetensors(llama_tensors(), pad=b" " * 13)), ".", True)
-    yield case("scalars, empty tensors and metadata", folder(model__safetensors=safetensors(
-        {"s": ("F32", ()), "z": ("F32", (0, 5)), "u": ("F8_E4M3", (3,)), "w": ("U64", (1, 1, 1, 1, 1, 1, 1, 1))},
-        header=lambda e: {"__metadata__": {"format": "pt"}, **e})), ".", True)
+    yield case(
+        "weights under another name",
+        {**folder(model__safetensors=None), "weights.safetensors": safetensors(llama_tensors())},
+        ".",
+        True,
+    )
+    yield case(
+        "spaces behind the header",
+        folder(model__safetensors=safetensors(llama_tensors(), pad=b" " * 13)),
+        ".",
+        True,
+    )
+    yield case(
+        "scalars, empty tensors and metadata",
+        folder(
+            model__safetensors=safetensors(
+                {
+                    "s": ("F32", ()),
+                    "z": ("F32", (0, 5)),
+                    "u": ("F8_E4M3", (3,)),
+                    "w": ("U64", (1, 1, 1, 1, 1, 1, 1, 1)),
+                },
+                header=lambda e: {"__metadata__": {"format": "pt"}, **e},
+            )
+        ),
+        ".",
+        True,
+    )
     yield case("a folder with one GGUF", {"x.gguf": gguf, "README.md": b"#"}, ".", True)
     yield case("a folder with one split set", dict(gguf_cases.split_set(3)), ".", True)
     yield case("a GGUF beside its config.json", {"x.gguf": gguf, "config.json": b"{}"}, ".", True)

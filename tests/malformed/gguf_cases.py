@@ -5,8 +5,26 @@ import random
 import struct
 
 import gguf_file
-from gguf_file import (ARRAY, BOOL, F32, F64, FORMATS, I8, I16, I32, I64, KIND_NAMES, KNOWN_KEYS, STRING, U8, U16, U32, U64,
-                       Array, Gguf)
+from gguf_file import (
+    ARRAY,
+    BOOL,
+    F32,
+    F64,
+    FORMATS,
+    I8,
+    I16,
+    I32,
+    I64,
+    KIND_NAMES,
+    KNOWN_KEYS,
+    STRING,
+    U8,
+    U16,
+    U32,
+    U64,
+    Array,
+    Gguf,
+)
 
 N_VOCAB, N_EMBD, N_FF = 64, 32, 64
 
@@ -16,11 +34,19 @@ def floats(rng, n):
 
 
 def q8_0(rng, n):
-    return b"".join(struct.pack("<e32b", 0.002, *(rng.randrange(-127, 128) for _ in range(32))) for _ in range(n // 32))
+    return b"".join(
+        struct.pack("<e32b", 0.002, *(rng.randrange(-127, 128) for _ in range(32))) for _ in range(n // 32)
+    )
 
 
 def vocabulary():
-    return ["<unk>", "<s>", "</s>"] + [f"<0x{i:02X}>" for i in range(10, 42)] + ["▁"] + [chr(97 + i) for i in range(26)] + ["▁a", "he"]
+    return (
+        ["<unk>", "<s>", "</s>"]
+        + [f"<0x{i:02X}>" for i in range(10, 42)]
+        + ["▁"]
+        + [chr(97 + i) for i in range(26)]
+        + ["▁a", "he"]
+    )
 
 
 def tiny_llama(with_kinds=True):
@@ -34,9 +60,16 @@ def tiny_llama(with_kinds=True):
     g.add("general.alignment", U32, 32)
     g.add("general.file_type", U32, 7)
     g.add("general.quantization_version", U32, 2)
-    for key, value in [("context_length", 128), ("embedding_length", N_EMBD), ("block_count", 1), ("feed_forward_length", N_FF),
-                       ("attention.head_count", 4), ("attention.head_count_kv", 2), ("rope.dimension_count", 8),
-                       ("vocab_size", N_VOCAB)]:
+    for key, value in [
+        ("context_length", 128),
+        ("embedding_length", N_EMBD),
+        ("block_count", 1),
+        ("feed_forward_length", N_FF),
+        ("attention.head_count", 4),
+        ("attention.head_count_kv", 2),
+        ("rope.dimension_count", 8),
+        ("vocab_size", N_VOCAB),
+    ]:
         g.add("llama." + key, U32, value)
     g.add("llama.attention.layer_norm_rms_epsilon", F32, 1e-5)
     g.add("llama.rope.freq_base", F32, 10000.0)
@@ -50,10 +83,24 @@ def tiny_llama(with_kinds=True):
     g.add("tokenizer.ggml.add_bos_token", BOOL, 1)
     g.add("tokenizer.chat_template", STRING, "{% for m in messages %}{{ m.content }}{% endfor %}")
     if with_kinds:
-        for kind, value in [(U8, 200), (I8, -3), (U16, 65000), (I16, -300), (I32, -70000), (U64, 2**63 - 1), (I64, -(2**63)),
-                            (F64, 0.1)]:
+        for kind, value in [
+            (U8, 200),
+            (I8, -3),
+            (U16, 65000),
+            (I16, -300),
+            (I32, -70000),
+            (U64, 2**63 - 1),
+            (I64, -(2**63)),
+            (F64, 0.1),
+        ]:
             g.add("test." + KIND_NAMES[kind], kind, value)
-        for kind, items in [(U8, [1, 2]), (BOOL, [0, 1, 1]), (U64, [2**64 - 1]), (F64, []), (STRING, [b"\xff\xfe", "", "é"])]:
+        for kind, items in [
+            (U8, [1, 2]),
+            (BOOL, [0, 1, 1]),
+            (U64, [2**64 - 1]),
+            (F64, []),
+            (STRING, [b"\xff\xfe", "", "é"]),
+        ]:
             g.add("test.array." + KIND_NAMES[kind], ARRAY, Array(kind, items))
     add_tensors(g, rng)
     return g
@@ -66,9 +113,15 @@ def add_tensors(g, rng):
     g.tensor("output_norm.weight", [N_EMBD], 0, ones)
     g.tensor("output.weight", [N_EMBD, N_VOCAB], 0, floats(rng, N_EMBD * N_VOCAB))
     g.tensor("blk.0.attn_norm.weight", [N_EMBD], 0, ones)
-    for name, shape in [("attn_q", [N_EMBD, N_EMBD]), ("attn_k", [N_EMBD, n_kv]), ("attn_v", [N_EMBD, n_kv]),
-                        ("attn_output", [N_EMBD, N_EMBD]), ("ffn_gate", [N_EMBD, N_FF]), ("ffn_up", [N_EMBD, N_FF]),
-                        ("ffn_down", [N_FF, N_EMBD])]:
+    for name, shape in [
+        ("attn_q", [N_EMBD, N_EMBD]),
+        ("attn_k", [N_EMBD, n_kv]),
+        ("attn_v", [N_EMBD, n_kv]),
+        ("attn_output", [N_EMBD, N_EMBD]),
+        ("ffn_gate", [N_EMBD, N_FF]),
+        ("ffn_up", [N_EMBD, N_FF]),
+        ("ffn_down", [N_FF, N_EMBD]),
+    ]:
         g.tensor(f"blk.0.{name}.weight", shape, 8, q8_0(rng, shape[0] * shape[1]))
     g.tensor("blk.0.ffn_norm.weight", [N_EMBD], 0, ones)
 
@@ -91,8 +144,21 @@ def patched(data, at, raw):
 
 def boundary_values(n_bytes, left):
     top = 2 ** (8 * n_bytes)
-    values = {0: "0", 1: "1", 4: "4", 5: "5", top - 1: "max", top - 2: "max-1", 2**31: "2^31", 2**31 - 1: "2^31-1",
-              2**32: "2^32", 2**62: "2^62", 2**63: "2^63", left: "remaining", left + 1: "remaining+1"}
+    values = {
+        0: "0",
+        1: "1",
+        4: "4",
+        5: "5",
+        top - 1: "max",
+        top - 2: "max-1",
+        2**31: "2^31",
+        2**31 - 1: "2^31-1",
+        2**32: "2^32",
+        2**62: "2^62",
+        2**63: "2^63",
+        left: "remaining",
+        left + 1: "remaining+1",
+    }
     return {v: text for v, text in values.items() if v < top}
 
 
@@ -124,8 +190,14 @@ def name_cases(g, data):
     """Bytes that a key or a tensor name may not hold."""
     for field in ("general.name key bytes", "blk.0.attn_q.weight name bytes"):
         at = g.fields[field][0]
-        for raw, text in [(b"\xff", "invalid UTF-8"), (b"\xc0\x80", "an overlong zero"), (b"\xed\xa0\x80", "a surrogate"),
-                          (b"\0", "a zero byte"), (b"\xf4\x90\x80\x80", "a character above U+10FFFF"), (b"\x80", "a stray tail")]:
+        for raw, text in [
+            (b"\xff", "invalid UTF-8"),
+            (b"\xc0\x80", "an overlong zero"),
+            (b"\xed\xa0\x80", "a surrogate"),
+            (b"\0", "a zero byte"),
+            (b"\xf4\x90\x80\x80", "a character above U+10FFFF"),
+            (b"\x80", "a stray tail"),
+        ]:
             yield case(f"{field} with {text}", patched(data, at, raw))
         end = at + g.fields[field][1]
         yield case(f"{field} cut inside a character", patched(data, end - 1, b"\xc3"))
@@ -144,13 +216,26 @@ def swapped(data):
 
 
 def header_cases(g, data):
-    for magic in (b"GGUE", b"gguf", b"FUGG", b"GGML", b"lmgg", b"tjgg", b"PK\3\4", b"\x7fELF", b"\0\0\0\0", b"\x89PNG"):
+    for magic in (
+        b"GGUE",
+        b"gguf",
+        b"FUGG",
+        b"GGML",
+        b"lmgg",
+        b"tjgg",
+        b"PK\3\4",
+        b"\x7fELF",
+        b"\0\0\0\0",
+        b"\x89PNG",
+    ):
         yield case(f"magic {magic!r}", patched(data, 0, magic), False)
     for version in (1, 2, 3, 4, 2**24, 2**25, 3 * 2**24):
         yield case(f"version {version}", patched(data, 4, struct.pack("<I", version)))
     yield case("big-endian header", swapped(data), False)
     yield case("an empty file", b"", False)
-    yield case("text instead of GGUF", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", False)
+    yield case(
+        "text instead of GGUF", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", False
+    )
     yield case("zeros", bytes(4096), False)
     yield case("a valid header again and again", data[:24] * 50, False)
     yield case("bytes after the end", data + b"tail" * 100, True)
@@ -198,7 +283,13 @@ def confusion_cases():
 
 
 def duplicate_cases():
-    for key in ("general.architecture", "llama.block_count", "general.alignment", "tokenizer.ggml.tokens", "test.u8"):
+    for key in (
+        "general.architecture",
+        "llama.block_count",
+        "general.alignment",
+        "tokenizer.ggml.tokens",
+        "test.u8",
+    ):
         g = tiny_llama()
         g.pairs.append(next(p for p in g.pairs if p[0] == key))
         yield case(f"{key} twice", g.build(), False)
@@ -210,7 +301,9 @@ def duplicate_cases():
 
 def place_cases(g, data):
     """Tensors that overlap, reach beyond the end, or lie elsewhere than aligned."""
-    offset = {name: struct.unpack_from("<Q", data, g.fields[f"{name} offset"][0])[0] for name, *_ in g.tensors}
+    offset = {
+        name: struct.unpack_from("<Q", data, g.fields[f"{name} offset"][0])[0] for name, *_ in g.tensors
+    }
     names = list(offset)
 
     def moved(name, to):
@@ -223,19 +316,58 @@ def place_cases(g, data):
             yield case(f"{name} moved by {delta}", moved(name, offset[name] + delta), False)
     for far in (len(data) + (-len(data) % 32), 2**32, 2**40, 2**63, 2**64 - 32):
         yield case(f"{names[1]} at {far}", moved(names[1], far), False)
-    yield case("two tensors exchanged", patched(moved("blk.0.attn_k.weight", offset["blk.0.attn_v.weight"]),
-                                                g.fields["blk.0.attn_v.weight offset"][0],
-                                                struct.pack("<Q", offset["blk.0.attn_k.weight"])), True)
+    yield case(
+        "two tensors exchanged",
+        patched(
+            moved("blk.0.attn_k.weight", offset["blk.0.attn_v.weight"]),
+            g.fields["blk.0.attn_v.weight offset"][0],
+            struct.pack("<Q", offset["blk.0.attn_k.weight"]),
+        ),
+        True,
+    )
 
 
 def shape_cases(g, data):
     """Dimensions whose product overflows or contradicts the data; types that do not fit."""
     at = g.fields["blk.0.attn_q.weight dimension 0"][0]
-    for dims in [(2**32, 2**32), (2**33, 2**31), (2**62, 2), (2**63 - 1, 2**63 - 1), (2**61, 4), (32, 2**58), (32, 33), (33, 32),
-                 (0, 32), (32, 0), (2**64 - 1, 1), (2**64 - 32, 2**64 - 32)]:
+    for dims in [
+        (2**32, 2**32),
+        (2**33, 2**31),
+        (2**62, 2),
+        (2**63 - 1, 2**63 - 1),
+        (2**61, 4),
+        (32, 2**58),
+        (32, 33),
+        (33, 32),
+        (0, 32),
+        (32, 0),
+        (2**64 - 1, 1),
+        (2**64 - 32, 2**64 - 32),
+    ]:
         yield case(f"attn_q of {dims[0]} x {dims[1]}", patched(data, at, struct.pack("<QQ", *dims)), False)
     at = g.fields["output_norm.weight type"][0]
-    for type_id in [4, 5, 31, 32, 33, 36, 37, 38, 43, 44, 999, 1000, 1001, 1007, 1008, 2**31, 2**32 - 1, *range(10, 24), 28, 27]:
+    for type_id in [
+        4,
+        5,
+        31,
+        32,
+        33,
+        36,
+        37,
+        38,
+        43,
+        44,
+        999,
+        1000,
+        1001,
+        1007,
+        1008,
+        2**31,
+        2**32 - 1,
+        *range(10, 24),
+        28,
+        27,
+    ]:
         yield case(f"output_norm of type {type_id}", patched(data, at, struct.pack("<I", type_id)))
 
 
@@ -245,8 +377,12 @@ def nested_cases():
     for depth in (1, 2, 1000, 100000):
         yield case(f"an array nested {depth} deep", one + body + struct.pack("<IQ", ARRAY, 1) * depth, False)
     key = b"k" * 65536
-    yield case("a key of 65536 bytes", one + struct.pack("<Q", len(key)) + key + struct.pack("<IB", U8, 0), False)
-    yield case("a key of 65535 bytes", one + struct.pack("<Q", 65535) + key[1:] + struct.pack("<IB", U8, 0), True)
+    yield case(
+        "a key of 65536 bytes", one + struct.pack("<Q", len(key)) + key + struct.pack("<IB", U8, 0), False
+    )
+    yield case(
+        "a key of 65535 bytes", one + struct.pack("<Q", 65535) + key[1:] + struct.pack("<IB", U8, 0), True
+    )
     yield case("an empty key", one + struct.pack("<QIB", 0, U8, 0) + bytes(8), False)
     g = Gguf()
     g.tensor("n" * 256, [1], 24, b"\0")
@@ -308,18 +444,31 @@ def split_cases():
     yield split_case("a truncated part", {**files, names[2]: files[names[2]][:-1]})
     yield split_case("a part that is text", {**files, names[1]: b"not found"})
     yield split_case("a name that is no part's", {"m.gguf": files[names[0]]}, "m.gguf")
-    yield split_case("a name with another count", {"m-00001-of-00004.gguf": files[names[0]]}, "m-00001-of-00004.gguf")
-    yield split_case("part 0 by name", {"m-00000-of-00003.gguf": files[names[0]], **files}, "m-00000-of-00003.gguf")
-    yield split_case("part 4 of 3 by name", {"m-00004-of-00003.gguf": files[names[0]], **files}, "m-00004-of-00003.gguf")
+    yield split_case(
+        "a name with another count", {"m-00001-of-00004.gguf": files[names[0]]}, "m-00001-of-00004.gguf"
+    )
+    yield split_case(
+        "part 0 by name", {"m-00000-of-00003.gguf": files[names[0]], **files}, "m-00000-of-00003.gguf"
+    )
+    yield split_case(
+        "part 4 of 3 by name", {"m-00004-of-00003.gguf": files[names[0]], **files}, "m-00004-of-00003.gguf"
+    )
     for total in (0, 1, 11, 13, -1, 2**31 - 1):
         yield split_case(f"split.tensors.count {total}", split_set(3, total=total))
     for count in (2, 4, 4096, 65535):
         yield split_case(f"split.count {count}", split_set(3, count=lambda i, c=count: c))
-        yield split_case(f"split.count {count} in the last part", split_set(3, count=lambda i, c=count: c if i == 2 else 3))
+        yield split_case(
+            f"split.count {count} in the last part", split_set(3, count=lambda i, c=count: c if i == 2 else 3)
+        )
     for no in (0, 1, 3, 65535):
         yield split_case(f"split.no {no} everywhere", split_set(3, no=lambda i, c=no: c))
     yield split_case("a part without keys", {**files, names[1]: split_set(3, keys=False)[names[1]]})
-    yield split_case("merged again, count 0", {"m.gguf": split_set(1, count=lambda i: 0)["m-00001-of-00001.gguf"]}, "m.gguf", True)
+    yield split_case(
+        "merged again, count 0",
+        {"m.gguf": split_set(1, count=lambda i: 0)["m-00001-of-00001.gguf"]},
+        "m.gguf",
+        True,
+    )
     for kind in (STRING, F32, BOOL, ARRAY):
         g = Gguf()
         g.add("split.count", kind, dummy(kind))

@@ -28,16 +28,30 @@ typedef struct known_key {
     char kind; // i integer, n number, b bool, s string; S I N: array of strings, integers, numbers
 } known_key;
 
-static const known_key known_keys[] = {
-    {"general.architecture", 's'}, {"general.name", 's'}, {"general.file_type", 'i'},
-    {"general.quantization_version", 'i'}, {"llama.context_length", 'i'}, {"llama.embedding_length", 'i'},
-    {"llama.block_count", 'i'}, {"llama.feed_forward_length", 'i'}, {"llama.attention.head_count", 'i'},
-    {"llama.attention.head_count_kv", 'i'}, {"llama.attention.layer_norm_rms_epsilon", 'n'},
-    {"llama.rope.dimension_count", 'i'}, {"llama.rope.freq_base", 'n'}, {"llama.vocab_size", 'i'},
-    {"tokenizer.ggml.model", 's'}, {"tokenizer.ggml.pre", 's'}, {"tokenizer.ggml.tokens", 'S'},
-    {"tokenizer.ggml.scores", 'N'}, {"tokenizer.ggml.token_type", 'I'}, {"tokenizer.ggml.merges", 'S'},
-    {"tokenizer.ggml.bos_token_id", 'i'}, {"tokenizer.ggml.eos_token_id", 'i'},
-    {"tokenizer.ggml.add_bos_token", 'b'}, {"tokenizer.chat_template", 's'}};
+static const known_key known_keys[] = {{"general.architecture", 's'},
+                                       {"general.name", 's'},
+                                       {"general.file_type", 'i'},
+                                       {"general.quantization_version", 'i'},
+                                       {"llama.context_length", 'i'},
+                                       {"llama.embedding_length", 'i'},
+                                       {"llama.block_count", 'i'},
+                                       {"llama.feed_forward_length", 'i'},
+                                       {"llama.attention.head_count", 'i'},
+                                       {"llama.attention.head_count_kv", 'i'},
+                                       {"llama.attention.layer_norm_rms_epsilon", 'n'},
+                                       {"llama.rope.dimension_count", 'i'},
+                                       {"llama.rope.freq_base", 'n'},
+                                       {"llama.vocab_size", 'i'},
+                                       {"tokenizer.ggml.model", 's'},
+                                       {"tokenizer.ggml.pre", 's'},
+                                       {"tokenizer.ggml.tokens", 'S'},
+                                       {"tokenizer.ggml.scores", 'N'},
+                                       {"tokenizer.ggml.token_type", 'I'},
+                                       {"tokenizer.ggml.merges", 'S'},
+                                       {"tokenizer.ggml.bos_token_id", 'i'},
+                                       {"tokenizer.ggml.eos_token_id", 'i'},
+                                       {"tokenizer.ggml.add_bos_token", 'b'},
+                                       {"tokenizer.chat_template", 's'}};
 
 static bool is_float(hth_gguf_kind kind) {
     return kind == HTH_GGUF_F32 || kind == HTH_GGUF_F64;
@@ -52,7 +66,8 @@ static hth_code check_array(const hth_gguf *g, const known_key *k, hth_err *err)
     if (k->kind == 'N') ok = ok && !is_text && !is_bool;
     if (k->kind == 'I') ok = ok && !is_text && !is_bool && !is_float(kv->item_kind);
     if (ok) return HTH_OK;
-    hth_code code = hth_fail_at(err, HTH_ERR_FORMAT, kv->pos, "metadata key '%s' is not the array it must be", k->key);
+    hth_code code =
+        hth_fail_at(err, HTH_ERR_FORMAT, kv->pos, "metadata key '%s' is not the array it must be", k->key);
     return hth_fail_in(err, code, hth_gguf_file_path(g, 0));
 }
 
@@ -108,15 +123,19 @@ static void walk_tensor(const hth_tensor *t) {
 
 static void walk_json(const hth_json *v) {
     if (!v) return;
-    if (v->kind == HTH_JSON_OBJECT && v->n) sink += strlen(v->u.members[v->n - 1].key) + v->u.members[v->n - 1].value.kind;
+    if (v->kind == HTH_JSON_OBJECT && v->n) {
+        sink += strlen(v->u.members[v->n - 1].key) + v->u.members[v->n - 1].value.kind;
+    }
     if (v->kind == HTH_JSON_ARRAY && v->n) sink += v->u.items[v->n - 1].kind;
     if (v->kind == HTH_JSON_STRING) read_bytes(v->u.str, (uint64_t)v->n + 1);
 }
 
 // Side files: all must parse; of config.json some numbers must be numbers.
 static hth_code check_sides(hth_container *c, hth_err *err) {
-    static const char *const json_files[] = {"generation_config.json", "tokenizer.json", "tokenizer_config.json", "config.json"};
-    static const char *const whole[] = {"hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"};
+    static const char *const json_files[] = {"generation_config.json", "tokenizer.json",
+                                             "tokenizer_config.json", "config.json"};
+    static const char *const whole[] = {"hidden_size", "num_hidden_layers", "num_attention_heads",
+                                        "vocab_size"};
     const hth_json *root = NULL, *bad = NULL;
     const char *text;
     size_t n;
@@ -124,12 +143,16 @@ static hth_code check_sides(hth_container *c, hth_err *err) {
         HTH_TRY(hth_container_json(c, json_files[i], &root, err));
         walk_json(root);
         if (root && root->kind != HTH_JSON_OBJECT) {
-            return hth_fail_at(err, HTH_ERR_FORMAT, root->pos, "%s/%s: not an object", hth_container_path(c), json_files[i]);
+            return hth_fail_at(err, HTH_ERR_FORMAT, root->pos, "%s/%s: not an object", hth_container_path(c),
+                               json_files[i]);
         }
     }
     for (size_t i = 0; i < HTH_COUNT(whole); i++) {
         sink += (uint64_t)hth_json_int(root, whole[i], 0, &bad);
-        if (bad) return hth_fail_at(err, HTH_ERR_FORMAT, bad->pos, "%s/config.json: '%s' is not a whole number", hth_container_path(c), whole[i]);
+        if (bad) {
+            return hth_fail_at(err, HTH_ERR_FORMAT, bad->pos, "%s/config.json: '%s' is not a whole number",
+                               hth_container_path(c), whole[i]);
+        }
     }
     HTH_TRY(hth_container_text(c, "chat_template.jinja", &text, &n, err));
     read_bytes(text, n);
@@ -154,7 +177,9 @@ static hth_code probe(const char *path, hth_container **out, hth_err *err) {
 static uint64_t file_bytes(const char *path) {
     hth_file_map map;
     hth_err err;
-    if (hth_path_kind_of(path) != HTH_PATH_FILE || hth_file_map_open(path, &map, &err) != HTH_OK) return 1u << 20;
+    if (hth_path_kind_of(path) != HTH_PATH_FILE || hth_file_map_open(path, &map, &err) != HTH_OK) {
+        return 1u << 20;
+    }
     uint64_t n = map.n_bytes;
     hth_file_map_close(&map);
     return n;
@@ -169,7 +194,9 @@ static int run_probe(const char *path) {
     hth_code code = probe(path, &c, &err);
     double ms = (double)(clock() - begin) * 1000 / CLOCKS_PER_SEC;
     hth_mem_get_stats(&mem);
-    if (code == HTH_OK) printf("%lld tensors in %d files\n", (long long)hth_container_n_tensor(c), hth_container_n_file(c));
+    if (code == HTH_OK) {
+        printf("%lld tensors in %d files\n", (long long)hth_container_n_tensor(c), hth_container_n_file(c));
+    }
     hth_container_close(c);
     if (code != HTH_OK) fprintf(stderr, "error: %s\n", err.msg);
     if (ms > MAX_CPU_MS || mem.peak_bytes > MAX_BYTES(n_file)) {
@@ -198,7 +225,9 @@ static hth_code open_bytes(const uint8_t *data, size_t n, bool is_gguf, hth_err 
     } else {
         hth_safetensors *s = NULL;
         code = hth_safetensors_open_memory(data, n, &s, err);
-        for (int64_t i = 0; code == HTH_OK && i < hth_safetensors_n_tensor(s); i++) walk_tensor(hth_safetensors_tensor_at(s, i));
+        for (int64_t i = 0; code == HTH_OK && i < hth_safetensors_n_tensor(s); i++) {
+            walk_tensor(hth_safetensors_tensor_at(s, i));
+        }
         hth_safetensors_close(s);
     }
     hth_mem_stats mem;
@@ -248,7 +277,8 @@ static int run_damage(const char *path) {
         hth_mem_fail_at(0, false);
         if (!hit) break;
         if (code != HTH_ERR_NOMEM) {
-            fprintf(stderr, "allocation %llu fails, but the reader says %s\n", (unsigned long long)at, hth_code_name(code));
+            fprintf(stderr, "allocation %llu fails, but the reader says %s\n", (unsigned long long)at,
+                    hth_code_name(code));
             return 1;
         }
     }

@@ -24,7 +24,11 @@ WHERE = re.compile(r"\(at byte \d+\)|key '|tensor '|\.gguf|\.safetensors|config\
 
 
 def sources():
-    return [str(f) for layer in ("base", "os", "formats", "quant") for f in sorted((ROOT / "src" / layer).glob("*.c"))]
+    return [
+        str(f)
+        for layer in ("base", "os", "formats", "quant")
+        for f in sorted((ROOT / "src" / layer).glob("*.c"))
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +38,31 @@ def probe(tmp_path_factory):
         return ready
     compiler = os.environ.get("CC") or shutil.which("clang") or shutil.which("gcc") or "cc"
     out = str(tmp_path_factory.mktemp("probe") / "probe")
-    flags = ["-std=c17", "-g", "-O1", "-w", "-D_GNU_SOURCE", "-D_DARWIN_C_SOURCE", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-I", str(ROOT / "src")]
-    subprocess.run([*compiler.split(), *flags, "-o", out, str(ROOT / "tests/malformed/probe.c"), *sources(), "-lm", "-lpthread"], check=True)
+    flags = [
+        "-std=c17",
+        "-g",
+        "-O1",
+        "-w",
+        "-D_GNU_SOURCE",
+        "-D_DARWIN_C_SOURCE",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+        "-I",
+        str(ROOT / "src"),
+    ]
+    subprocess.run(
+        [
+            *compiler.split(),
+            *flags,
+            "-o",
+            out,
+            str(ROOT / "tests/malformed/probe.c"),
+            *sources(),
+            "-lm",
+            "-lpthread",
+        ],
+        check=True,
+    )
     return out
 
 
@@ -81,9 +108,17 @@ def test_the_reader_refuses_what_is_malformed_and_opens_what_is_valid(case, prob
         assert_refused(done, tmp_path)
 
 
-@pytest.mark.parametrize("make", [lambda: gguf_cases.tiny_llama().build(), lambda: folder_cases.safetensors(
-    {"a": ("F32", (2, 3)), "b": ("F16", (4,)), "c": ("U8", (0,))}, header=lambda e: {"__metadata__": {"format": "pt"}, **e})],
-    ids=["gguf", "safetensors"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: gguf_cases.tiny_llama().build(),
+        lambda: folder_cases.safetensors(
+            {"a": ("F32", (2, 3)), "b": ("F16", (4,)), "c": ("U8", (0,))},
+            header=lambda e: {"__metadata__": {"format": "pt"}, **e},
+        ),
+    ],
+    ids=["gguf", "safetensors"],
+)
 def test_every_truncation_bit_flip_and_failed_allocation_is_survived(make, probe, tmp_path):
     (tmp_path / "whole").write_bytes(make())
     done = run([probe, "--damage", str(tmp_path / "whole")])

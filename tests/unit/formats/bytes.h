@@ -26,7 +26,8 @@ static inline void put_pair(bytes *b, const char *key, uint32_t kind) {
 }
 
 // A tensor record of one or two dimensions (dim1 0: one).
-static inline void put_tensor(bytes *b, const char *name, uint64_t dim0, uint64_t dim1, uint32_t type, uint64_t off) {
+static inline void put_tensor(bytes *b, const char *name, uint64_t dim0, uint64_t dim1, uint32_t type,
+                              uint64_t off) {
     put_text(b, name);
     put(b, dim1 ? 2 : 1, 4);
     put(b, dim0, 8);

@@ -49,7 +49,8 @@ static void write_text(const char *name, const char *text) {
 static void write_shard(const char *file, const char *tensor, int n, int fill) {
     bytes b = {.n = 0};
     char header[300];
-    snprintf(header, sizeof header, "{\"%s\":{\"dtype\":\"U8\",\"shape\":[%d],\"data_offsets\":[0,%d]}}", tensor, n, n);
+    snprintf(header, sizeof header, "{\"%s\":{\"dtype\":\"U8\",\"shape\":[%d],\"data_offsets\":[0,%d]}}",
+             tensor, n, n);
     put_text(&b, header);
     for (int i = 0; i < n; i++) put(&b, (uint64_t)fill, 1);
     write_file(file, b.p, b.n);
@@ -74,8 +75,9 @@ static void write_sharded(void) {
     write_text("config.json", "{\"hidden_size\": 8}");
     write_shard("model-00001-of-00002.safetensors", "one", 5, 1);
     write_shard("model-00002-of-00002.safetensors", "two", 7, 2);
-    write_text("model.safetensors.index.json", "{\"weight_map\": {\"two\": \"model-00002-of-00002.safetensors\", "
-                                               "\"one\": \"model-00001-of-00002.safetensors\"}}");
+    write_text("model.safetensors.index.json",
+               "{\"weight_map\": {\"two\": \"model-00002-of-00002.safetensors\", "
+               "\"one\": \"model-00001-of-00002.safetensors\"}}");
 }
 
 static void a_sharded_folder_becomes_one_table(void **state) {
@@ -218,7 +220,8 @@ static void every_allocation_of_opening_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_sharded_folder_becomes_one_table, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(side_files_are_parsed_once_and_may_be_absent, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(side_files_are_parsed_once_and_may_be_absent, make_folder,
+                                        remove_folder),
         cmocka_unit_test_setup_teardown(a_folder_with_one_gguf_opens_as_that, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_split_gguf_opens_by_any_part, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_missing_shard_is_named, make_folder, remove_folder),

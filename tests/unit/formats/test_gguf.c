@@ -20,7 +20,9 @@ static void refused(const bytes *b, hth_code code, uint64_t pos, const char *wor
     hth_gguf *g = NULL;
     hth_code got = hth_gguf_open_memory(b->p, b->n, &g, &err);
     assert_null(g);
-    if (got != code || !strstr(err.msg, words)) fail_msg("code %d, \"%s\" lacks \"%s\"", (int)got, err.msg, words);
+    if (got != code || !strstr(err.msg, words)) {
+        fail_msg("code %d, \"%s\" lacks \"%s\"", (int)got, err.msg, words);
+    }
     assert_int_equal(err.pos, pos);
 }
 
@@ -42,8 +44,10 @@ static bytes sample(void) {
     put_pair(&b, "text", HTH_GGUF_STRING), put_text(&b, "h\xc3\xa9llo");
     put_pair(&b, "words", HTH_GGUF_ARRAY), put(&b, HTH_GGUF_STRING, 4), put(&b, 3, 8);
     put_text(&b, "one"), put_text(&b, ""), put_text(&b, "\xff\xfe");
-    put_pair(&b, "ints", HTH_GGUF_ARRAY), put(&b, HTH_GGUF_I16, 4), put(&b, 2, 8), put(&b, 7, 2), put(&b, 0xffff, 2);
-    put_pair(&b, "floats", HTH_GGUF_ARRAY), put(&b, HTH_GGUF_F32, 4), put(&b, 2, 8), put(&b, 0x3f800000, 4), put(&b, 0xff800000, 4);
+    put_pair(&b, "ints", HTH_GGUF_ARRAY), put(&b, HTH_GGUF_I16, 4), put(&b, 2, 8), put(&b, 7, 2),
+        put(&b, 0xffff, 2);
+    put_pair(&b, "floats", HTH_GGUF_ARRAY), put(&b, HTH_GGUF_F32, 4), put(&b, 2, 8), put(&b, 0x3f800000, 4),
+        put(&b, 0xff800000, 4);
     put_pair(&b, "none", HTH_GGUF_ARRAY), put(&b, HTH_GGUF_BOOL, 4), put(&b, 0, 8);
     put_tensor(&b, "w", 32, 2, 8, 0); // q8_0: 2 rows of one block, 68 bytes
     put_tensor(&b, "b", 3, 0, 0, 96);
@@ -56,8 +60,11 @@ static void metadata_reads_back_with_its_kinds(void **state) {
     (void)state;
     bytes b = sample();
     hth_gguf *g = open_bytes(&b);
-    const struct { const char *key; int64_t i; } ints[] = {
-        {"u8", 255}, {"i8", -1}, {"u16", 65534}, {"i16", -2}, {"u32", 4294967293}, {"i32", -3}, {"i64", INT64_MIN}};
+    const struct {
+        const char *key;
+        int64_t i;
+    } ints[] = {{"u8", 255},         {"i8", -1},  {"u16", 65534},    {"i16", -2},
+                {"u32", 4294967293}, {"i32", -3}, {"i64", INT64_MIN}};
     for (size_t i = 0; i < HTH_COUNT(ints); i++) {
         int64_t v = 0;
         double d = 0;
@@ -135,7 +142,8 @@ static void arrays_are_walked_in_the_mapping(void **state) {
     (void)state;
     bytes b = sample();
     hth_gguf *g = open_bytes(&b);
-    const hth_gguf_kv *words = hth_gguf_find(g, "words"), *ints = hth_gguf_find(g, "ints"), *floats = hth_gguf_find(g, "floats");
+    const hth_gguf_kv *words = hth_gguf_find(g, "words"), *ints = hth_gguf_find(g, "ints"),
+                      *floats = hth_gguf_find(g, "floats");
     const uint8_t *it = words->data;
     const char *want[] = {"one", "", "\xff\xfe"}, *text;
     assert_true(words->data > b.p && words->data < b.p + b.n);
@@ -238,7 +246,8 @@ static void opening_does_not_depend_on_counts_that_the_file_only_claims(void **s
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(opening_does_not_depend_on_counts_that_the_file_only_claims), // first: it looks at the peak
+        cmocka_unit_test(
+            opening_does_not_depend_on_counts_that_the_file_only_claims), // first: it looks at the peak
         cmocka_unit_test(metadata_reads_back_with_its_kinds),
         cmocka_unit_test(an_absent_key_leaves_the_default),
         cmocka_unit_test(a_key_of_another_kind_is_an_error_naming_it),

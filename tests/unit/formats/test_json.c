@@ -64,19 +64,21 @@ static void a_document_becomes_a_tree(void **state) {
 static void every_kind_of_value_may_be_the_root(void **state) {
     (void)state;
     const char *texts[] = {"null", "true", "0", "\"\"", "[]", "{}", "NaN", "-Infinity"};
-    const hth_json_kind kinds[] = {HTH_JSON_NULL, HTH_JSON_BOOL, HTH_JSON_NUMBER, HTH_JSON_STRING, HTH_JSON_ARRAY,
-                                   HTH_JSON_OBJECT, HTH_JSON_NUMBER, HTH_JSON_NUMBER};
+    const hth_json_kind kinds[] = {HTH_JSON_NULL,  HTH_JSON_BOOL,   HTH_JSON_NUMBER, HTH_JSON_STRING,
+                                   HTH_JSON_ARRAY, HTH_JSON_OBJECT, HTH_JSON_NUMBER, HTH_JSON_NUMBER};
     for (size_t i = 0; i < HTH_COUNT(texts); i++) {
         hth_json_doc *doc = parse(texts[i]);
         assert_int_equal(hth_json_root(doc)->kind, kinds[i]);
         hth_json_free(doc);
     }
-    assert_true(isnan(number_of("NaN")) && number_of("Infinity") == INFINITY && number_of("-Infinity") == -INFINITY);
+    assert_true(isnan(number_of("NaN")) && number_of("Infinity") == INFINITY &&
+                number_of("-Infinity") == -INFINITY);
 }
 
 static void escapes_become_characters(void **state) {
     (void)state;
-    hth_json_doc *doc = parse("\"\\\"\\\\\\/\\b\\f\\n\\r\\t \\u0041\\u00e9\\u20AC\\ud83d\\ude00 \\u0000|12345678\xc4\xa0xyz\"");
+    hth_json_doc *doc = parse(
+        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t \\u0041\\u00e9\\u20AC\\ud83d\\ude00 \\u0000|12345678\xc4\xa0xyz\"");
     const hth_json *v = hth_json_root(doc);
     const char want[] = "\"\\/\b\f\n\r\t A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80 \0|12345678\xc4\xa0xyz";
     assert_int_equal(v->n, sizeof want - 1);
@@ -150,10 +152,20 @@ static void broken_numbers_are_refused(void **state) {
 
 static void integers_are_exact_to_the_ends_of_int64(void **state) {
     (void)state;
-    const struct { const char *text; bool is_int; int64_t i; } cases[] = {
-        {"0", true, 0}, {"-0", true, 0}, {"9223372036854775807", true, INT64_MAX}, {"-9223372036854775808", true, INT64_MIN},
-        {"9223372036854775808", false, 0}, {"-9223372036854775809", false, 0}, {"18446744073709551616", false, 0},
-        {"1.0", false, 0}, {"1e2", false, 0}, {"9007199254740993", true, 9007199254740993}};
+    const struct {
+        const char *text;
+        bool is_int;
+        int64_t i;
+    } cases[] = {{"0", true, 0},
+                 {"-0", true, 0},
+                 {"9223372036854775807", true, INT64_MAX},
+                 {"-9223372036854775808", true, INT64_MIN},
+                 {"9223372036854775808", false, 0},
+                 {"-9223372036854775809", false, 0},
+                 {"18446744073709551616", false, 0},
+                 {"1.0", false, 0},
+                 {"1e2", false, 0},
+                 {"9007199254740993", true, 9007199254740993}};
     for (size_t i = 0; i < HTH_COUNT(cases); i++) {
         hth_json_doc *doc = parse(cases[i].text);
         const hth_json *v = hth_json_root(doc);
@@ -170,15 +182,41 @@ static void same_as_strtod(const char *text) {
 
 static void numbers_are_correctly_rounded(void **state) {
     (void)state;
-    const char *texts[] = {
-        "0.1", "-0.0", "1e22", "1e23", "8.529452323913574", "-13.529452323913574", "123456789012345678", "9007199254740993",
-        "9007199254740993.0", "1.7976931348623157e308", "2.2250738585072014e-308", "4.9e-324", "2e-324", "1e-400",
-        "0.000000000000000000000000000000000000000000000000000000000001", "0.30000000000000004", "1e-5", "1e-06",
-        "18446744073709551615", "18446744073709551616e0", "99999999999999999999999999999999999999e-20",
-        "9007199254740992.5", "9007199254740993.5", "4503599627370496.5", "4503599627370497.5",
-        "2.22507385850720113605740979670913197593481954635164565e-308", "179769313486231580793728971405303415079934132710e260",
-        "0e999999999999999999999", "0.00e-99999999999999999999", "1e-99999999999999999999", "9.5367431640625e-7", "1234567890123456789e19",
-        "1234567890123456789e-19", "9999999999999999999e19", "1e0000000000000000000000001"};
+    const char *texts[] = {"0.1",
+                           "-0.0",
+                           "1e22",
+                           "1e23",
+                           "8.529452323913574",
+                           "-13.529452323913574",
+                           "123456789012345678",
+                           "9007199254740993",
+                           "9007199254740993.0",
+                           "1.7976931348623157e308",
+                           "2.2250738585072014e-308",
+                           "4.9e-324",
+                           "2e-324",
+                           "1e-400",
+                           "0.000000000000000000000000000000000000000000000000000000000001",
+                           "0.30000000000000004",
+                           "1e-5",
+                           "1e-06",
+                           "18446744073709551615",
+                           "18446744073709551616e0",
+                           "99999999999999999999999999999999999999e-20",
+                           "9007199254740992.5",
+                           "9007199254740993.5",
+                           "4503599627370496.5",
+                           "4503599627370497.5",
+                           "2.22507385850720113605740979670913197593481954635164565e-308",
+                           "179769313486231580793728971405303415079934132710e260",
+                           "0e999999999999999999999",
+                           "0.00e-99999999999999999999",
+                           "1e-99999999999999999999",
+                           "9.5367431640625e-7",
+                           "1234567890123456789e19",
+                           "1234567890123456789e-19",
+                           "9999999999999999999e19",
+                           "1e0000000000000000000000001"};
     for (size_t i = 0; i < HTH_COUNT(texts); i++) same_as_strtod(texts[i]);
     uint64_t x = 88172645463325252u;
     for (int i = 0; i < 20000; i++) { // digits and exponents of every length
@@ -186,9 +224,11 @@ static void numbers_are_correctly_rounded(void **state) {
         x ^= x << 13, x ^= x >> 7, x ^= x << 17;
         int n_digit = (int)(x % 21) + 1, exp10 = (int)(x >> 8 & 63) - 32;
         uint64_t digits = x * 0x9e3779b97f4a7c15u;
-        snprintf(text, sizeof text, "%.*s%llue%d", n_digit > 18 ? 3 : 0, "987", (unsigned long long)(digits >> (x >> 20 & 63)), exp10);
+        snprintf(text, sizeof text, "%.*s%llue%d", n_digit > 18 ? 3 : 0, "987",
+                 (unsigned long long)(digits >> (x >> 20 & 63)), exp10);
         same_as_strtod(text);
-        snprintf(text, sizeof text, "-%llu.%llu", (unsigned long long)(digits >> 48), (unsigned long long)(digits >> (x >> 26 & 31)));
+        snprintf(text, sizeof text, "-%llu.%llu", (unsigned long long)(digits >> 48),
+                 (unsigned long long)(digits >> (x >> 26 & 31)));
         same_as_strtod(text);
     }
 }
@@ -257,7 +297,8 @@ static void memory_is_limited(void **state) {
 
 static void typed_reads_give_defaults_and_name_the_offender(void **state) {
     (void)state;
-    hth_json_doc *doc = parse("{\"i\":7,\"whole\":1e6,\"f\":1.5,\"b\":true,\"s\":\"x\",\"z\":null,\"big\":1e300}");
+    hth_json_doc *doc =
+        parse("{\"i\":7,\"whole\":1e6,\"f\":1.5,\"b\":true,\"s\":\"x\",\"z\":null,\"big\":1e300}");
     const hth_json *root = hth_json_root(doc), *bad = NULL;
     assert_int_equal(hth_json_int(root, "i", 1, &bad), 7);
     assert_int_equal(hth_json_int(root, "whole", 1, &bad), 1000000);
@@ -283,7 +324,8 @@ static void every_allocation_may_fail(void **state) {
     (void)state;
     char text[3000] = "{\"a\":[";
     for (int i = 0; i < 200; i++) strcat(text, "[\"k\"],");
-    strcat(text, "{\"1\":0,\"2\":0,\"3\":0,\"4\":0,\"5\":0,\"6\":0,\"7\":0,\"8\":0,\"9\":0,\"10\":0,\"11\":0,\"12\":0,\"13\":0}]}");
+    strcat(text, "{\"1\":0,\"2\":0,\"3\":0,\"4\":0,\"5\":0,\"6\":0,\"7\":0,\"8\":0,\"9\":0,\"10\":0,\"11\":0,"
+                 "\"12\":0,\"13\":0}]}");
     hth_mem_stats before, after;
     hth_mem_get_stats(&before);
     int n_failed = 0;
