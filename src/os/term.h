@@ -6,6 +6,7 @@
 
 bool hth_term_is_stdin_tty(void);
 bool hth_term_is_stdout_tty(void);
+bool hth_term_is_stderr_tty(void);
 
 // Turns Ctrl-C (SIGINT) into a flag. The second Ctrl-C before the flag is taken ends the process.
 void hth_term_catch_interrupt(void);
@@ -13,5 +14,8 @@ void hth_term_catch_interrupt(void);
 bool hth_term_take_interrupt(void);
 // The flag itself, for cancellation checks that must not clear it.
 bool hth_term_is_interrupted(void);
+
+// The same for code that takes a pointer to a flag (hth_step.cancel).
+const volatile bool *hth_term_interrupt_flag(void);
 
 #endif
