@@ -22,16 +22,15 @@ void hth_arena_init(hth_arena *a, hth_mem_tag tag, uint64_t max_bytes) {
 static arena_chunk *add_chunk(hth_arena *a, size_t need) {
     size_t cap = a->head ? a->head->cap * 2 : CHUNK_MIN;
     if (cap > CHUNK_MAX) cap = CHUNK_MAX;
+    uint64_t left = a->max_bytes - a->total_bytes;
+    left = left > sizeof(arena_chunk) ? left - sizeof(arena_chunk) : 0;
+    if (cap > left) cap = (size_t)left; // the last chunk takes what remains
     if (cap < need) cap = need;
     size_t whole;
-    uint64_t total;
-    if (!hth_add_size(cap, sizeof(arena_chunk), &whole) ||
-        !hth_add_u64(a->total_bytes, whole, &total) || total > a->max_bytes) {
-        return NULL;
-    }
+    if (cap > left || !hth_add_size(cap, sizeof(arena_chunk), &whole)) return NULL;
     arena_chunk *c = hth_alloc(a->tag, whole);
     if (!c) return NULL;
-    a->total_bytes = total;
+    a->total_bytes += whole;
     c->cap = cap;
     return c;
 }

@@ -2,12 +2,16 @@
 #include "base/err.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+// Control characters, also those of U+0080 to U+009F, which some terminals obey.
 static void clean_message(char *msg) {
     for (unsigned char *c = (unsigned char *)msg; *c; c++) {
-        if (*c < 0x20 || *c == 0x7f) *c = '?';
+        bool is_c1 = c[0] == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f;
+        if (is_c1) c[1] = '?';
+        if (is_c1 || *c < 0x20 || *c == 0x7f) *c = '?';
     }
 }
 

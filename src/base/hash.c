@@ -55,7 +55,8 @@ static hth_map_slot *probe(hth_map_slot *slots, size_t n_slot, const char *key, 
     size_t i = (size_t)hash & (n_slot - 1);
     for (;; i = (i + 1) & (n_slot - 1)) {
         hth_map_slot *s = &slots[i];
-        if (!s->key || (s->hash == hash && s->len == len && memcmp(s->key, key, len) == 0)) return s;
+        if (!s->key) return s;
+        if (s->hash == hash && s->len == len && (len == 0 || memcmp(s->key, key, len) == 0)) return s;
     }
 }
 
@@ -73,7 +74,7 @@ static bool double_slots(hth_map *m) {
 }
 
 bool hth_map_insert(hth_map *m, const char *key, size_t len, uint32_t value, uint32_t *old, bool *was_there) {
-    if (len > UINT32_MAX) return false;
+    if (len > UINT32_MAX || !m->slots) return false;
     if ((m->n_used + 1) * 10 > m->n_slot * 7 && !double_slots(m)) return false;
     uint64_t hash = hth_hash(key, len, m->seed);
     hth_map_slot *s = probe(m->slots, m->n_slot, key, len, hash);

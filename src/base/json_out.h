@@ -1,6 +1,7 @@
 // JSON writer for everything that prints `--json`: appends to a string, places commas itself,
 // escapes strings, replaces invalid UTF-8 by U+FFFD, prints doubles in the shortest form that reads
-// back the same (non-finite as null).
+// back the same (non-finite as null). Errors are the string's: check to->failed at the end, which also
+// tells of brackets that do not match.
 #ifndef HTH_BASE_JSON_OUT_H
 #define HTH_BASE_JSON_OUT_H
 
@@ -10,10 +11,10 @@
 #include "base/str.h"
 
 typedef struct hth_json_out {
-    hth_str *to; // borrowed
+    hth_str *to;        // borrowed
     uint64_t has_items; // one bit per open level (at most 63)
     int depth;
-    bool pretty, after_key;
+    bool pretty;
 } hth_json_out;
 
 hth_json_out hth_json_out_make(hth_str *to, bool pretty);

@@ -22,7 +22,7 @@ void hth_log(hth_log_level level, const char *fmt, ...) {
     vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
     for (unsigned char *c = (unsigned char *)line; *c; c++) {
-        if (*c < 0x20) *c = ' ';
+        if (*c < 0x20 || *c == 0x7f) *c = ' ';
     }
     log_sink(level, line, log_user);
 }

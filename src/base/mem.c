@@ -59,6 +59,13 @@ static void discharge(hth_mem_tag tag, uint64_t n) {
     atomic_fetch_sub_explicit(&tag_bytes[tag], n, memory_order_relaxed);
 }
 
+// A block of `from` bytes becomes one of `to` <= `from` bytes, perhaps under another tag.
+static void recharge(hth_mem_tag from_tag, uint64_t from, hth_mem_tag to_tag, uint64_t to) {
+    discharge(from_tag, from);
+    atomic_fetch_add_explicit(&total_bytes, to, memory_order_relaxed);
+    atomic_fetch_add_explicit(&tag_bytes[to_tag], to, memory_order_relaxed);
+}
+
 static block_header *header_of(void *ptr) {
     block_header *h = (block_header *)ptr - 1;
     if (h->magic != BLOCK_MAGIC) abort(); // a foreign or freed pointer: our own bug
@@ -116,14 +123,15 @@ void *hth_realloc(hth_mem_tag tag, void *ptr, size_t n_bytes) {
     block_header *old = header_of(ptr);
     if (old->pad != 0) abort(); // aligned blocks do not grow: our own bug
     block_header saved = *old;
+    uint64_t more = n_bytes > saved.n_bytes ? n_bytes - saved.n_bytes : 0;
     size_t whole;
-    if (!hth_add_size(n_bytes, sizeof *old, &whole) || !charge(tag, n_bytes)) return NULL;
+    if (!hth_add_size(n_bytes, sizeof *old, &whole) || !charge(tag, more)) return NULL;
     block_header *h = realloc(old, whole);
     if (!h) {
-        discharge(tag, n_bytes);
+        discharge(tag, more);
         return NULL;
     }
-    discharge((hth_mem_tag)saved.tag, saved.n_bytes);
+    recharge((hth_mem_tag)saved.tag, saved.n_bytes, tag, n_bytes - more);
     h->n_bytes = n_bytes;
     h->tag = (uint16_t)tag;
     return h + 1;
@@ -146,9 +154,11 @@ bool hth_grow(hth_mem_tag tag, void **ptr, size_t *cap, size_t need, size_t size
     if (want > max) want = max;
     size_t n_bytes;
     if (!hth_mul_size(want, size, &n_bytes)) return false;
-    void *grown = hth_realloc(tag, *ptr, n_bytes);
+    void *old; // the caller's pointer may be of any object type: copied, never read as a void *
+    memcpy(&old, ptr, sizeof old);
+    void *grown = hth_realloc(tag, old, n_bytes);
     if (!grown) return false;
-    *ptr = grown;
+    memcpy(ptr, &grown, sizeof grown);
     *cap = want;
     return true;
 }

@@ -32,7 +32,8 @@ HTH_NODISCARD void *hth_realloc(hth_mem_tag tag, void *ptr, size_t n_bytes);
 // Takes `ptr` from any of the above; NULL is valid.
 void hth_free(void *ptr);
 
-// Makes room for `need` elements of `size` bytes in *ptr, doubling *cap; refuses to pass `max`.
+// Makes room for `need` elements of `size` bytes in *ptr, doubling *cap; refuses to pass `max`. The
+// address of any object pointer may be given, cast to void **.
 // Returns false (nothing changed) when refused.
 HTH_NODISCARD bool hth_grow(hth_mem_tag tag, void **ptr, size_t *cap, size_t need, size_t size, size_t max);
 

@@ -24,9 +24,9 @@ void hth_str_clear(hth_str *s) {
 
 // Makes room for n more bytes and the terminator.
 static bool reserve(hth_str *s, size_t n) {
-    size_t need;
+    size_t need, max = s->max == SIZE_MAX ? SIZE_MAX : s->max + 1;
     if (s->failed || !hth_add_size(s->len, n, &need) || need > s->max || need == SIZE_MAX ||
-        !hth_grow(s->tag, (void **)&s->p, &s->cap, need + 1, 1, s->max == SIZE_MAX ? SIZE_MAX : s->max + 1)) {
+        !hth_grow(s->tag, (void **)&s->p, &s->cap, need + 1, 1, max)) {
         s->failed = true;
         return false;
     }
@@ -61,6 +61,7 @@ bool hth_str_printf(hth_str *s, const char *fmt, ...) {
         s->len += (size_t)n;
     }
     va_end(again);
+    if (!ok) s->failed = true;
     return ok;
 }
 
