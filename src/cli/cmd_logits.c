@@ -1,0 +1,110 @@
+// hearth logits: the scores of every token of the vocabulary after every token of a list, as a NumPy file.
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/input.h"
+#include "cli/load.h"
+#include "cli/out.h"
+#include "os/file.h"
+#include "os/term.h"
+
+typedef struct logits_values {
+    const char *tokens, *out;
+    int64_t n_chunk, n_ctx, n_thread;
+    int kv;
+} logits_values;
+
+static logits_values values;
+
+// Format version 1.0: magic, header length, a Python dictionary padded to a multiple of 64 bytes.
+static hth_code write_npy_header(hth_file_out *f, size_t n_row, size_t n_col, hth_err *err) {
+    char header[128];
+    int n = snprintf(header + 10, sizeof header - 10,
+                     "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", n_row, n_col);
+    memset(header + 10 + n, ' ', sizeof header - 11 - (size_t)n);
+    memcpy(header, "\x93NUMPY\x01\x00\x76\x00", 10); // 0x76 = 128 - 10
+    header[sizeof header - 1] = '\n';
+    return hth_file_out_write(f, header, sizeof header, err);
+}
+
+typedef struct writer {
+    hth_file_out *file;
+    size_t n_vocab;
+} writer;
+
+static hth_code write_rows(void *user, int64_t first, int32_t n, const float *logits, hth_err *err) {
+    (void)first;
+    const writer *w = user;
+    if (hth_term_is_interrupted()) return hth_fail(err, HTH_ERR_CANCELLED, "interrupted");
+    return hth_file_out_write(w->file, logits, (size_t)n * w->n_vocab * sizeof *logits, err);
+}
+
+static hth_code compute(hth_engine *e, const hth_token_list *list, hth_err *err) {
+    hth_session *session = NULL;
+    writer w = {.n_vocab = (size_t)e->model->desc.n_vocab};
+    hth_session_params params = {.n_ctx = values.n_ctx ? values.n_ctx : (int64_t)list->n,
+                                 .n_chunk = (int32_t)values.n_chunk,
+                                 .kv_type = (hth_kv_type)values.kv,
+                                 .cancel = hth_term_interrupt_flag()};
+    hth_code code;
+    HTH_TRY_GOTO(code, hth_session_new(e, &params, &session, err), done);
+    HTH_TRY_GOTO(code, hth_file_out_open(values.out, &w.file, err), done);
+    HTH_TRY_GOTO(code, write_npy_header(w.file, list->n, w.n_vocab, err), done);
+    HTH_TRY_GOTO(code, hth_session_score(session, list->ids, list->n, 0, write_rows, &w, err), done);
+    code = hth_file_out_commit(w.file, err);
+    w.file = NULL;
+done:
+    hth_file_out_abort(w.file);
+    hth_session_free(session);
+    return code;
+}
+
+static int run(const cli_args *args, const void *unused) {
+    (void)unused;
+    if (!values.tokens) return cli_usage_error("logits", "--tokens is missing");
+    if (!values.out) return cli_usage_error("logits", "--out is missing");
+    hth_err err;
+    hth_token_list list = {0};
+    hth_engine *engine = NULL;
+    hth_code code;
+    HTH_TRY_GOTO(code, cli_read_ids(values.tokens, &list, &err), done);
+    if (list.n == 0) {
+        code = hth_fail(&err, HTH_ERR_RANGE, "--tokens holds no token ids");
+        goto done;
+    }
+    HTH_TRY_GOTO(code, cli_load_engine(args->items[0], values.n_thread, false, &engine, &err), done);
+    hth_term_catch_interrupt();
+    code = compute(engine, &list, &err);
+done:
+    hth_engine_close(engine);
+    hth_token_list_free(&list);
+    if (code == HTH_ERR_CANCELLED) return CLI_INTERRUPTED;
+    return code == HTH_OK ? CLI_OK : cli_fail(&err);
+}
+
+static const cli_option options[] = {
+    {.name = "tokens", .kind = CLI_TEXT, .offset = offsetof(logits_values, tokens), .value = "IDS",
+     .help = "token ids: 1,2,3 or @FILE (@- for standard input)"},
+    {.name = "out", .letter = 'o', .kind = CLI_TEXT, .offset = offsetof(logits_values, out), .value = "FILE.npy",
+     .help = "file to write"},
+    {.name = "chunk", .kind = CLI_INT, .offset = offsetof(logits_values, n_chunk), .value = "N", .lo = 1, .hi = 65536,
+     .help = "tokens computed together; the result does not depend on it"},
+    {.name = "ctx", .letter = 'c', .kind = CLI_INT, .offset = offsetof(logits_values, n_ctx), .value = "N", .lo = 1,
+     .hi = 1e15, .help = "planned context (default: the number of tokens); decides long rope factors"},
+    CLI_THREADS_OPTION(logits_values),
+    CLI_KV_OPTION(logits_values, "type of keys and values: f32 (default), f16, bf16"),
+    {0}};
+
+const cli_command cli_command_logits = {
+    .name = "logits",
+    .arguments = "MODEL --tokens IDS --out FILE.npy",
+    .summary = "Write a model's logits for a list of tokens.",
+    .details = "Writes float32 [n_tokens, n_vocab] as NumPy reads it. No BOS is added and no tokenizer is needed. The\n"
+               "file appears when it is complete, or not at all.",
+    .options = options,
+    .min_args = 1,
+    .max_args = 1,
+    .values = &values,
+    .run = run,
+};

@@ -1,0 +1,176 @@
+// hearth perplexity: how well a model predicts a text.
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/input.h"
+#include "cli/load.h"
+#include "cli/out.h"
+#include "cli/progress.h"
+#include "os/clock.h"
+#include "os/term.h"
+
+#define DEFAULT_WINDOW 512
+
+typedef struct perplexity_values {
+    const char *file;
+    int64_t n_ctx, n_window, n_thread;
+    int kv;
+    bool json;
+} perplexity_values;
+
+static perplexity_values values;
+
+// Sums over all scored tokens.
+typedef struct score {
+    const hth_token *tokens; // of the window in work
+    int64_t n_ctx, n_vocab;
+    int64_t n;
+    double nll, nll2; // sum of -log p and of its square
+} score;
+
+static double log_probability(const float *logits, int64_t n, hth_token token) {
+    double max = -INFINITY, sum = 0;
+    for (int64_t i = 0; i < n; i++) max = (double)logits[i] > max ? (double)logits[i] : max;
+    for (int64_t i = 0; i < n; i++) sum += exp((double)logits[i] - max);
+    return (double)logits[token] - max - log(sum);
+}
+
+static hth_code add_rows(void *user, int64_t first, int32_t n, const float *logits, hth_err *err) {
+    score *s = user;
+    for (int32_t i = 0; i < n; i++) {
+        int64_t next = first + i + 1;
+        if (next >= s->n_ctx) break; // the last row predicts a token outside the window
+        double nll = -log_probability(logits + (size_t)i * (size_t)s->n_vocab, s->n_vocab, s->tokens[next]);
+        if (!isfinite(nll)) return hth_fail(err, HTH_ERR_INTERNAL, "logits are not numbers");
+        s->nll += nll;
+        s->nll2 += nll * nll;
+        s->n++;
+    }
+    return HTH_OK;
+}
+
+// Windows of n_ctx tokens, the first of each replaced by BOS where the model wants one.
+static hth_code score_all(hth_engine *e, hth_session *session, hth_token_list *list, int64_t n_window, score *s,
+                          hth_err *err) {
+    hth_token bos = hth_tokenizer_special(e->tokenizer, HTH_SPECIAL_BOS);
+    bool adds_bos = hth_tokenizer_adds_bos(e->tokenizer) && bos >= 0;
+    cli_progress progress = cli_progress_make("scoring");
+    hth_code code = HTH_OK;
+    for (int64_t i = 0; i < n_window && code == HTH_OK; i++) {
+        if (!cli_progress_step(&progress, i * s->n_ctx, n_window * s->n_ctx)) {
+            code = hth_fail(err, HTH_ERR_CANCELLED, "interrupted");
+            break;
+        }
+        hth_token *tokens = list->ids + i * s->n_ctx;
+        if (adds_bos) tokens[0] = bos;
+        s->tokens = tokens;
+        code = hth_session_score(session, tokens, (size_t)s->n_ctx, s->n_ctx / 2, add_rows, s, err);
+    }
+    cli_progress_end(&progress);
+    return code;
+}
+
+static int print_result(const score *s, int64_t n_window, int64_t n_tokens, double seconds) {
+    double mean = s->nll / (double)s->n, ppl = exp(mean);
+    double variance = s->nll2 / (double)s->n - mean * mean;
+    double error = s->n > 1 && variance > 0 ? ppl * sqrt(variance / (double)(s->n - 1)) : 0;
+    double speed = (double)(n_window * s->n_ctx) / seconds;
+    if (!values.json) {
+        cli_print("perplexity %.4f +/- %.4f (%lld tokens scored in %lld windows of %lld; %.0f tokens/s)\n", ppl, error,
+                  (long long)s->n, (long long)n_window, (long long)s->n_ctx, speed);
+        return CLI_OK;
+    }
+    hth_str text;
+    hth_str_init(&text, HTH_MEM_MISC, 1 << 16);
+    hth_json_out j = hth_json_out_make(&text, true);
+    hth_json_out_begin(&j, NULL, '{');
+    hth_json_out_num(&j, "perplexity", ppl);
+    hth_json_out_num(&j, "standard_error", error);
+    hth_json_out_num(&j, "mean_nll", mean);
+    hth_json_out_int(&j, "n_scored", s->n);
+    hth_json_out_int(&j, "n_window", n_window);
+    hth_json_out_int(&j, "n_ctx", s->n_ctx);
+    hth_json_out_int(&j, "n_tokens", n_tokens);
+    hth_json_out_num(&j, "tokens_per_second", speed);
+    hth_json_out_end(&j, '}');
+    int code = cli_print_json(&text);
+    hth_str_free(&text);
+    return code;
+}
+
+static hth_code measure(hth_engine *e, hth_token_list *list, int *exit_code, hth_err *err) {
+    const hth_desc *d = &e->model->desc;
+    int64_t n_ctx = values.n_ctx;
+    if (n_ctx == 0) n_ctx = d->n_ctx_train > 1 && d->n_ctx_train < DEFAULT_WINDOW ? d->n_ctx_train : DEFAULT_WINDOW;
+    int64_t n_window = (int64_t)list->n / n_ctx;
+    if (n_window == 0) {
+        return hth_fail(err, HTH_ERR_RANGE, "the text has %zu tokens, fewer than one window of %lld (see --ctx)",
+                        list->n, (long long)n_ctx);
+    }
+    if (values.n_window && values.n_window < n_window) n_window = values.n_window;
+    hth_session *session;
+    hth_session_params params = {.n_ctx = n_ctx, .kv_type = (hth_kv_type)values.kv,
+                                 .cancel = hth_term_interrupt_flag()};
+    HTH_TRY(hth_session_new(e, &params, &session, err));
+    score s = {.n_ctx = n_ctx, .n_vocab = d->n_vocab};
+    uint64_t begin = hth_clock_ns();
+    hth_code code = score_all(e, session, list, n_window, &s, err);
+    if (code == HTH_OK) {
+        *exit_code = print_result(&s, n_window, (int64_t)list->n, (double)(hth_clock_ns() - begin) * 1e-9);
+    }
+    hth_session_free(session);
+    return code;
+}
+
+static int run(const cli_args *args, const void *unused) {
+    (void)unused;
+    if (!values.file) return cli_usage_error("perplexity", "--file is missing");
+    hth_err err;
+    hth_token_list list = {0};
+    hth_engine *engine = NULL;
+    hth_str text;
+    hth_str_init(&text, HTH_MEM_TEXT, CLI_MAX_TEXT);
+    int exit_code = CLI_OK;
+    hth_code code;
+    HTH_TRY_GOTO(code, cli_read_text(values.file, &text, &err), done);
+    HTH_TRY_GOTO(code, cli_load_engine(args->items[0], values.n_thread, true, &engine, &err), done);
+    hth_text_segment segment = {.text = hth_str_text(&text), .n = text.len};
+    HTH_TRY_GOTO(code, hth_tokenize(engine->tokenizer, &segment, 1, HTH_TOKENIZE_ADD_SPECIAL, &list, &err), done);
+    hth_term_catch_interrupt();
+    code = measure(engine, &list, &exit_code, &err);
+done:
+    hth_engine_close(engine);
+    hth_token_list_free(&list);
+    hth_str_free(&text);
+    if (code == HTH_ERR_CANCELLED) return CLI_INTERRUPTED;
+    return code == HTH_OK ? exit_code : cli_fail(&err);
+}
+
+static const cli_option options[] = {
+    {.name = "file", .letter = 'f', .kind = CLI_TEXT, .offset = offsetof(perplexity_values, file), .value = "FILE",
+     .help = "the text, - for standard input"},
+    {.name = "ctx", .letter = 'c', .kind = CLI_INT, .offset = offsetof(perplexity_values, n_ctx), .value = "N", .lo = 2,
+     .hi = 1e9, .help = "tokens in a window (default: 512)"},
+    {.name = "windows", .kind = CLI_INT, .offset = offsetof(perplexity_values, n_window), .value = "N", .lo = 1,
+     .hi = 1e9, .help = "score at most so many windows"},
+    CLI_THREADS_OPTION(perplexity_values),
+    CLI_KV_OPTION(perplexity_values, "type of keys and values: f32 (default), f16, bf16"),
+    {.name = "json", .kind = CLI_FLAG, .offset = offsetof(perplexity_values, json), .help = "print JSON"},
+    {0}};
+
+const cli_command cli_command_perplexity = {
+    .name = "perplexity",
+    .arguments = "MODEL --file FILE",
+    .summary = "Measure how well a model predicts a text.",
+    .details = "The text's tokens are cut into windows of N (--ctx) that do not overlap; what is left at the end is\n"
+               "not used. Each window starts from an empty context, its first token replaced by BOS where the model\n"
+               "wants one. The tokens at places N/2+1 .. N-1 of each window (counted from 0) are scored:\n"
+               "perplexity = exp(mean of -log p), with its standard error. llama.cpp's llama-perplexity does the same.",
+    .options = options,
+    .min_args = 1,
+    .max_args = 1,
+    .values = &values,
+    .run = run,
+};

@@ -1,0 +1,10 @@
+// The commands: one file each.
+#ifndef HTH_CLI_COMMANDS_H
+#define HTH_CLI_COMMANDS_H
+
+#include "cli/args.h"
+
+extern const cli_command cli_command_run, cli_command_show, cli_command_tokenize, cli_command_detokenize,
+    cli_command_logits, cli_command_perplexity, cli_command_embed, cli_command_info;
+
+#endif
