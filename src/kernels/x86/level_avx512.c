@@ -1,4 +1,4 @@
-// Level avx512: the kernels of vec/ with AVX-512 F, BW, VL and DQ.
+// Level avx512: the kernels of vec/ with AVX-512 F, BW, VL and DQ, and its own for 4-bit types.
 #include "kernels/levels.h"
 
 #if defined(__x86_64__)
@@ -20,6 +20,7 @@
 #include "kernels/x86/vec_avx512.inc"
 
 #include "kernels/vec/all.inc"
+#include "kernels/x86/nibbles_avx512.inc"
 
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -31,6 +32,7 @@
 void hth_level_avx512(hth_kernels *k) {
 #if defined(__x86_64__)
     fill_avx512(k);
+    fill_nibbles_avx512(k);
 #else
     (void)k;
 #endif
