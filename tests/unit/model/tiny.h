@@ -1,0 +1,472 @@
+// Tiny models with random weights, written by the test itself: a folder with config.json and model.safetensors.
+// Numbers depend on the tensor's name alone, so a model is the same in every run and whatever was changed beside.
+#ifndef HTH_TEST_TINY_H
+#define HTH_TEST_TINY_H
+
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "model/model.h"
+#include "unit/cmocka_all.h"
+
+typedef enum tiny_kind {
+    TINY_LLAMA,  // 6 query heads on 2 key heads, llama3 scaling, untied
+    TINY_GEMMA3, // windows, two rotations, sandwich norms, softcaps
+    TINY_GEMMA4, // layers that share keys, per-layer inputs, two head sizes
+    TINY_COHERE, // attention and feed-forward side by side, LayerNorm, norms per head
+    TINY_PHI3,   // fused matrices, longrope
+    TINY_CAUSAL_COUNT,
+    TINY_BERT = TINY_CAUSAL_COUNT, // encoder
+    TINY_COUNT
+} tiny_kind;
+
+enum { TINY_VOCAB = 97, TINY_WINDOW = 12 };
+
+// One member of config.json: "a.b" stands inside the object "a"; members of one object are neighbours.
+typedef struct tiny_pair {
+    char key[96], value[256];
+} tiny_pair;
+
+typedef struct tiny_tensor {
+    char name[192], type[8];
+    int64_t n_row, n_col; // n_col 0: a vector
+    float mean, spread;   // uniform in mean +- spread
+} tiny_tensor;
+
+typedef struct tiny {
+    tiny_pair pairs[64];
+    int n_pair;
+    tiny_tensor tensors[160];
+    int n_tensor;
+} tiny;
+
+static inline tiny_pair *tiny_find_pair(tiny *t, const char *key) {
+    for (int i = 0; i < t->n_pair; i++) {
+        if (strcmp(t->pairs[i].key, key) == 0) return &t->pairs[i];
+    }
+    return NULL;
+}
+
+// A place for a new member: behind the others of its object.
+static inline tiny_pair *tiny_new_pair(tiny *t, const char *key) {
+    assert_true(t->n_pair < 64);
+    const size_t n = strcspn(key, ".") + 1;
+    int at = t->n_pair;
+    for (int i = 0; i < t->n_pair; i++) {
+        if (strncmp(t->pairs[i].key, key, n) == 0) at = i + 1;
+    }
+    tiny_pair *p = &t->pairs[at];
+    memmove(p + 1, p, (size_t)(t->n_pair++ - at) * sizeof *p);
+    snprintf(p->key, sizeof p->key, "%s", key);
+    return p;
+}
+
+// Sets a member to JSON text; NULL removes it.
+static inline void tiny_set(tiny *t, const char *key, const char *value) {
+    tiny_pair *p = tiny_find_pair(t, key);
+    if (!value) {
+        assert_non_null(p);
+        memmove(p, p + 1, (size_t)(&t->pairs[--t->n_pair] - p) * sizeof *p);
+        return;
+    }
+    if (!p) p = tiny_new_pair(t, key);
+    snprintf(p->value, sizeof p->value, "%s", value);
+}
+
+static inline void tiny_set_int(tiny *t, const char *key, int64_t value) {
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    tiny_set(t, key, text);
+}
+
+static inline tiny_tensor *tiny_find(tiny *t, const char *name) {
+    for (int i = 0; i < t->n_tensor; i++) {
+        if (strcmp(t->tensors[i].name, name) == 0) return &t->tensors[i];
+    }
+    return NULL;
+}
+
+static inline void tiny_remove(tiny *t, const char *name) {
+    tiny_tensor *p = tiny_find(t, name);
+    assert_non_null(p);
+    memmove(p, p + 1, (size_t)(&t->tensors[--t->n_tensor] - p) * sizeof *p);
+}
+
+static inline tiny_tensor *tiny_add(tiny *t, const char *name, int64_t n_row, int64_t n_col, float mean, float spread) {
+    assert_true(t->n_tensor < 160);
+    tiny_tensor *p = &t->tensors[t->n_tensor++];
+    *p = (tiny_tensor){.type = "F32", .n_row = n_row, .n_col = n_col, .mean = mean, .spread = spread};
+    snprintf(p->name, sizeof p->name, "%s", name);
+    return p;
+}
+
+static inline void tiny_named(tiny *t, const char *prefix, const char *name, int64_t n_row, int64_t n_col, float mean,
+                              float spread) {
+    char full[192];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    tiny_add(t, full, n_row, n_col, mean, spread);
+}
+
+// A matrix whose products keep about the size of their input times `gain`.
+static inline void tiny_matrix(tiny *t, const char *prefix, const char *name, int64_t n_row, int64_t n_col, float gain) {
+    char full[192];
+    snprintf(full, sizeof full, "%s%s.weight", prefix, name);
+    tiny_add(t, full, n_row, n_col, 0, gain * sqrtf(3.0f / (float)n_col));
+}
+
+static inline void tiny_vector(tiny *t, const char *prefix, const char *name, int64_t n, float mean) {
+    char full[192];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    tiny_add(t, full, n, 0, mean, 0.3f);
+}
+
+// ---- writing
+
+// Closes and opens objects on the way from the path `from` to the path `to`; returns what is left of `to`.
+static inline const char *tiny_walk(FILE *f, const char *from, const char *to, bool first) {
+    size_t same = 0;
+    for (size_t i = 0; from[i] && from[i] == to[i]; i++) {
+        if (from[i] == '.') same = i + 1;
+    }
+    for (const char *p = from + same; (p = strchr(p, '.')); p++) fputc('}', f);
+    if (!first) fputs(", ", f);
+    const char *rest = to + same;
+    for (const char *dot; (dot = strchr(rest, '.')); rest = dot + 1) {
+        fprintf(f, "\"%.*s\": {", (int)(dot - rest), rest);
+    }
+    return rest;
+}
+
+static inline void tiny_write_config(const tiny *t, const char *dir) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    fputc('{', f);
+    const char *at = "";
+    for (int i = 0; i < t->n_pair; i++) {
+        fprintf(f, "\"%s\": %s", tiny_walk(f, at, t->pairs[i].key, i == 0), t->pairs[i].value);
+        at = t->pairs[i].key;
+    }
+    for (const char *p = at; (p = strchr(p, '.')); p++) fputc('}', f);
+    fputs("}\n", f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static inline int64_t tiny_count(const tiny_tensor *p) {
+    return p->n_row * (p->n_col ? p->n_col : 1);
+}
+
+static inline size_t tiny_size(const tiny_tensor *p) {
+    return strcmp(p->type, "F32") == 0 || strcmp(p->type, "U32") == 0 || strcmp(p->type, "I32") == 0 ? 4
+           : strcmp(p->type, "F16") == 0 || strcmp(p->type, "BF16") == 0                            ? 2
+                                                                                                      : 1;
+}
+
+// xorshift64*, uniform in [-1, 1).
+static inline float tiny_random(uint64_t *state) {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return (float)((*state * 0x2545F4914F6CDD1Du) >> 40) / (float)(1 << 23) - 1;
+}
+
+// Types other than F32 get random bytes without the top bit of a byte: halves stay finite.
+static inline void tiny_write_tensor(FILE *f, const tiny_tensor *p) {
+    uint64_t seed = 88172645463325252u;
+    for (const char *c = p->name; *c; c++) seed = (seed ^ (uint8_t)*c) * 0x100000001B3u;
+    for (int64_t i = 0; i < tiny_count(p); i++) {
+        float v = p->mean + p->spread * tiny_random(&seed);
+        if (strcmp(p->type, "F32") == 0) {
+            fwrite(&v, 4, 1, f);
+        } else {
+            for (size_t b = 0; b < tiny_size(p); b++) fputc((int)(seed >> (8 * b + 20)) & 0x3B, f);
+        }
+    }
+}
+
+static inline void tiny_write_weights(const tiny *t, const char *dir) {
+    char path[256], head[32768];
+    size_t n = 0, off = 0;
+    n += (size_t)snprintf(head, sizeof head, "{");
+    for (int i = 0; i < t->n_tensor; i++) {
+        const tiny_tensor *p = &t->tensors[i];
+        const size_t size = (size_t)tiny_count(p) * tiny_size(p);
+        char shape[64];
+        snprintf(shape, sizeof shape, p->n_col ? "%lld,%lld" : "%lld", (long long)p->n_row, (long long)p->n_col);
+        n += (size_t)snprintf(head + n, sizeof head - n, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
+                              i ? "," : "", p->name, p->type, shape, off, off + size);
+        off += size;
+    }
+    n += (size_t)snprintf(head + n, sizeof head - n, "}");
+    assert_true(n < sizeof head - 8);
+    while (n % 8 != 0) head[n++] = ' ';
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    for (int b = 0; b < 8; b++) fputc((int)((uint64_t)n >> (8 * b)) & 255, f);
+    fwrite(head, 1, n, f);
+    for (int i = 0; i < t->n_tensor; i++) tiny_write_tensor(f, &t->tensors[i]);
+    assert_int_equal(fclose(f), 0);
+}
+
+static inline void tiny_make_dir(char dir[128]) {
+    const char *tmp = getenv("TMPDIR");
+    snprintf(dir, 128, "%.100s/hearth-XXXXXX", tmp ? tmp : "/tmp");
+    assert_non_null(mkdtemp(dir));
+}
+
+// Files that are open stay readable.
+static inline void tiny_remove_dir(const char *dir) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    unlink(path);
+    rmdir(dir);
+}
+
+static inline hth_code tiny_open(const tiny *t, hth_model **m, hth_err *err) {
+    char dir[128];
+    tiny_make_dir(dir);
+    tiny_write_config(t, dir);
+    tiny_write_weights(t, dir);
+    hth_code code = hth_model_open(dir, m, err);
+    tiny_remove_dir(dir);
+    return code;
+}
+
+// ---- the models
+
+typedef struct tiny_shape {
+    int d, n_head, n_kv, head_dim, d_ff;
+    float norm; // mean of norm weights: 0 where the family adds 1
+} tiny_shape;
+
+static inline void tiny_attention(tiny *t, const char *p, const tiny_shape *s) {
+    // Large queries and keys make attention peaked, so that a key too many or too few shows.
+    tiny_matrix(t, p, "self_attn.q_proj", s->n_head * s->head_dim, s->d, 2);
+    tiny_matrix(t, p, "self_attn.k_proj", s->n_kv * s->head_dim, s->d, 2);
+    tiny_matrix(t, p, "self_attn.v_proj", s->n_kv * s->head_dim, s->d, 1);
+    tiny_matrix(t, p, "self_attn.o_proj", s->d, s->n_head * s->head_dim, 1);
+}
+
+static inline void tiny_ffn(tiny *t, const char *p, const tiny_shape *s) {
+    tiny_matrix(t, p, "mlp.gate_proj", s->d_ff, s->d, 1);
+    tiny_matrix(t, p, "mlp.up_proj", s->d_ff, s->d, 1);
+    tiny_matrix(t, p, "mlp.down_proj", s->d, s->d_ff, 1);
+}
+
+static inline void tiny_common(tiny *t, const char *type, const tiny_shape *s, int n_layer) {
+    *t = (tiny){0};
+    char quoted[64];
+    snprintf(quoted, sizeof quoted, "\"%s\"", type);
+    tiny_set(t, "model_type", quoted);
+    tiny_set_int(t, "hidden_size", s->d);
+    tiny_set_int(t, "num_hidden_layers", n_layer);
+    tiny_set_int(t, "num_attention_heads", s->n_head);
+    tiny_set_int(t, "num_key_value_heads", s->n_kv);
+    tiny_set_int(t, "head_dim", s->head_dim);
+    tiny_set_int(t, "intermediate_size", s->d_ff);
+    tiny_set_int(t, "vocab_size", TINY_VOCAB);
+    tiny_set(t, "max_position_embeddings", "512");
+    tiny_set(t, "rope_theta", "10000.0");
+}
+
+static inline void tiny_norms(tiny *t, const char *p, const tiny_shape *s, const char *const *names) {
+    for (; *names; names++) {
+        char full[96];
+        snprintf(full, sizeof full, "%s.weight", *names);
+        tiny_vector(t, p, full, s->d, s->norm);
+    }
+}
+
+static inline void tiny_ends(tiny *t, const tiny_shape *s, bool tied) {
+    tiny_matrix(t, "model.", "embed_tokens", TINY_VOCAB, s->d, 4);
+    tiny_vector(t, "model.", "norm.weight", s->d, s->norm);
+    if (!tied) tiny_matrix(t, "", "lm_head", TINY_VOCAB, s->d, 2);
+    tiny_set(t, "tie_word_embeddings", tied ? "true" : "false");
+}
+
+static inline void tiny_llama(tiny *t) {
+    static const char *const norms[] = {"input_layernorm", "post_attention_layernorm", NULL};
+    const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 16, .d_ff = 80, .norm = 1};
+    tiny_common(t, "llama", &s, 3);
+    tiny_set(t, "rms_norm_eps", "1e-5");
+    tiny_set(t, "rope_scaling.rope_type", "\"llama3\"");
+    tiny_set(t, "rope_scaling.factor", "4.0");
+    tiny_set(t, "rope_scaling.low_freq_factor", "1.0");
+    tiny_set(t, "rope_scaling.high_freq_factor", "4.0");
+    tiny_set(t, "rope_scaling.original_max_position_embeddings", "64");
+    tiny_set(t, "attention_bias", "false");
+    tiny_set(t, "mlp_bias", "false");
+    tiny_set(t, "hidden_act", "\"silu\"");
+    for (int i = 0; i < 3; i++) {
+        char p[64];
+        snprintf(p, sizeof p, "model.layers.%d.", i);
+        tiny_norms(t, p, &s, norms);
+        tiny_attention(t, p, &s);
+        tiny_ffn(t, p, &s);
+    }
+    tiny_ends(t, &s, false);
+}
+
+static const char *const tiny_sandwich[] = {"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
+                                            "post_feedforward_layernorm", NULL};
+
+static inline void tiny_gemma3(tiny *t) {
+    const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 12, .d_ff = 80, .norm = 0};
+    tiny_common(t, "gemma3_text", &s, 4);
+    tiny_set(t, "rms_norm_eps", "1e-6");
+    tiny_set(t, "sliding_window", "12");
+    tiny_set(t, "layer_types", "[\"sliding_attention\",\"sliding_attention\",\"full_attention\",\"sliding_attention\"]");
+    tiny_set(t, "rope_local_base_freq", "100.0");
+    tiny_set(t, "rope_scaling.rope_type", "\"linear\"");
+    tiny_set(t, "rope_scaling.factor", "8.0");
+    tiny_set(t, "query_pre_attn_scalar", "12");
+    tiny_set(t, "attn_logit_softcapping", "15.0");
+    tiny_set(t, "final_logit_softcapping", "20.0");
+    for (int i = 0; i < 4; i++) {
+        char p[64];
+        snprintf(p, sizeof p, "model.layers.%d.", i);
+        tiny_norms(t, p, &s, tiny_sandwich);
+        tiny_attention(t, p, &s);
+        tiny_vector(t, p, "self_attn.q_norm.weight", s.head_dim, 0);
+        tiny_vector(t, p, "self_attn.k_norm.weight", s.head_dim, 0);
+        tiny_ffn(t, p, &s);
+    }
+    tiny_ends(t, &s, true);
+}
+
+// Layers 4 and 5 read the keys of 3 and 2.
+static inline void tiny_gemma4(tiny *t) {
+    enum { LAYERS = 6, PER_LAYER = 8 };
+    tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 12, .d_ff = 40, .norm = 1};
+    tiny_common(t, "gemma4_text", &s, LAYERS);
+    tiny_set(t, "rope_theta", NULL);
+    tiny_set(t, "rms_norm_eps", "1e-6");
+    tiny_set(t, "sliding_window", "12");
+    tiny_set(t, "layer_types", "[\"sliding_attention\",\"sliding_attention\",\"full_attention\",\"sliding_attention\","
+                               "\"sliding_attention\",\"full_attention\"]");
+    tiny_set(t, "global_head_dim", "20");
+    tiny_set(t, "num_kv_shared_layers", "2");
+    tiny_set_int(t, "hidden_size_per_layer_input", PER_LAYER);
+    tiny_set(t, "use_double_wide_mlp", "true");
+    tiny_set(t, "attention_k_eq_v", "false");
+    tiny_set(t, "num_global_key_value_heads", "null");
+    tiny_set(t, "rope_parameters.full_attention.rope_type", "\"proportional\"");
+    tiny_set(t, "rope_parameters.full_attention.rope_theta", "3000.0");
+    tiny_set(t, "rope_parameters.full_attention.partial_rotary_factor", "0.5");
+    tiny_set(t, "rope_parameters.sliding_attention.rope_type", "\"default\"");
+    tiny_set(t, "rope_parameters.sliding_attention.rope_theta", "100.0");
+    tiny_set(t, "final_logit_softcapping", "20.0");
+    for (int i = 0; i < LAYERS; i++) {
+        char p[64];
+        snprintf(p, sizeof p, "model.layers.%d.", i);
+        s.head_dim = i == 2 || i == 5 ? 20 : 12;
+        s.d_ff = i >= 4 ? 80 : 40;
+        tiny_norms(t, p, &s, tiny_sandwich);
+        tiny_attention(t, p, &s);
+        tiny_vector(t, p, "self_attn.q_norm.weight", s.head_dim, 1);
+        tiny_vector(t, p, "self_attn.k_norm.weight", s.head_dim, 1);
+        tiny_ffn(t, p, &s);
+        tiny_matrix(t, p, "per_layer_input_gate", PER_LAYER, s.d, 1);
+        tiny_matrix(t, p, "per_layer_projection", s.d, PER_LAYER, 1);
+        tiny_vector(t, p, "post_per_layer_input_norm.weight", s.d, 1);
+        tiny_vector(t, p, "layer_scalar", 1, 1);
+    }
+    tiny_matrix(t, "model.", "embed_tokens_per_layer", TINY_VOCAB, (int64_t)LAYERS * PER_LAYER, 4);
+    tiny_matrix(t, "model.", "per_layer_model_projection", (int64_t)LAYERS * PER_LAYER, s.d, 1);
+    tiny_vector(t, "model.", "per_layer_projection_norm.weight", PER_LAYER, 1);
+    tiny_ends(t, &s, true);
+}
+
+static inline void tiny_cohere(tiny *t) {
+    static const char *const norms[] = {"input_layernorm", NULL};
+    const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 8, .d_ff = 56, .norm = 1};
+    tiny_common(t, "cohere", &s, 3);
+    tiny_set(t, "layer_norm_eps", "1e-5");
+    tiny_set(t, "use_qk_norm", "true");
+    tiny_set(t, "logit_scale", "0.25");
+    for (int i = 0; i < 3; i++) {
+        char p[64];
+        snprintf(p, sizeof p, "model.layers.%d.", i);
+        tiny_norms(t, p, &s, norms);
+        tiny_attention(t, p, &s);
+        tiny_named(t, p, "self_attn.q_norm.weight", s.n_head, s.head_dim, 1, 0.3f);
+        tiny_named(t, p, "self_attn.k_norm.weight", s.n_kv, s.head_dim, 1, 0.3f);
+        tiny_ffn(t, p, &s);
+    }
+    tiny_ends(t, &s, true);
+}
+
+static inline void tiny_phi3(tiny *t) {
+    static const char *const norms[] = {"input_layernorm", "post_attention_layernorm", NULL};
+    const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 8, .d_ff = 56, .norm = 1};
+    tiny_common(t, "phi3", &s, 3);
+    tiny_set(t, "rms_norm_eps", "1e-5");
+    tiny_set(t, "partial_rotary_factor", "0.75");
+    tiny_set(t, "original_max_position_embeddings", "128");
+    tiny_set(t, "rope_scaling.type", "\"longrope\"");
+    tiny_set(t, "rope_scaling.short_factor", "[1.0, 1.1, 1.3]");
+    tiny_set(t, "rope_scaling.long_factor", "[1.0, 2.5, 6.0]");
+    for (int i = 0; i < 3; i++) {
+        char p[64];
+        snprintf(p, sizeof p, "model.layers.%d.", i);
+        tiny_norms(t, p, &s, norms);
+        tiny_matrix(t, p, "self_attn.qkv_proj", (s.n_head + 2 * s.n_kv) * s.head_dim, s.d, 2);
+        tiny_matrix(t, p, "self_attn.o_proj", s.d, s.n_head * s.head_dim, 1);
+        tiny_matrix(t, p, "mlp.gate_up_proj", 2 * s.d_ff, s.d, 1);
+        tiny_matrix(t, p, "mlp.down_proj", s.d, s.d_ff, 1);
+    }
+    tiny_ends(t, &s, false);
+}
+
+static inline void tiny_linear(tiny *t, const char *p, const char *name, int64_t n_row, int64_t n_col) {
+    char bias[96];
+    tiny_matrix(t, p, name, n_row, n_col, 1.5f);
+    snprintf(bias, sizeof bias, "%s.bias", name);
+    tiny_vector(t, p, bias, n_row, 0);
+}
+
+static inline void tiny_layer_norm(tiny *t, const char *p, const char *name, int64_t n) {
+    char full[96];
+    snprintf(full, sizeof full, "%s.weight", name);
+    tiny_vector(t, p, full, n, 1);
+    snprintf(full, sizeof full, "%s.bias", name);
+    tiny_vector(t, p, full, n, 0);
+}
+
+static inline void tiny_bert(tiny *t) {
+    const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 6, .head_dim = 8, .d_ff = 56};
+    tiny_common(t, "bert", &s, 2);
+    tiny_set(t, "layer_norm_eps", "1e-12");
+    tiny_set(t, "type_vocab_size", "2");
+    tiny_set(t, "max_position_embeddings", "64");
+    for (int i = 0; i < 2; i++) {
+        char p[64];
+        snprintf(p, sizeof p, "encoder.layer.%d.", i);
+        tiny_linear(t, p, "attention.self.query", s.d, s.d);
+        tiny_linear(t, p, "attention.self.key", s.d, s.d);
+        tiny_linear(t, p, "attention.self.value", s.d, s.d);
+        tiny_linear(t, p, "attention.output.dense", s.d, s.d);
+        tiny_layer_norm(t, p, "attention.output.LayerNorm", s.d);
+        tiny_linear(t, p, "intermediate.dense", s.d_ff, s.d);
+        tiny_linear(t, p, "output.dense", s.d, s.d_ff);
+        tiny_layer_norm(t, p, "output.LayerNorm", s.d);
+    }
+    tiny_matrix(t, "embeddings.", "word_embeddings", TINY_VOCAB, s.d, 2);
+    tiny_matrix(t, "embeddings.", "position_embeddings", 64, s.d, 1);
+    tiny_matrix(t, "embeddings.", "token_type_embeddings", 2, s.d, 1);
+    tiny_layer_norm(t, "embeddings.", "LayerNorm", s.d);
+}
+
+static inline void tiny_make(tiny_kind kind, tiny *t) {
+    static void (*const makers[TINY_COUNT])(tiny *) = {tiny_llama, tiny_gemma3, tiny_gemma4,
+                                                       tiny_cohere, tiny_phi3, tiny_bert};
+    makers[kind](t);
+}
+
+#endif
