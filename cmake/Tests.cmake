@@ -1,4 +1,4 @@
-# Unit tests, probe programs for the Python tests, fuzz targets.
+# Unit tests, probe programs for the Python tests, fuzz targets, benchmarks.
 
 # tests/unit/LAYER/test_NAME.c: one cmocka program LAYER_test_NAME, linked with LAYER and below.
 if(HEARTH_TESTS AND hth_cmocka_FOUND)
@@ -60,3 +60,15 @@ foreach(fuzzer ${fuzzers})
     endif()
   endif()
 endforeach()
+
+# bench/NAME.c: a program bench_NAME that `make bench` runs.
+if(NOT HEARTH_FUZZ)
+  file(GLOB benches CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bench/*.c")
+  foreach(bench ${benches})
+    get_filename_component(name "${bench}" NAME_WE)
+    hearth_layer_of("${bench}" layers)
+    list(TRANSFORM layers PREPEND hth_)
+    add_executable(bench_${name} "${bench}")
+    target_link_libraries(bench_${name} PRIVATE hth_flags ${layers} m)
+  endforeach()
+endif()

