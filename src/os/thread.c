@@ -29,6 +29,8 @@
 #define CACHE_LINE 64
 // Some 50 to 150 microseconds of pauses: longer than the gaps inside a step, shorter than a time slice.
 #define N_SPIN 3000
+// 3000 >> 6 is some 2 microseconds: still longer than a barrier of threads that all run.
+#define MAX_IMPATIENCE 6
 // The same on every system (macOS gives threads 512 KiB, musl 128 KiB).
 #define STACK_BYTES ((size_t)2 << 20)
 
@@ -122,11 +124,21 @@ static void event_wake(event *e) {
 
 #endif
 
+// How far below n_spin this thread's patience is, in powers of two. A spin in vain halves it and one that
+// is answered doubles it: on a busy machine, where the one that is waited for may not run, waiting soon
+// means sleeping.
+static _Thread_local int impatience;
+
 static void event_wait(event *e, uint32_t old, int n_spin) {
-    for (int i = 0; i < n_spin; i++) {
-        if (atomic_load_explicit(&e->value, memory_order_acquire) != old) return;
+    int n = n_spin >> impatience;
+    for (int i = 0; i < n; i++) {
+        if (atomic_load_explicit(&e->value, memory_order_acquire) != old) {
+            if (i > 0 && impatience > 0) impatience--;
+            return;
+        }
         pause_cpu();
     }
+    if (impatience < MAX_IMPATIENCE) impatience++;
     atomic_fetch_add(&e->n_sleeper, 1);
     event_sleep(e, old);
     atomic_fetch_sub(&e->n_sleeper, 1);
