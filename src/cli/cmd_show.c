@@ -50,8 +50,16 @@ static const char *container_kind(const hth_container *c, char text[24]) {
     return text;
 }
 
+// A scalar's value as its only item.
+static hth_gguf_kv as_item(const hth_gguf_kv *kv) {
+    hth_gguf_kv item = *kv;
+    item.item_kind = kv->kind;
+    return item;
+}
+
 // A metadata value on one line, long ones shortened; arrays as kind and count.
 static void format_kv(const hth_gguf_kv *kv, hth_str *out) {
+    hth_gguf_kv item = as_item(kv);
     char number[32];
     switch (kv->kind) {
     case HTH_GGUF_STRING: {
@@ -65,31 +73,32 @@ static void format_kv(const hth_gguf_kv *kv, hth_str *out) {
         return;
     case HTH_GGUF_F32:
     case HTH_GGUF_F64:
-        snprintf(number, sizeof number, "%.9g", hth_gguf_item_f64(kv, 0));
+        snprintf(number, sizeof number, "%.9g", hth_gguf_item_f64(&item, 0));
         break;
     case HTH_GGUF_BOOL:
-        snprintf(number, sizeof number, "%s", hth_gguf_item_i64(kv, 0) ? "true" : "false");
+        snprintf(number, sizeof number, "%s", hth_gguf_item_i64(&item, 0) ? "true" : "false");
         break;
     default:
-        snprintf(number, sizeof number, "%lld", (long long)hth_gguf_item_i64(kv, 0));
+        snprintf(number, sizeof number, "%lld", (long long)hth_gguf_item_i64(&item, 0));
     }
     hth_str_puts(out, number);
 }
 
 static void add_kv_json(hth_json_out *j, const hth_gguf_kv *kv) {
+    hth_gguf_kv item = as_item(kv);
     hth_str text;
     switch (kv->kind) {
     case HTH_GGUF_STRING: hth_json_out_str(j, kv->key, (const char *)kv->data, (size_t)kv->n); return;
-    case HTH_GGUF_BOOL: hth_json_out_bool(j, kv->key, hth_gguf_item_i64(kv, 0) != 0); return;
+    case HTH_GGUF_BOOL: hth_json_out_bool(j, kv->key, hth_gguf_item_i64(&item, 0) != 0); return;
     case HTH_GGUF_F32:
-    case HTH_GGUF_F64: hth_json_out_num(j, kv->key, hth_gguf_item_f64(kv, 0)); return;
+    case HTH_GGUF_F64: hth_json_out_num(j, kv->key, hth_gguf_item_f64(&item, 0)); return;
     case HTH_GGUF_ARRAY:
         hth_str_init(&text, HTH_MEM_MISC, 256);
         format_kv(kv, &text);
         hth_json_out_text(j, kv->key, hth_str_text(&text));
         hth_str_free(&text);
         return;
-    default: hth_json_out_int(j, kv->key, hth_gguf_item_i64(kv, 0));
+    default: hth_json_out_int(j, kv->key, hth_gguf_item_i64(&item, 0));
     }
 }
 

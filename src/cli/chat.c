@@ -1,0 +1,154 @@
+#include "cli/chat.h"
+
+#include <string.h>
+
+#include "cli/load.h"
+#include "cli/sampling.h"
+#include "os/clock.h"
+#include "os/term.h"
+
+#define MAX_MESSAGES ((size_t)1 << 20)
+
+static hth_code choose_sampling(cli_chat *c, const cli_chat_params *p, hth_err *err) {
+    HTH_TRY(cli_sampling_of(c->engine->model->container, &c->sampling, err));
+    if (p->temperature >= 0) c->sampling.temperature = (float)p->temperature;
+    if (p->top_k >= 0) c->sampling.top_k = (int32_t)p->top_k;
+    if (p->top_p >= 0) c->sampling.top_p = (float)p->top_p;
+    if (p->min_p >= 0) c->sampling.min_p = (float)p->min_p;
+    c->sampling.seed = p->seed >= 0 ? (uint64_t)p->seed : cli_new_seed();
+    return hth_sampler_check(&c->sampling, err);
+}
+
+// What to do about a model whose chat format is unknown is said here, where the options are known.
+static hth_code find_format(cli_chat *c, const char *name, hth_err *err) {
+    const hth_tokenizer *t = c->engine->tokenizer;
+    hth_code code = hth_chat_format_open(c->engine->model->container, t, name, &c->format, err);
+    if (code == HTH_ERR_UNSUPPORTED || code == HTH_ERR_NOTFOUND) {
+        hth_err reason = *err;
+        return hth_fail(err, code, "%s; --raw gives the prompt to the model as it is, --chat-format names a format",
+                        reason.msg);
+    }
+    if (code == HTH_ERR_RANGE) {
+        char names[256] = "";
+        for (int i = 0; hth_chat_format_name_at(i); i++) {
+            strncat(names, i ? ", " : "", sizeof names - strlen(names) - 1);
+            strncat(names, hth_chat_format_name_at(i), sizeof names - strlen(names) - 1);
+        }
+        return hth_fail(err, code, "there is no chat format '%s'; there are %s", name, names);
+    }
+    return code;
+}
+
+hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out, hth_err *err) {
+    cli_chat c = {.n_predict = p->n_predict};
+    uint64_t begin = hth_clock_ns();
+    hth_session_params params = {
+        .n_ctx = p->n_ctx, .kv_type = (hth_kv_type)p->kv, .cancel = hth_term_interrupt_flag()};
+    hth_code code;
+    HTH_TRY_GOTO(code, cli_load_engine(path, p->n_thread, true, &c.engine, err), fail);
+    HTH_TRY_GOTO(code, choose_sampling(&c, p, err), fail);
+    if (!p->raw) HTH_TRY_GOTO(code, find_format(&c, p->format, err), fail);
+    HTH_TRY_GOTO(code, hth_session_new(c.engine, &params, &c.session, err), fail);
+    if (p->system) HTH_TRY_GOTO(code, cli_chat_set_system(&c, p->system, err), fail);
+    c.load_ns = hth_clock_ns() - begin;
+    *out = c;
+    return HTH_OK;
+fail:
+    cli_chat_close(&c);
+    return code;
+}
+
+static void drop_entries(cli_chat *c, size_t n) {
+    while (c->n > n) hth_free(c->entries[--c->n].text);
+}
+
+void cli_chat_close(cli_chat *c) {
+    drop_entries(c, 0);
+    hth_free(c->entries);
+    hth_session_free(c->session);
+    hth_chat_format_free(c->format);
+    hth_engine_close(c->engine);
+}
+
+void cli_chat_clear(cli_chat *c) {
+    drop_entries(c, c->n > 0 && c->entries[0].role == HTH_CHAT_SYSTEM ? 1 : 0);
+}
+
+static hth_code add_entry(cli_chat *c, hth_chat_role role, const char *text, size_t n, hth_err *err) {
+    if (!hth_grow(HTH_MEM_TEXT, (void **)&c->entries, &c->cap, c->n + 1, sizeof *c->entries, MAX_MESSAGES)) {
+        return hth_fail_nomem(err, (c->n + 1) * sizeof *c->entries);
+    }
+    char *copy = hth_strndup(HTH_MEM_TEXT, text, n);
+    if (!copy) return hth_fail_nomem(err, n);
+    c->entries[c->n++] = (cli_chat_entry){.role = role, .text = copy, .n = n};
+    return HTH_OK;
+}
+
+hth_code cli_chat_set_system(cli_chat *c, const char *text, hth_err *err) {
+    drop_entries(c, 0);
+    return *text ? add_entry(c, HTH_CHAT_SYSTEM, text, strlen(text), err) : HTH_OK;
+}
+
+static hth_code raw_prompt(const cli_chat *c, const char *text, size_t n, hth_token_list *out, hth_err *err) {
+    const hth_tokenizer *t = c->engine->tokenizer;
+    hth_token bos = hth_tokenizer_special(t, HTH_SPECIAL_BOS);
+    if (hth_tokenizer_adds_bos(t) && bos >= 0) {
+        if (!hth_grow(HTH_MEM_TEXT, (void **)&out->ids, &out->cap, 1, sizeof *out->ids, SIZE_MAX / 16)) {
+            return hth_fail_nomem(err, sizeof *out->ids);
+        }
+        out->ids[out->n++] = bos;
+    }
+    hth_text_segment segment = {.text = text, .n = n};
+    return hth_tokenize(t, &segment, 1, 0, out, err);
+}
+
+static hth_code chat_prompt(const cli_chat *c, hth_token_list *out, hth_err *err) {
+    hth_chat_message *messages = hth_calloc(HTH_MEM_TEXT, c->n, sizeof *messages);
+    if (!messages) return hth_fail_nomem(err, c->n * sizeof *messages);
+    for (size_t i = 0; i < c->n; i++) {
+        messages[i] = (hth_chat_message){c->entries[i].role, c->entries[i].text, c->entries[i].n};
+    }
+    hth_code code = hth_chat_tokenize(c->format, c->engine->tokenizer, messages, c->n, out, err);
+    hth_free(messages);
+    return code;
+}
+
+// Logits beyond the tokenizer's ids are padding of the matrix: they are not chosen from.
+static int32_t n_choice(const hth_engine *e) {
+    int32_t n_model = e->model->desc.n_vocab, n_text = hth_tokenizer_n_vocab(e->tokenizer);
+    return n_text < n_model ? n_text : n_model;
+}
+
+static hth_code answer(cli_chat *c, const hth_token_list *prompt, cli_text_sink sink, void *user, cli_answer *out,
+                       hth_err *err) {
+    if ((int64_t)prompt->n > hth_session_n_ctx(c->session)) {
+        return hth_fail(err, HTH_ERR_LIMIT, "the prompt has %zu tokens, the context holds %lld (see --ctx)", prompt->n,
+                        (long long)hth_session_n_ctx(c->session));
+    }
+    hth_sampler *sampler;
+    HTH_TRY(hth_sampler_new(&c->sampling, n_choice(c->engine), &sampler, err));
+    hth_code code = cli_generate(c->engine, c->session, sampler, prompt, c->n_predict, sink, user, out, err);
+    hth_sampler_free(sampler);
+    return code;
+}
+
+hth_code cli_chat_ask(cli_chat *c, const char *text, size_t n, cli_text_sink sink, void *user, cli_answer *out,
+                      hth_err *err) {
+    size_t n_before = c->n;
+    hth_token_list prompt = {0};
+    hth_code code;
+    if (!c->format) {
+        code = raw_prompt(c, text, n, &prompt, err);
+    } else {
+        code = add_entry(c, HTH_CHAT_USER, text, n, err);
+        if (code == HTH_OK) code = chat_prompt(c, &prompt, err);
+    }
+    if (code == HTH_OK) code = answer(c, &prompt, sink, user, out, err);
+    if (code == HTH_OK && c->format) {
+        code = add_entry(c, HTH_CHAT_ASSISTANT, hth_str_text(&out->text), out->text.len, err);
+        if (code != HTH_OK) cli_answer_free(out);
+    }
+    if (code != HTH_OK) drop_entries(c, n_before);
+    hth_token_list_free(&prompt);
+    return code;
+}

@@ -1,0 +1,47 @@
+// A conversation: a model, its session, and the messages so far.
+#ifndef HTH_CLI_CHAT_H
+#define HTH_CLI_CHAT_H
+
+#include "cli/generate.h"
+#include "text/chat_format.h"
+
+typedef struct cli_chat_params {
+    int64_t n_predict, n_ctx, n_thread; // 0: the default
+    int64_t seed;                       // -1: a new one each time
+    int64_t top_k;                      // -1: as the model's authors say, else the engine's default
+    double temperature, top_p, min_p;   // negative: likewise
+    int kv;                             // hth_kv_type
+    const char *system;                 // NULL: none
+    const char *format;                 // chat format by name, NULL: recognise
+    bool raw;                           // prompts go to the model as they are
+} cli_chat_params;
+
+typedef struct cli_chat_entry {
+    hth_chat_role role;
+    char *text; // owned
+    size_t n;
+} cli_chat_entry;
+
+typedef struct cli_chat {
+    hth_engine *engine;
+    hth_session *session;
+    hth_chat_format *format; // NULL: raw
+    hth_sampler_params sampling;
+    int64_t n_predict;
+    cli_chat_entry *entries; // [n] owned
+    size_t n, cap;
+    uint64_t load_ns;
+} cli_chat;
+
+HTH_NODISCARD hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out, hth_err *err);
+void cli_chat_close(cli_chat *c);
+
+// Asks and keeps question and answer; when it fails, neither. Raw: continues the text, keeps nothing.
+HTH_NODISCARD hth_code cli_chat_ask(cli_chat *c, const char *text, size_t n, cli_text_sink sink, void *user,
+                                    cli_answer *out, hth_err *err);
+// Forgets the conversation but its system text.
+void cli_chat_clear(cli_chat *c);
+// Sets or, with an empty text, removes the system text; the conversation starts over.
+HTH_NODISCARD hth_code cli_chat_set_system(cli_chat *c, const char *text, hth_err *err);
+
+#endif

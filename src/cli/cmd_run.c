@@ -1,0 +1,190 @@
+// hearth run: talk to a model, or ask it once.
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/input.h"
+#include "cli/load.h"
+#include "cli/out.h"
+#include "cli/repl.h"
+#include "os/term.h"
+
+typedef struct run_values {
+    cli_chat_params chat;
+    bool json, verbose;
+} run_values;
+
+static run_values values = {
+    .chat = {.seed = -1, .top_k = -1, .temperature = -1, .top_p = -1, .min_p = -1, .kv = HTH_KV_F16}};
+
+static double per_second(int64_t n, uint64_t ns) {
+    return ns ? (double)n / ((double)ns * 1e-9) : 0;
+}
+
+static void print_timings(const cli_chat *c, const cli_answer *a) {
+    if (!values.verbose) return;
+    hth_mem_stats mem;
+    char text[16];
+    hth_mem_get_stats(&mem);
+    fprintf(stderr, "\nload      %.0f ms\n", (double)c->load_ns * 1e-6);
+    fprintf(stderr, "prompt    %lld tokens (%lld computed before), %.0f ms, %.1f tokens/s\n", (long long)a->n_prompt,
+            (long long)a->n_cached, (double)a->prefill_ns * 1e-6, per_second(a->n_prompt - a->n_cached, a->prefill_ns));
+    fprintf(stderr, "answer    %lld tokens, %.0f ms, %.1f tokens/s, ended by %s\n", (long long)a->n_generated,
+            (double)a->decode_ns * 1e-6, per_second(a->n_step, a->decode_ns), cli_stop_name(a->stop));
+    fprintf(stderr, "threads   %d\nseed      %llu\n", hth_team_size(c->engine->team),
+            (unsigned long long)c->sampling.seed);
+    fprintf(stderr, "weights   %s mapped\nmemory   ", cli_bytes(c->engine->model->weight_bytes, text));
+    for (int i = 0; i < HTH_MEM_TAG_COUNT; i++) {
+        if (mem.n_bytes[i] == 0) continue;
+        fprintf(stderr, " %s %s,", hth_mem_tag_name((hth_mem_tag)i), cli_bytes(mem.n_bytes[i], text));
+    }
+    fprintf(stderr, " peak %s\n", cli_bytes(mem.peak_bytes, text));
+}
+
+static void write_json(hth_json_out *j, const cli_chat *c, const cli_answer *a, const char *path) {
+    hth_json_out_begin(j, NULL, '{');
+    hth_json_out_text(j, "model", path);
+    hth_json_out_text(j, "chat_format", c->format ? hth_chat_format_name(c->format) : NULL);
+    hth_json_out_str(j, "text", hth_str_text(&a->text), a->text.len);
+    hth_json_out_text(j, "stop_reason", cli_stop_name(a->stop));
+    hth_json_out_bool(j, "context_full", a->stop == CLI_STOP_CONTEXT);
+    hth_json_out_int(j, "n_ctx", hth_session_n_ctx(c->session));
+    hth_json_out_int(j, "seed", (int64_t)c->sampling.seed);
+    hth_json_out_begin(j, "tokens", '{');
+    hth_json_out_int(j, "prompt", a->n_prompt);
+    hth_json_out_int(j, "generated", a->n_generated);
+    hth_json_out_end(j, '}');
+    hth_json_out_begin(j, "timings", '{');
+    hth_json_out_num(j, "load_ms", (double)c->load_ns * 1e-6);
+    hth_json_out_num(j, "prefill_ms", (double)a->prefill_ns * 1e-6);
+    hth_json_out_num(j, "decode_ms", (double)a->decode_ns * 1e-6);
+    hth_json_out_num(j, "prefill_tokens_per_second", per_second(a->n_prompt - a->n_cached, a->prefill_ns));
+    hth_json_out_num(j, "decode_tokens_per_second", per_second(a->n_step, a->decode_ns));
+    hth_json_out_end(j, '}');
+    hth_json_out_end(j, '}');
+}
+
+static int finish(const cli_chat *c, const cli_answer *a, const char *path) {
+    int code = CLI_OK;
+    if (values.json) {
+        hth_str text;
+        hth_str_init(&text, HTH_MEM_TEXT, SIZE_MAX / 2);
+        hth_json_out j = hth_json_out_make(&text, true);
+        write_json(&j, c, a, path);
+        code = cli_print_json(&text);
+        hth_str_free(&text);
+    } else {
+        cli_print("\n");
+        cli_flush();
+    }
+    cli_print_stop(c, a);
+    print_timings(c, a);
+    if (a->stop == CLI_STOP_INTERRUPTED && cli_can_write()) return CLI_INTERRUPTED;
+    return code;
+}
+
+static int ask_once(cli_chat *c, const hth_str *prompt, const char *path) {
+    hth_err err;
+    cli_answer answer;
+    if (prompt->len == 0) return cli_error("the prompt is empty");
+    cli_text_sink sink = values.json ? NULL : cli_print_sink;
+    if (cli_chat_ask(c, hth_str_text(prompt), prompt->len, sink, NULL, &answer, &err) != HTH_OK) {
+        return cli_fail(&err);
+    }
+    int code = finish(c, &answer, path);
+    cli_answer_free(&answer);
+    return code;
+}
+
+// The prompt of a single question: the argument, the pipe, or both with a blank line between.
+static hth_code read_prompt(const cli_args *args, hth_str *prompt, hth_err *err) {
+    if (args->n > 1 && !hth_str_puts(prompt, args->items[1])) return hth_fail_nomem(err, prompt->len);
+    if (hth_term_is_stdin_tty()) return HTH_OK;
+    hth_str piped;
+    hth_str_init(&piped, HTH_MEM_TEXT, CLI_MAX_TEXT);
+    hth_code code = cli_read_stdin(&piped, err);
+    if (code == HTH_OK && !values.chat.raw) { // the newline that ends a file is not part of the question
+        while (piped.len > 0 && (piped.p[piped.len - 1] == '\n' || piped.p[piped.len - 1] == '\r')) piped.len--;
+    }
+    if (code == HTH_OK && prompt->len > 0 && piped.len > 0) hth_str_puts(prompt, "\n\n");
+    if (code == HTH_OK && !hth_str_append(prompt, hth_str_text(&piped), piped.len)) {
+        code = hth_fail_nomem(err, piped.len);
+    }
+    hth_str_free(&piped);
+    return code;
+}
+
+static int run(const cli_args *args, const void *unused) {
+    (void)unused;
+    bool is_interactive = args->n == 1 && hth_term_is_stdin_tty();
+    if (values.chat.raw && values.chat.system) return cli_usage_error("run", "--system has no place with --raw");
+    if (values.chat.raw && values.chat.format) return cli_usage_error("run", "give either --raw or --chat-format");
+    if (is_interactive && values.json) return cli_usage_error("run", "--json needs a prompt");
+    hth_err err;
+    cli_chat chat;
+    hth_str prompt;
+    hth_str_init(&prompt, HTH_MEM_TEXT, CLI_MAX_TEXT);
+    int code;
+    if (!is_interactive && read_prompt(args, &prompt, &err) != HTH_OK) {
+        code = cli_fail(&err);
+    } else if (cli_chat_open(args->items[0], &values.chat, &chat, &err) != HTH_OK) {
+        code = cli_fail(&err);
+    } else {
+        if (chat.format && hth_chat_format_source(chat.format) == HTH_CHAT_FROM_TOKENS) {
+            fprintf(stderr, "hearth: the model has no chat template; the format %s is taken from its control tokens\n",
+                    hth_chat_format_name(chat.format));
+        }
+        hth_term_catch_interrupt();
+        code = is_interactive ? cli_repl(&chat, print_timings) : ask_once(&chat, &prompt, args->items[0]);
+        cli_chat_close(&chat);
+    }
+    hth_str_free(&prompt);
+    return code;
+}
+
+#define CHAT(field) offsetof(run_values, chat.field)
+
+static const cli_option options[] = {
+    {.name = "n-predict", .letter = 'n', .kind = CLI_INT, .offset = CHAT(n_predict), .value = "N", .lo = 1, .hi = 1e15,
+     .help = "most tokens of an answer (default: until it ends or the context is full)"},
+    {.name = "ctx", .letter = 'c', .kind = CLI_INT, .offset = CHAT(n_ctx), .value = "N", .lo = 1, .hi = 1e15,
+     .help = "context in tokens (default: the model's, at most 8192)"},
+    {.name = "threads", .letter = 't', .kind = CLI_INT, .offset = CHAT(n_thread), .value = "N", .lo = 1, .hi = 1024,
+     .help = "threads to compute with (default: one per physical core)"},
+    {.name = "seed", .kind = CLI_INT, .offset = CHAT(seed), .value = "N", .lo = 0, .hi = 9007199254740991.0,
+     .help = "same seed, same answer (default: a new one each time)"},
+    {.name = "temp", .kind = CLI_NUM, .offset = CHAT(temperature), .value = "T", .lo = 0, .hi = 1000,
+     .help = "temperature, 0 always takes the likeliest token"},
+    {.name = "top-k", .kind = CLI_INT, .offset = CHAT(top_k), .value = "K", .lo = 0, .hi = 2147483647,
+     .help = "choose among the K likeliest tokens, 0: all"},
+    {.name = "top-p", .kind = CLI_NUM, .offset = CHAT(top_p), .value = "P", .lo = 0, .hi = 1,
+     .help = "choose among the likeliest that share P, 1: all"},
+    {.name = "min-p", .kind = CLI_NUM, .offset = CHAT(min_p), .value = "P", .lo = 0, .hi = 1,
+     .help = "leave out tokens below P of the likeliest, 0: none"},
+    {.name = "system", .kind = CLI_TEXT, .offset = CHAT(system), .value = "TEXT", .help = "system message"},
+    {.name = "raw", .kind = CLI_FLAG, .offset = CHAT(raw),
+     .help = "give the prompt to the model as it is, without its chat format"},
+    {.name = "chat-format", .kind = CLI_TEXT, .offset = CHAT(format), .value = "NAME",
+     .help = "use this chat format whatever the model's template says"},
+    {.name = "kv", .kind = CLI_CHOICE, .offset = CHAT(kv), .value = "TYPE", .choices = "f32|f16|bf16",
+     .help = "type of keys and values: f32, f16 (default), bf16"},
+    {.name = "json", .kind = CLI_FLAG, .offset = offsetof(run_values, json),
+     .help = "print the answer with counts and timings as one JSON object"},
+    {.name = "verbose", .letter = 'v', .kind = CLI_FLAG, .offset = offsetof(run_values, verbose),
+     .help = "print timings and memory on standard error"},
+    {0}};
+
+const cli_command cli_command_run = {
+    .name = "run",
+    .arguments = "MODEL [PROMPT]",
+    .summary = "Talk to a model, or ask it once.",
+    .details = "Without PROMPT and with a terminal it is a conversation; /help there lists its commands. With PROMPT, or\n"
+               "with text piped in, it answers once and exits; both together are joined by a blank line. The answer goes\n"
+               "to standard output, everything else to standard error. Ctrl-C stops the answer. Sampling settings that\n"
+               "are not given are those of the model's authors, else temperature 0.8, top-k 40, top-p 0.95, min-p 0.05.",
+    .options = options,
+    .min_args = 1,
+    .max_args = 2,
+    .values = &values,
+    .run = run,
+};

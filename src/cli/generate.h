@@ -1,0 +1,33 @@
+// Writing an answer: prompt tokens in, text out as it comes.
+#ifndef HTH_CLI_GENERATE_H
+#define HTH_CLI_GENERATE_H
+
+#include "engine/session.h"
+
+typedef enum cli_stop {
+    CLI_STOP_END,         // the model ended its answer
+    CLI_STOP_LIMIT,       // as many tokens as were asked for
+    CLI_STOP_CONTEXT,     // the context is full
+    CLI_STOP_INTERRUPTED, // Ctrl-C
+} cli_stop;
+
+typedef struct cli_answer {
+    hth_str text; // all of it; owned
+    cli_stop stop;
+    int64_t n_prompt, n_cached, n_generated; // tokens; cached: of the prompt, computed before
+    int64_t n_step;                          // decode steps in decode_ns
+    uint64_t prefill_ns, decode_ns;
+} cli_answer;
+
+// Generates after `prompt` until the model ends, `n_predict` tokens (0: no limit) are there, the context is
+// full or Ctrl-C is pressed. Text goes to `sink` (may be NULL) in whole characters and is kept in out->text;
+// a sink that returns false stops as Ctrl-C does. Control tokens are not printed. On error *out holds nothing.
+typedef bool (*cli_text_sink)(void *user, const char *text, size_t n);
+HTH_NODISCARD hth_code cli_generate(hth_engine *e, hth_session *session, hth_sampler *sampler,
+                                    const hth_token_list *prompt, int64_t n_predict, cli_text_sink sink, void *user,
+                                    cli_answer *out, hth_err *err);
+void cli_answer_free(cli_answer *a);
+
+const char *cli_stop_name(cli_stop stop); // "stop", "length" (limit and context), "interrupted"
+
+#endif
