@@ -136,12 +136,14 @@ static void check_store(const char *level, const hth_kernels *k, hth_kv_type typ
 // Values of every size, halfway cases of both rounding steps among them, NaN and infinities.
 static float next_stored(void) {
     uint32_t bits = random_bits();
-    switch (random_bits() % 6) {
+    switch (random_bits() % 8) {
     case 0: return hth_f32_from_bits(bits);
     case 1: return hth_f32_from_bits((bits & 0xffffe000u) | 0x1000); // halfway between f16 numbers
     case 2: return hth_f32_from_bits((bits & 0xffff0000u) | 0x8000); // halfway between bf16 numbers
     case 3: return hth_f16_to_f32((uint16_t)(bits & 0x83ff)) * 1.5f; // f16 subnormals
     case 4: return extremes[bits % HTH_COUNT(extremes)];
+    case 5: return hth_f32_from_bits((bits & 0x80000fffu) | 0x7f800001); // NaN that rounding would make infinite
+    case 6: return hth_f32_from_bits((bits & 0x80000fffu) | 0x7ffff000); // NaN that rounding would make zero
     default: return random_normal() * 1000;
     }
 }

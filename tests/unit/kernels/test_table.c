@@ -1,6 +1,34 @@
 // The table itself: which entries there are and how they are described.
 #include "check.h"
 
+#include "os/thread.h"
+
+enum { THREADS = 4 };
+static const hth_kernels *seen[THREADS];
+static bool filled[THREADS];
+
+static void get_one(void *user, int i_thread, int n_thread) {
+    (void)user;
+    (void)n_thread;
+    seen[i_thread] = hth_kernels_get();
+    filled[i_thread] = seen[i_thread]->tanh_cap != NULL; // the last entry, when the table was handed out
+}
+
+// Runs first: nobody has asked for the table before.
+static void threads_that_ask_at_once_get_one_filled_table(void **state) {
+    (void)state;
+    hth_team *team;
+    hth_kernels want;
+    assert_int_equal(hth_team_new(THREADS, &team, NULL), HTH_OK);
+    hth_team_run(team, get_one, NULL);
+    hth_team_free(team);
+    hth_kernels_fill(&want, hth_cpu_features());
+    for (int i = 0; i < THREADS; i++) {
+        assert_true(filled[i] && seen[i] == hth_kernels_get());
+        assert_true(seen[i]->gemm_f32 == want.gemm_f32);
+    }
+}
+
 static void every_entry_is_filled_at_every_level(void **state) {
     (void)state;
     hth_kernels k;
@@ -56,6 +84,7 @@ static void describe_ends(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(threads_that_ask_at_once_get_one_filled_table),
         cmocka_unit_test(every_entry_is_filled_at_every_level),
         cmocka_unit_test(numbers_that_are_no_type_have_no_dequantize),
         cmocka_unit_test(describe_names_the_level_of_each_entry),
