@@ -23,6 +23,16 @@ function(hearth_layer name)
   set(HEARTH_LAYERS ${HEARTH_LAYERS} ${name} PARENT_SCOPE)
 endfunction()
 
+# hearth_layer_needs(NAME LIBRARY...): libraries from outside, for the layer and all above it.
+function(hearth_layer_needs name)
+  get_target_property(type hth_${name} TYPE)
+  if(type STREQUAL "INTERFACE_LIBRARY")
+    target_link_libraries(hth_${name} INTERFACE ${ARGN})
+  else()
+    target_link_libraries(hth_${name} PUBLIC ${ARGN})
+  endif()
+endfunction()
+
 # Sets OUT to the highest layer that FILE includes a header of.
 function(hearth_layer_of file out)
   file(STRINGS "${file}" includes REGEX "^#include \"[a-z]+/")

@@ -1,0 +1,140 @@
+#!/bin/sh
+# Builds for the other systems with one cross-compiler (the Python package ziglang):
+#
+#   aarch64-linux   library, program (without libedit) and unit tests, which run under qemu-aarch64 here,
+#                   or as they are on an arm64 machine; utf8proc, cmocka and libc come from Debian's arm64
+#                   packages, kept under the build folder
+#   aarch64-macos   library and program sources, compiled only
+#   x86_64-macos    the same
+#
+# Where there is no apt, arm64 Linux is compiled only as well. The last line is `N passed, M failed`.
+set -eu
+cd "$(dirname "$0")/.."
+root=$PWD
+out=$root/build/portability
+mkdir -p "$out"
+jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+tools/setup.sh --venv venv-portability
+python=$root/build/venv-portability/bin/python
+export ZIG_GLOBAL_CACHE_DIR="$out/cache" ZIG_LOCAL_CACHE_DIR="$out/cache"
+
+# --- arm64 libraries, from packages that are unpacked and not installed ---
+
+sysroot=$out/sysroot
+fetch_sysroot() {
+    [ -e "$sysroot/done" ] && return
+    command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || return 1
+    rm -rf "$out/apt" "$sysroot"
+    mkdir -p "$out/apt/state/lists/partial" "$out/apt/cache/archives/partial" "$out/apt/packages" "$sysroot"
+    # A package index of its own: this machine's list of architectures stays as it is.
+    set -- -qq -o "Dir::State=$out/apt/state" -o Dir::State::status=/dev/null -o "Dir::Cache=$out/apt/cache" \
+        -o APT::Architecture=arm64 -o APT::Architectures::=arm64 -o APT::Sandbox::User=root
+    apt-get "$@" update </dev/null || return 1
+    (cd "$out/apt/packages" && apt-get "$@" download libc6:arm64 libutf8proc-dev:arm64 libutf8proc2:arm64 \
+        libcmocka-dev:arm64 libcmocka0:arm64 </dev/null) || return 1
+    for package in "$out"/apt/packages/*.deb; do dpkg-deb -x "$package" "$sysroot"; done
+    rm -rf "$out/apt"
+    : >"$sysroot/done"
+}
+
+# --- one build ---
+
+# Compiler programs for CMake, which wants one word.
+make_compiler() {
+    mkdir -p "$out/$1"
+    printf '#!/bin/sh\nexec "%s" -m ziglang cc -target %s "$@"\n' "$python" "$2" >"$out/$1/cc"
+    printf '#!/bin/sh\nexec "%s" -m ziglang ar "$@"\n' "$python" >"$out/$1/ar"
+    printf '#!/bin/sh\nexec "%s" -m ziglang ranlib "$@"\n' "$python" >"$out/$1/ranlib"
+    chmod +x "$out/$1/cc" "$out/$1/ar" "$out/$1/ranlib"
+}
+
+# configure NAME SYSTEM PROCESSOR [cmake arguments]
+configure() {
+    name=$1 system=$2 processor=$3
+    shift 3
+    cmake -S . -B "$out/$name/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DHEARTH_WERROR=ON \
+        -DCMAKE_SYSTEM_NAME="$system" -DCMAKE_SYSTEM_PROCESSOR="$processor" \
+        -DCMAKE_C_COMPILER="$out/$name/cc" -DCMAKE_AR="$out/$name/ar" -DCMAKE_RANLIB="$out/$name/ranlib" \
+        -DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY -DHEARTH_EDITLINE=OFF "$@" >"$out/$name/configure.log" 2>&1 ||
+        {
+            cat "$out/$name/configure.log"
+            return 1
+        }
+}
+
+run_build() {
+    name=$1
+    shift
+    cmake --build "$out/$name/build" -j "$jobs" "$@" >"$out/$name/build.log" 2>&1 || {
+        grep -E 'error|FAILED|undefined' "$out/$name/build.log" | head -60
+        return 1
+    }
+}
+
+# The one header that the core needs from outside, alone in a folder.
+header=$(echo '#include <utf8proc.h>' | cc -E -x c - 2>/dev/null | sed -n 's/^# 1 "\(.*utf8proc\.h\)".*/\1/p' | head -1)
+[ -n "$header" ] || header=$(pkg-config --variable=includedir libutf8proc)/utf8proc.h
+mkdir -p "$out/include"
+cp "$header" "$out/include/utf8proc.h"
+
+compile_only() {
+    name=$1
+    # The library is named and never opened: nothing is linked.
+    configure "$name" "$2" "$3" -DHEARTH_TESTS=OFF -Dhth_utf8proc_INCLUDE="$out/include" \
+        -Dhth_utf8proc_LIBRARY="$out/include/utf8proc.h" -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON || return 1
+    run_build "$name" --target compile_all
+}
+
+passed=0
+failed=0
+count() {
+    if [ "$1" = 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+}
+
+for target in aarch64-macos:arm64 x86_64-macos:x86_64; do
+    name=${target%:*}
+    level=
+    [ "$name" != x86_64-macos ] || level=" -mcpu=x86_64_v2"
+    make_compiler "$name" "$name$level"
+    echo "portability: compiling for $name"
+    result=0
+    compile_only "$name" Darwin "${target#*:}" || result=1
+    count $result
+done
+
+name=aarch64-linux
+make_compiler "$name" aarch64-linux-gnu.2.36
+if fetch_sysroot; then
+    echo "portability: building for $name"
+    libraries=$sysroot/usr/lib/aarch64-linux-gnu
+    mkdir -p "$sysroot/headers"
+    cp "$sysroot/usr/include/utf8proc.h" "$sysroot"/usr/include/cmocka*.h "$sysroot/headers/"
+    result=0
+    configure "$name" Linux aarch64 -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON \
+        -Dhth_utf8proc_INCLUDE="$sysroot/headers" -Dhth_utf8proc_LIBRARY="$libraries/libutf8proc.a" \
+        -Dhth_cmocka_INCLUDE="$sysroot/headers" -Dhth_cmocka_LIBRARY="$libraries/libcmocka.so.0" || result=1
+    [ $result != 0 ] || run_build "$name" || result=1
+    count $result
+    runner=
+    if [ "$(uname -m)" != aarch64 ]; then
+        # Debian's loader wants /lib; the packages carry it there or below /usr.
+        runner="qemu-aarch64 -L $sysroot"
+    fi
+    if [ $result = 0 ]; then
+        echo "portability: running the unit tests for $name"
+        LD_LIBRARY_PATH= python3 tools/run_tests.py "$out/$name/build" --runner "$runner" >"$out/$name/tests.log" || true
+        grep -v '^ok ' "$out/$name/tests.log" | head -200
+        tests=$(tail -1 "$out/$name/tests.log")
+        passed=$((passed + ${tests%% passed*}))
+        more=${tests#*, }
+        failed=$((failed + ${more%% failed*}))
+    fi
+else
+    echo "portability: no Debian packages for arm64 here: $name is compiled only"
+    result=0
+    compile_only "$name" Linux aarch64 || result=1
+    count $result
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
