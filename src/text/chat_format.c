@@ -9,8 +9,9 @@
 // A template longer than this is refused before it is searched.
 #define MAX_TEMPLATE (1u << 20)
 #define MAX_SEGMENTS (1u << 20)
-// A default system text is shorter than this.
+// A default system text is shorter than this, and opened by one of the first system turns.
 #define MAX_SYSTEM 4096
+#define MAX_OPENINGS 64
 
 struct hth_chat_format {
     const chat_row *row;
@@ -90,9 +91,11 @@ static bool fits(const chat_row *row, slice text) {
 static hth_code find_default_system(hth_chat_format *f, slice text, hth_err *err) {
     const char *end = text.p + text.n, *open = f->row->around[HTH_CHAT_SYSTEM][0];
     const char *close = f->row->around[HTH_CHAT_SYSTEM][1];
-    for (const char *at = text.p; at < end; at++) {
+    int n_tried = 0;
+    for (const char *at = text.p; at < end && n_tried < MAX_OPENINGS; at++) {
         size_t n_open = *at == open[0] ? match_literal(at, end, open) : 0;
         if (n_open == 0) continue;
+        n_tried++;
         const char *from = at + n_open, *to = from;
         const char *stop = end - from > MAX_SYSTEM ? from + MAX_SYSTEM : end;
         while (to < stop && !strchr("'\"{}", *to) && match_literal(to, end, close) == 0) to++;
