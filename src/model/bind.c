@@ -89,11 +89,12 @@ static void mark_used(binder *k, const hth_tensor *t) {
     if (t) k->used[t - hth_container_tensor_at(k->c, 0)] = true;
 }
 
-static hth_code missing(const binder *k, hth_role role, int32_t layer, const char *base) {
+static hth_code missing(const binder *k, hth_role role, int32_t layer, const char *base, const char *suffix) {
     if (layer < 0) {
-        return hth_fail(k->err, HTH_ERR_FORMAT, "tensor %s (%s) is missing", base, hth_role_title(role));
+        return hth_fail(k->err, HTH_ERR_FORMAT, "tensor %s%s (%s) is missing", base, suffix, hth_role_title(role));
     }
-    return hth_fail(k->err, HTH_ERR_FORMAT, "tensor %s (%s of layer %d) is missing", base, hth_role_title(role), (int)layer);
+    return hth_fail(k->err, HTH_ERR_FORMAT, "tensor %s%s (%s of layer %d) is missing", base, suffix, hth_role_title(role),
+                    (int)layer);
 }
 
 static hth_code bad_shape(const binder *k, const hth_tensor *t, int64_t n_row, int64_t n_col) {
@@ -264,7 +265,7 @@ static hth_code bind_tensor(binder *k, const char *base, const hth_tensor *t, in
 static hth_code bind_matrix(binder *k, hth_role role, int32_t layer, int64_t n_row, int64_t n_col, hth_weight *w) {
     char base[NAME_LEN];
     const hth_tensor *t = find_tensor(k, role, layer, ".weight", base);
-    if (!t) return missing(k, role, layer, base);
+    if (!t) return missing(k, role, layer, base, ".weight");
     return bind_tensor(k, base, t, n_row, n_col, w);
 }
 
@@ -293,7 +294,7 @@ static hth_code bind_norm(binder *k, hth_role role, int32_t layer, int64_t n, co
     char base[NAME_LEN];
     const bool plus = !k->b->is_gguf && (k->b->family->traits & HTH_TRAIT_PLUS_ONE_HUB);
     const hth_tensor *t = find_tensor(k, role, layer, ".weight", base);
-    if (!t) return missing(k, role, layer, base);
+    if (!t) return missing(k, role, layer, base, ".weight");
     HTH_TRY(copy_vector(k, t, n, plus ? 1 : 0, w));
     const hth_tensor *b = bias ? find_named(k, base, ".bias") : NULL;
     return b ? copy_vector(k, b, n, 0, bias) : HTH_OK;
@@ -306,7 +307,7 @@ static hth_code bind_bias(binder *k, hth_role role, int32_t layer, int64_t n, in
     if (t && promise == 0) {
         return hth_fail_at(k->err, HTH_ERR_FORMAT, t->off, "tensor %s exists, but config.json says there is no such bias", t->name);
     }
-    if (!t && promise == 1) return missing(k, role, layer, base);
+    if (!t && promise == 1) return missing(k, role, layer, base, ".bias");
     return t ? copy_vector(k, t, n, 0, out) : HTH_OK;
 }
 
@@ -457,7 +458,7 @@ static hth_code bind_output(binder *k) {
     const hth_tensor *t = find_tensor(k, HTH_ROLE_OUTPUT, -1, ".weight", base);
     d->tied_output = t == NULL;
     if (hth_meta_bool(k->b->m, NULL, "tie_word_embeddings", &d->tied_output) && !d->tied_output && !t) {
-        return missing(k, HTH_ROLE_OUTPUT, -1, base);
+        return missing(k, HTH_ROLE_OUTPUT, -1, base, ".weight");
     }
     HTH_TRY(hth_meta_check(k->b->m));
     if (d->tied_output) {
@@ -488,7 +489,7 @@ static hth_code bind_classifier(binder *k) {
         HTH_TRY(bind_bias(k, HTH_ROLE_CLS, -1, d->d_model, -1, &k->m->cls_bias));
     }
     const hth_tensor *t = find_tensor(k, HTH_ROLE_CLS_OUT, -1, ".weight", base);
-    if (!t) return missing(k, HTH_ROLE_CLS_OUT, -1, base);
+    if (!t) return missing(k, HTH_ROLE_CLS_OUT, -1, base, ".weight");
     if (d->n_class == 0) d->n_class = (int32_t)(t->n_dim == 2 && t->dim[0] <= 65536 ? t->dim[0] : 1);
     HTH_TRY(bind_tensor(k, base, t, d->n_class, d->d_model, &k->m->cls_out));
     return bind_bias(k, HTH_ROLE_CLS_OUT, -1, d->n_class, -1, &k->m->cls_out_bias);
@@ -499,7 +500,7 @@ static hth_code bind_embeddings(binder *k) {
     hth_model *m = k->m;
     char base[NAME_LEN];
     const hth_tensor *t = find_tensor(k, HTH_ROLE_TOKEN_EMBD, -1, ".weight", base);
-    if (!t) return missing(k, HTH_ROLE_TOKEN_EMBD, -1, base);
+    if (!t) return missing(k, HTH_ROLE_TOKEN_EMBD, -1, base, ".weight");
     if (k->b->is_gguf) {
         if (t->n_dim != 2 || t->dim[0] > INT32_MAX) return bad_shape(k, t, 1, d->d_model);
         d->n_vocab = (int32_t)t->dim[0];

@@ -81,16 +81,21 @@ static inline void tiny_set_int(tiny *t, const char *key, int64_t value) {
     tiny_set(t, key, text);
 }
 
+// The tensor must be there.
 static inline tiny_tensor *tiny_find(tiny *t, const char *name) {
-    for (int i = 0; i < t->n_tensor; i++) {
-        if (strcmp(t->tensors[i].name, name) == 0) return &t->tensors[i];
-    }
-    return NULL;
+    int i = 0;
+    while (i < t->n_tensor && strcmp(t->tensors[i].name, name) != 0) i++;
+    assert_true(i < t->n_tensor);
+    return &t->tensors[i];
+}
+
+static inline void tiny_retype(tiny *t, const char *name, const char *type) {
+    tiny_tensor *p = tiny_find(t, name);
+    snprintf(p->type, sizeof p->type, "%s", type);
 }
 
 static inline void tiny_remove(tiny *t, const char *name) {
     tiny_tensor *p = tiny_find(t, name);
-    assert_non_null(p);
     memmove(p, p + 1, (size_t)(&t->tensors[--t->n_tensor] - p) * sizeof *p);
 }
 
@@ -213,8 +218,9 @@ static inline void tiny_write_weights(const tiny *t, const char *dir) {
 }
 
 static inline void tiny_make_dir(char dir[128]) {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(dir, 128, "%.100s/hearth-XXXXXX", tmp ? tmp : "/tmp");
+    const char *tmp = getenv("TMPDIR"), *memory = "/dev/shm"; // thousands of tiny files: in memory where there is a place
+    if (!tmp) tmp = access(memory, W_OK) == 0 ? memory : "/tmp";
+    snprintf(dir, 128, "%.100s/hearth-XXXXXX", tmp);
     assert_non_null(mkdtemp(dir));
 }
 
