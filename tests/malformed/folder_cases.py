@@ -271,6 +271,14 @@ def header_cases():
         f"__metadata__ {v!r}": (lambda e, v=v: {**e, "__metadata__": v})
         for v in (1, "x", [], {"a": 1}, {"a": None}, {"a": {}})
     }
+    headers["a size that only a wrapped difference has"] = lambda e: {
+        **e,
+        "c": {"dtype": "F16", "shape": [2**63 - 4], "data_offsets": [8, 0]},
+    }
+    headers["half an element in no bytes"] = lambda e: {
+        **e,
+        "c": {"dtype": "U8", "shape": [0.5], "data_offsets": [0, 0]},
+    }
     headers["overlap"] = edited("data_offsets", [16, 24], "b")
     headers["b on a"] = edited("data_offsets", [0, 8], "b")
     headers["a hole at the end"] = lambda e: {"a": e["a"]}
@@ -350,6 +358,12 @@ def index_cases():
         "a name": lambda m: "model.safetensors",
     }.items():
         yield case(f"{INDEX}: weight_map with {text}", sharded(edit=edit))
+    shard = "model-00001-of-00002.safetensors"
+    for name in ("sub/" + shard, ".hidden.safetensors", "./" + shard, "back\\slash.safetensors", "no-suffix"):
+        files = sharded(edit=lambda m, n=name: {k: n if v == shard else v for k, v in m.items()})
+        if name not in ("./" + shard,):
+            files[name] = files.pop(shard)
+        yield case(f"{INDEX}: a part that is there, but is no plain name: {name}", files)
     files = sharded()
     for gone in ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", INDEX):
         yield case(f"sharded folder without {gone}", {k: v for k, v in files.items() if k != gone})

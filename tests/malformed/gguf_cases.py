@@ -391,6 +391,20 @@ def nested_cases():
     g.tensor("", [1], 24, b"\0")
     yield case("a tensor without a name", g.build() + bytes(64), False)
     g = Gguf()
+    g.tensor("t", [], 24, b"\0")
+    yield case("a tensor of no dimension", g.build() + bytes(64), False)
+    g = Gguf()
+    g.tensor("t", [1], 24, b"\0")
+    data = g.build() + bytes(64)
+    for offset in (1, 8, 16):
+        moved = patched(data, g.fields["t offset"][0], struct.pack("<Q", offset))
+        yield case(f"a tensor at {offset} with room behind it", moved, False)
+    yield case(
+        "a tensor at 32 with room behind it",
+        patched(data, g.fields["t offset"][0], struct.pack("<Q", 32)),
+        True,
+    )
+    g = Gguf()
     g.tensor("t", [1, 1, 1, 1, 1], 24, b"\0")
     yield case("a tensor of five dimensions", g.build(), False)
     g = Gguf()
@@ -469,6 +483,9 @@ def split_cases():
         "m.gguf",
         True,
     )
+    g = Gguf()
+    g.add("split.count", I32, -1)
+    yield split_case("split.count -1", {"m.gguf": g.build()}, "m.gguf")
     for kind in (STRING, F32, BOOL, ARRAY):
         g = Gguf()
         g.add("split.count", kind, dummy(kind))

@@ -77,6 +77,7 @@ def hearth():
 
 def write(folder, files):
     for name, data in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(data)
 
 
