@@ -4,6 +4,7 @@
 #define HTH_KERNELS_LEVELS_H
 
 #include "kernels/kernels.h"
+#include "kernels/q8.h"
 
 // Plain C, all entries but dequantize. One function per file of ref/.
 void hth_ref_gemm(hth_kernels *k);
@@ -18,5 +19,27 @@ void hth_ref_softmax(hth_kernels *k);
 void hth_level_avx2(hth_kernels *k);
 void hth_level_avx512(hth_kernels *k);
 void hth_level_neon(hth_kernels *k);
+
+// Integer products (q8.h). One block of a type in the terms of q8.h: code [block_len], and per group d and
+// (types with a minimum only) m. Any alignment.
+typedef void (*hth_q8_codes_fn)(const uint8_t *block, uint8_t *code, float *d, float *m);
+hth_q8_codes_fn hth_q8_codes(uint32_t type); // NULL: the type has no integer path
+hth_q8_type hth_q8_type_of(uint32_t type);
+
+void hth_ref_q8_gemm(hth_q8_kernels *k);  // quantize, panel, gemm
+void hth_ref_q8_gemv(hth_q8_kernels *k);
+
+// As the levels above. What a level needs of the CPU is said in q8.c.
+void hth_q8_panel_avx2(hth_q8_kernels *k); // quantize, panel
+void hth_q8_gemm_avx2(hth_q8_kernels *k);
+void hth_q8_gemm_avx_vnni(hth_q8_kernels *k);
+void hth_q8_panel_avx512(hth_q8_kernels *k);
+void hth_q8_gemm_avx512(hth_q8_kernels *k); // VNNI
+void hth_q8_gemm_amx(hth_q8_kernels *k);
+void hth_q8_panel_neon(hth_q8_kernels *k);
+void hth_q8_gemm_neon(hth_q8_kernels *k); // dotprod
+void hth_q8_gemv_avx2(hth_q8_kernels *k);
+void hth_q8_gemv_avx512(hth_q8_kernels *k); // VNNI
+void hth_q8_gemv_neon(hth_q8_kernels *k);   // dotprod
 
 #endif
