@@ -16,7 +16,8 @@
 static const struct level {
     const char *name;
     uint32_t features;
-} levels[] = {{"ref", 0}, {"avx2", HTH_CPU_AVX2}, {"avx512", HTH_CPU_AVX2 | HTH_CPU_AVX512}, {"neon", HTH_CPU_NEON}};
+} levels[] = {
+    {"ref", 0}, {"avx2", HTH_CPU_AVX2}, {"avx512", HTH_CPU_AVX2 | HTH_CPU_AVX512}, {"neon", HTH_CPU_NEON}};
 
 enum { MAX_FLOATS = 4 << 20, N = 4096, KEYS = 32 };
 
@@ -105,7 +106,8 @@ static void run_tanh_cap(const task *t) {
     t->k->tanh_cap(out, 30, N);
 }
 static void run_kv_dot(const task *t) {
-    t->k->kv_dot[t->variant](other, blocks, 128 * hth_kv_elem_bytes((hth_kv_type)t->variant), KEYS, 128, 0.1f, out);
+    t->k->kv_dot[t->variant](other, blocks, 128 * hth_kv_elem_bytes((hth_kv_type)t->variant), KEYS, 128,
+                             0.1f, out);
 }
 static void run_kv_acc(const task *t) {
     t->k->kv_acc[t->variant](other, blocks, 128 * hth_kv_elem_bytes((hth_kv_type)t->variant), KEYS, 128, out);

@@ -18,7 +18,8 @@ static float dot_ref(const float *a, const float *b, int64_t n) {
 static void gemm_f32_ref(const float *w, int64_t w_stride, const float *x, int64_t x_stride, float *y,
                          int64_t y_stride, int64_t n_row, int64_t n_tok, int64_t n_col) {
     for (int64_t t = 0; t < n_tok; t++)
-        for (int64_t r = 0; r < n_row; r++) y[t * y_stride + r] = dot_ref(w + r * w_stride, x + t * x_stride, n_col);
+        for (int64_t r = 0; r < n_row; r++)
+            y[t * y_stride + r] = dot_ref(w + r * w_stride, x + t * x_stride, n_col);
 }
 
 void hth_ref_gemm(hth_kernels *k) {

@@ -52,7 +52,8 @@ static inline void *guarded(int slot, size_t n_bytes, guard_side side) {
     static uint8_t *buffers[GUARD_SLOTS];
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     if (!buffers[slot]) {
-        uint8_t *p = mmap(NULL, GUARD_BYTES + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        uint8_t *p = mmap(NULL, GUARD_BYTES + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                          -1, 0);
         assert_true(p != MAP_FAILED);
         assert_int_equal(mprotect(p, page, PROT_NONE), 0);
         assert_int_equal(mprotect(p + page + GUARD_BYTES, page, PROT_NONE), 0);
@@ -87,13 +88,15 @@ static inline void fill_normal(float *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) x[i] = random_normal();
 }
 
-static const float extremes[] = {0.0f, -0.0f, 1e30f, -1e30f, INFINITY, -INFINITY, NAN, 1e-42f, -1e-42f, 0x1p-126f,
-                                 88.8f, -88.8f, -87.4f, -103.9f, -104.1f, 1e-30f, 3.4e38f, -3.4e38f, 9.1f, -13.7f};
+static const float extremes[] = {0.0f,    -0.0f,    1e30f,     -1e30f, INFINITY, -INFINITY, NAN,
+                                 1e-42f,  -1e-42f,  0x1p-126f, 88.8f,  -88.8f,   -87.4f,    -103.9f,
+                                 -104.1f, 1e-30f,   3.4e38f,   -3.4e38f, 9.1f,   -13.7f};
 
 // Mostly numbers of everyday size; at places, one that breaks formulas.
 static inline void fill_with_extremes(float *x, int64_t n, float width) {
     for (int64_t i = 0; i < n; i++)
-        x[i] = random_bits() % 5 ? random_uniform(-width, width) : extremes[random_bits() % HTH_COUNT(extremes)];
+        x[i] = random_bits() % 5 ? random_uniform(-width, width)
+                                 : extremes[random_bits() % HTH_COUNT(extremes)];
 }
 
 // Distance from the true value in units of float's last place there. Right infinities and NaNs have 0.

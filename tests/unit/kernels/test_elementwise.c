@@ -121,7 +121,8 @@ static void sums_and_multiples_equal_the_reference(void **state) {
     FOR_EACH_LEVEL(k, level)
     for (guard_side side = 0; side < GUARD_SIDES; side++)
         FOR_EACH_SIZE(n) {
-            float *a = guarded_floats(0, n, side), *b = guarded_floats(1, n, side), *y = guarded_floats(2, n, side);
+            float *a = guarded_floats(0, n, side), *b = guarded_floats(1, n, side);
+            float *y = guarded_floats(2, n, side);
             fill_with_extremes(a, n, 10);
             fill_with_extremes(b, n, 10);
             for (int64_t i = 0; i < n; i++) want[i] = a[i] + b[i];
@@ -163,7 +164,8 @@ static void rotations_turn_the_right_pairs(void **state) {
                     volatile float ac = before[first] * c[i], bs = before[second] * s[i];
                     volatile float as = before[first] * s[i], bc = before[second] * c[i];
                     float want[2] = {ac - bs, as + bc}, got[2] = {x[first], x[second]};
-                    assert_same_floats(level, pairing == HTH_ROPE_NORM ? "rope norm" : "rope neox", got, want, 2);
+                    const char *op = pairing == HTH_ROPE_NORM ? "rope norm" : "rope neox";
+                    assert_same_floats(level, op, got, want, 2);
                 }
             }
 }
@@ -179,7 +181,8 @@ static void check_rms(const char *level, const hth_kernels *k, float *x, const f
     for (int64_t i = 0; i < n; i++) {
         double want = x[i] * s * (weight ? weight[i] : 1);
         if (!(ulp_error(y[i], want) <= 2.5))
-            fail_msg("norm_rms %s: element %d of %d is %a, not %a", level, (int)i, (int)n, (double)y[i], want);
+            fail_msg("norm_rms %s: element %d of %d is %a, not %a", level, (int)i, (int)n, (double)y[i],
+                     want);
     }
     k->norm_rms(x, x, weight, n, eps);
     assert_same_floats(level, "norm_rms in place", x, y, n);
@@ -224,8 +227,8 @@ static void layer_norms_are_right_far_from_zero(void **state) {
                 double v = (x[i] - mean) / sqrt(var + 1e-5f) * (w ? w[i] : 1), want = v + (b ? b[i] : 0);
                 // The sum with the bias may cancel; n = 1 leaves only what rounding made of x - mean.
                 if (!(fabs(y[i] - want) <= 2.5e-7 * fabs(v) + 6.1e-8 * fabs(want) + 1e-9))
-                    fail_msg("norm_layer %s: element %d of %d is %a, not %a", level, (int)i, (int)n, (double)y[i],
-                             want);
+                    fail_msg("norm_layer %s: element %d of %d is %a, not %a", level, (int)i, (int)n,
+                             (double)y[i], want);
             }
             k.norm_layer(x, x, w, b, n, 1e-5f);
             assert_same_floats(level, "norm_layer in place", x, y, n);
@@ -268,7 +271,8 @@ static void the_maximum_is_found_and_nan_wins(void **state) {
         }
 }
 
-static void check_exp(const char *level, const hth_kernels *k, float *x, float max, int64_t n, double tolerance) {
+static void check_exp(const char *level, const hth_kernels *k, float *x, float max, int64_t n,
+                      double tolerance) {
     static float before[MAX_N];
     memcpy(before, x, (size_t)n * sizeof *x);
     double want_sum = 0;
@@ -277,7 +281,8 @@ static void check_exp(const char *level, const hth_kernels *k, float *x, float m
         float from = before[i] - max;
         double error = ulp_error(x[i], exp(from));
         if (!(error <= 1.5))
-            fail_msg("exp_sum %s: e^%a gave %a, not %a: %g ulp", level, (double)from, (double)x[i], exp(from), error);
+            fail_msg("exp_sum %s: e^%a gave %a, not %a: %g ulp", level, (double)from, (double)x[i], exp(from),
+                     error);
         want_sum += x[i];
     }
     if (isfinite((float)want_sum) ? !(fabs(sum - want_sum) <= tolerance * want_sum)

@@ -11,7 +11,8 @@ typedef struct problem {
 static problem make(int64_t n_row, int64_t n_tok, int64_t n_col, int64_t gap, guard_side side) {
     problem p = {.n_row = n_row, .n_tok = n_tok, .n_col = n_col};
     p.w_stride = n_col + gap, p.x_stride = n_col + 2 * gap, p.y_stride = n_row + gap;
-    int64_t n_w = n_row ? (n_row - 1) * p.w_stride + n_col : 0, n_x = n_tok ? (n_tok - 1) * p.x_stride + n_col : 0;
+    int64_t n_w = n_row ? (n_row - 1) * p.w_stride + n_col : 0;
+    int64_t n_x = n_tok ? (n_tok - 1) * p.x_stride + n_col : 0;
     int64_t n_y = n_tok ? (n_tok - 1) * p.y_stride + n_row : 0;
     p.w = guarded_floats(0, n_w, side);
     p.x = guarded_floats(1, n_x, side);
@@ -87,8 +88,8 @@ static void an_output_does_not_depend_on_its_neighbours(void **state) {
                 for (int64_t r = 0; r < ROWS; r += rows)
                     for (int64_t t = 0; t < TOKENS; t += tokens)
                         k.gemm_f32(p.w + r * n_col, n_col, p.x + t * n_col, n_col, parts + t * ROWS + r, ROWS,
-                                   r + rows < ROWS ? rows : ROWS - r, t + tokens < TOKENS ? tokens : TOKENS - t,
-                                   n_col);
+                                   r + rows < ROWS ? rows : ROWS - r,
+                                   t + tokens < TOKENS ? tokens : TOKENS - t, n_col);
                 assert_same_floats(level, "gemm_f32 in parts", parts, whole, TOKENS * ROWS);
                 memset(parts, 0, sizeof parts);
             }

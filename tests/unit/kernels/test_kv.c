@@ -117,8 +117,8 @@ static void nan_in_one_key_stays_in_its_score(void **state) {
     }
 }
 
-static void check_store(const char *level, const hth_kernels *k, hth_kv_type type, const float *src, int64_t n,
-                        guard_side side) {
+static void check_store(const char *level, const hth_kernels *k, hth_kv_type type, const float *src,
+                        int64_t n, guard_side side) {
     static uint8_t want[5000 * 4];
     hth_kernels ref;
     hth_kernels_fill(&ref, 0);
@@ -128,8 +128,8 @@ static void check_store(const char *level, const hth_kernels *k, hth_kv_type typ
     for (int64_t i = 0; i < n; i++) {
         float a = read_kv(type, got, i), b = read_kv(type, want, i);
         if (!same_float(a, b))
-            fail_msg("kv_store %s %s: %a became %a, not %a", type_names[type], level, (double)src[i], (double)a,
-                     (double)b);
+            fail_msg("kv_store %s %s: %a became %a, not %a", type_names[type], level, (double)src[i],
+                     (double)a, (double)b);
     }
 }
 
@@ -142,8 +142,8 @@ static float next_stored(void) {
     case 2: return hth_f32_from_bits((bits & 0xffff0000u) | 0x8000); // halfway between bf16 numbers
     case 3: return hth_f16_to_f32((uint16_t)(bits & 0x83ff)) * 1.5f; // f16 subnormals
     case 4: return extremes[bits % HTH_COUNT(extremes)];
-    case 5: return hth_f32_from_bits((bits & 0x80000fffu) | 0x7f800001); // NaN that rounding would make infinite
-    case 6: return hth_f32_from_bits((bits & 0x80000fffu) | 0x7ffff000); // NaN that rounding would make zero
+    case 5: return hth_f32_from_bits((bits & 0x80000fffu) | 0x7f800001); // NaN that would round to infinity
+    case 6: return hth_f32_from_bits((bits & 0x80000fffu) | 0x7ffff000); // NaN that would round to zero
     default: return random_normal() * 1000;
     }
 }
