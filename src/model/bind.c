@@ -1,6 +1,7 @@
 // Finds each tensor by its role, checks it, and makes a view or (for small vectors) an f32 copy of it.
 #include "model/bind.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -410,6 +411,49 @@ static hth_code bind_per_layer(binder *k, int32_t i, hth_layer *l) {
     return HTH_OK;
 }
 
+// A small matrix as f32 copy, clipped to +-clip where that is not 0.
+static hth_code copy_matrix(binder *k, hth_role role, int32_t layer, int64_t n_row, int64_t n_col, float clip,
+                            const float **out) {
+    char base[NAME_LEN];
+    const hth_tensor *t = find_tensor(k, role, layer, ".weight", base);
+    if (!t) return missing(k, role, layer, base, ".weight");
+    if (t->n_dim != 2 || t->dim[0] != n_row || t->dim[1] != n_col) return bad_shape(k, t, n_row, n_col);
+    HTH_TRY(copy_vector(k, t, n_row * n_col, 0, out));
+    if (clip == 0) return HTH_OK;
+    float *v = hth_arena_alloc(&k->m->arena, (size_t)(n_row * n_col), sizeof *v);
+    if (!v) return hth_fail_nomem(k->err, (uint64_t)(n_row * n_col) * sizeof *v);
+    for (int64_t i = 0; i < n_row * n_col; i++) v[i] = fmaxf(-clip, fminf(clip, (*out)[i]));
+    *out = v;
+    return HTH_OK;
+}
+
+static hth_code bind_altup(binder *k, int32_t i, hth_altup *a) {
+    const hth_desc *d = k->b->d;
+    const int64_t n = d->n_stream;
+    char base[NAME_LEN];
+    HTH_TRY(copy_matrix(k, HTH_ROLE_ALTUP_ROUTER, i, n, d->d_model, 0, &a->router));
+    HTH_TRY(bind_norm(k, HTH_ROLE_ALTUP_ROUTER_NORM, i, d->d_model, &a->router_norm, NULL));
+    HTH_TRY(copy_matrix(k, HTH_ROLE_ALTUP_PREDICT, i, n * n, n, d->stream_clip, &a->predict));
+    HTH_TRY(copy_matrix(k, HTH_ROLE_ALTUP_CORRECT, i, n, n, d->stream_clip, &a->correct));
+    const hth_tensor *t = find_tensor(k, HTH_ROLE_ALTUP_SCALE, i, k->b->is_gguf ? ".weight" : "", base);
+    if (!t) return HTH_OK;
+    if (d->stream_scale) return copy_vector(k, t, d->d_model, 0, &a->scale);
+    mark_used(k, t);
+    return HTH_OK;
+}
+
+// The rank of the learned residual is that of its tensor.
+static hth_code bind_laurel(binder *k, int32_t i, hth_layer *l) {
+    const int64_t d = k->b->d->d_model;
+    char base[NAME_LEN];
+    const hth_tensor *t = find_tensor(k, HTH_ROLE_LAUREL_LEFT, i, ".weight", base);
+    if (!t) return missing(k, HTH_ROLE_LAUREL_LEFT, i, base, ".weight");
+    const int64_t rank = t->n_dim == 2 && t->dim[0] <= d ? t->dim[0] : 1;
+    HTH_TRY(bind_tensor(k, base, t, rank, d, &l->laurel_left));
+    HTH_TRY(bind_matrix(k, HTH_ROLE_LAUREL_RIGHT, i, d, rank, &l->laurel_right));
+    return bind_norm(k, HTH_ROLE_LAUREL_NORM, i, d, &l->laurel_norm, NULL);
+}
+
 static hth_code bind_layer(binder *k, int32_t i) {
     hth_layer *l = &k->m->layers[i];
     const hth_layer_desc *ld = &k->b->d->layers[i];
@@ -429,6 +473,8 @@ static hth_code bind_layer(binder *k, int32_t i) {
     }
     HTH_TRY(bind_attention(k, i, l));
     HTH_TRY(bind_ffn(k, i, l));
+    if (ld->has_laurel) HTH_TRY(bind_laurel(k, i, l));
+    if (k->b->d->n_stream > 1) HTH_TRY(bind_altup(k, i, &l->altup));
     return bind_per_layer(k, i, l);
 }
 
@@ -474,9 +520,38 @@ static hth_code bind_per_layer_tables(binder *k) {
     hth_desc *d = k->b->d;
     if (d->d_per_layer == 0) return HTH_OK;
     const int64_t width = (int64_t)d->n_layer * d->d_per_layer;
-    HTH_TRY(bind_matrix(k, HTH_ROLE_PER_LAYER_EMBD, -1, d->n_vocab, width, &k->m->per_layer_embd));
+    if (k->b->is_gguf || d->n_vocab_per_layer > d->n_vocab) d->n_vocab_per_layer = d->n_vocab;
+    HTH_TRY(bind_matrix(k, HTH_ROLE_PER_LAYER_EMBD, -1, d->n_vocab_per_layer, width, &k->m->per_layer_embd));
     HTH_TRY(bind_matrix(k, HTH_ROLE_PER_LAYER_MODEL_PROJ, -1, width, d->d_model, &k->m->per_layer_model_proj));
     return bind_norm(k, HTH_ROLE_PER_LAYER_PROJ_NORM, -1, d->d_per_layer, &k->m->per_layer_proj_norm, NULL);
+}
+
+// The matrices of streams 1.. for one role: separate tensors in a folder, one [n_stream - 1, d, d] in GGUF.
+static hth_code bind_stream_matrices(binder *k, hth_role role, hth_weight *out) {
+    const int64_t d = k->b->d->d_model, n = k->b->d->n_stream - 1;
+    char base[NAME_LEN];
+    for (int32_t j = 0; !k->b->is_gguf && j < n; j++) HTH_TRY(bind_matrix(k, role, j, d, d, &out[j]));
+    if (!k->b->is_gguf) return HTH_OK;
+    const hth_tensor *t = find_tensor(k, role, -1, ".weight", base);
+    if (!t) return missing(k, role, -1, base, ".weight");
+    mark_used(k, t);
+    hth_weight all;
+    if (t->n_dim != 3 || t->dim[0] != n || t->dim[1] != d || t->dim[2] != d) return bad_shape(k, t, n * d, d);
+    HTH_TRY(bind_block(k, t, n * d, d, &all));
+    all.n_row = n * d;
+    all.n_col = d;
+    all.n_expert = 1;
+    all.name = t->name;
+    for (int32_t j = 0; j < n; j++) HTH_TRY(hth_weight_slice_rows(&all, j * d, d, &out[j], k->err));
+    k->m->n_param += (uint64_t)(n * d * d);
+    k->m->weight_bytes += hth_weight_bytes(&all);
+    return HTH_OK;
+}
+
+static hth_code bind_streams(binder *k) {
+    if (k->b->d->n_stream == 1) return HTH_OK;
+    HTH_TRY(bind_stream_matrices(k, HTH_ROLE_STREAM_PROJ, k->m->stream_proj));
+    return bind_stream_matrices(k, HTH_ROLE_STREAM_UNEMBD, k->m->stream_unembd);
 }
 
 // Ranking heads: tanh(dense(cls)) then out, or out alone.
@@ -600,6 +675,7 @@ hth_code hth_bind(hth_builder *b, hth_err *err) {
     HTH_TRY(bind_embeddings(&k));
     HTH_TRY(bind_rope_divisors(&k));
     HTH_TRY(bind_per_layer_tables(&k));
+    HTH_TRY(bind_streams(&k));
     for (int32_t i = 0; i < b->d->n_layer; i++) HTH_TRY(bind_layer(&k, i));
     HTH_TRY(bind_output(&k));
     HTH_TRY(bind_classifier(&k));

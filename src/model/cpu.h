@@ -28,7 +28,8 @@ typedef struct cpu_scratch {
     float *x;      // [n, d] the residual stream
     float *h;      // [n, d] normed input of a block
     float *branch; // [n, d] output of a block
-    float *branch2; // [n, d] the feed-forward's output where it runs beside the mixer
+    float *branch2; // [n, d] a second branch beside the mixer: a parallel feed-forward, or Laurel
+    float *streams; // [n, n_stream, d] where there are several; x is then the active one at work
     float *q;      // [n, n_head * head_dim]
     float *k, *v;  // [n, n_kv_head * head_dim]
     float *attn;   // [n, n_head * head_dim_v]
@@ -78,12 +79,37 @@ typedef struct cpu_product {
     int64_t y_stride;
 } cpu_product;
 
+// Rows of the batch that a thread works on alone.
+typedef struct cpu_range {
+    int64_t first, last;
+} cpu_range;
+
+static inline cpu_range cpu_my_rows(const cpu_thread *t) {
+    cpu_range r;
+    hth_team_part(t->c->n_row, 1, t->i, t->n, &r.first, &r.last);
+    return r;
+}
+
 // Computes the products over x [n_tok, x_stride]; ends with a barrier.
 void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product, const float *x, int64_t x_stride,
                 int64_t n_tok);
 
 // Attention of layer `i` for all rows: reads s.q and the states, writes s.attn; ends with a barrier.
 void cpu_attention(const cpu_thread *t, int32_t i);
+
+// Several streams per token (cpu_altup.c). begin: x -> streams. predict: streams -> streams, x. correct: x, streams ->
+// streams, x (what gates the per-layer input). end: streams -> x. Each works on the thread's own rows; begin and
+// end contain matrix products, so x must be complete before begin.
+void cpu_streams_begin(const cpu_thread *t);
+void cpu_streams_predict(const cpu_thread *t, int32_t layer);
+void cpu_streams_correct(const cpu_thread *t, int32_t layer);
+void cpu_streams_add(const cpu_thread *t, int64_t row, const float *branch); // to all but stream 0
+void cpu_streams_end(const cpu_thread *t);
+// The learned residual of input `in`: computed into branch2 (matrix products), then added to x.
+void cpu_laurel(const cpu_thread *t, int32_t layer, const float *in);
+void cpu_add_laurel(const cpu_thread *t);
+// Sparse gates: zeroes what lies below mean + cutoff * deviation of a row of s.gate; ends with a barrier.
+void cpu_cut_gate(const cpu_thread *t, float cutoff, int64_t d_ff);
 
 // All layers of the step; runs on every thread of the team.
 void cpu_run_step(void *user, int i_thread, int n_thread);

@@ -137,14 +137,15 @@ static size_t plan(planner *p, int64_t a, int64_t b) {
 
 typedef struct widths {
     int64_t q, k, v, attn, ff, head_v, n_rot, cols;
-    bool parallel;
+    bool branch2;
 } widths;
 
 static int64_t max64(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-static widths find_widths(const hth_desc *d) {
+static widths find_widths(const hth_model *m) {
+    const hth_desc *d = &m->desc;
     widths w = {.cols = max64(d->d_model, (int64_t)d->n_layer * d->d_per_layer), .ff = d->d_per_layer};
     for (int32_t i = 0; i < d->n_layer; i++) {
         const hth_layer_desc *l = &d->layers[i];
@@ -154,8 +155,8 @@ static widths find_widths(const hth_desc *d) {
         w.v = max64(w.v, (int64_t)a->n_kv_head * a->head_dim_v);
         w.attn = max64(w.attn, (int64_t)a->n_head * a->head_dim_v);
         w.head_v = max64(w.head_v, a->head_dim_v);
-        w.ff = max64(w.ff, l->d_ff);
-        w.parallel |= l->parallel;
+        w.ff = max64(w.ff, max64(l->d_ff, m->layers[i].laurel_left.n_row));
+        w.branch2 |= l->parallel || l->has_laurel;
     }
     w.cols = max64(w.cols, max64(w.attn, w.ff));
     for (int32_t i = 0; i < d->n_rope; i++) w.n_rot = max64(w.n_rot, d->rope[i].n_rot);
@@ -164,18 +165,19 @@ static widths find_widths(const hth_desc *d) {
 
 static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     const hth_desc *d = &c->model->desc;
-    const widths w = find_widths(d);
+    const widths w = find_widths(c->model);
     const int64_t n = c->n_row, n_thread = hth_team_size(ex->team);
     cpu_scratch *s = &c->s;
     s->panel_len = (size_t)(CPU_PANEL_ROWS * w.cols + 16);
     s->acc_len = (size_t)(2 * w.head_v + 16);
     s->n_rot_max = (int32_t)w.n_rot;
     planner p = {0};
-    float **const parts[] = {&s->x,  &s->h,  &s->branch,    &s->branch2, &s->q,    &s->k,      &s->v,     &s->attn,
+    float **const parts[] = {&s->x,  &s->h,  &s->branch,    &s->branch2, &s->streams, &s->q, &s->k,      &s->v,     &s->attn,
                              &s->gate, &s->up, &s->per_layer, &s->cos_,    &s->sin_, &s->panels, &s->scores, &s->accs};
     const int64_t half_rot = w.n_rot / 2 * d->n_rope;
     const size_t at[] = {plan(&p, n, d->d_model), plan(&p, n, d->d_model), plan(&p, n, d->d_model),
-                         plan(&p, w.parallel ? n : 0, d->d_model), plan(&p, n, w.q), plan(&p, n, w.k), plan(&p, n, w.v),
+                         plan(&p, w.branch2 ? n : 0, d->d_model),
+                         plan(&p, d->n_stream > 1 ? n * d->n_stream : 0, d->d_model), plan(&p, n, w.q), plan(&p, n, w.k), plan(&p, n, w.v),
                          plan(&p, n, w.attn), plan(&p, n, w.ff), plan(&p, n, w.ff),
                          plan(&p, n, (int64_t)d->n_layer * d->d_per_layer), plan(&p, n, half_rot), plan(&p, n, half_rot),
                          plan(&p, n_thread, (int64_t)s->panel_len), plan(&p, n_thread, CPU_ATTN_BLOCK),

@@ -6,16 +6,6 @@
 #include "model/cpu.h"
 #include "model/rope.h"
 
-typedef struct row_range {
-    int64_t first, last;
-} row_range;
-
-static row_range my_rows(const cpu_thread *t) {
-    row_range r;
-    hth_team_part(t->c->n_row, 1, t->i, t->n, &r.first, &r.last);
-    return r;
-}
-
 static void norm(const cpu_thread *t, hth_norm_kind kind, float *dst, const float *x, const float *w, const float *b,
                  int64_t n) {
     float eps = t->c->model->desc.norm_eps;
@@ -60,7 +50,7 @@ static void prepare_per_layer(const cpu_thread *t) {
     const int64_t width = (int64_t)d->n_layer * d->d_per_layer;
     cpu_product p = {.w = &m->per_layer_model_proj, .y = t->c->s.per_layer, .y_stride = width};
     cpu_linear(t, &p, 1, t->c->s.x, d->d_model, t->c->n_row);
-    const row_range r = my_rows(t);
+    const cpu_range r = cpu_my_rows(t);
     float *work = t->c->s.panels + (size_t)t->i * t->c->s.panel_len;
     for (int64_t i = r.first; i < r.last; i++) {
         const hth_row *row = &t->c->step->batch.rows[i];
@@ -72,7 +62,7 @@ static void prepare_per_layer(const cpu_thread *t) {
         }
         const float *extra = NULL;
         if (row->token >= 0) {
-            cpu_weight_row(t->c->k, &m->per_layer_embd, 0, row->token, work);
+            cpu_weight_row(t->c->k, &m->per_layer_embd, 0, row->token < d->n_vocab_per_layer ? row->token : 0, work);
             t->c->k->scale(work, work, sqrtf((float)d->d_per_layer), width);
             extra = work;
         } else if (t->c->step->batch.per_layer) {
@@ -86,7 +76,7 @@ static void prepare_per_layer(const cpu_thread *t) {
 
 static void prepare_angles(const cpu_thread *t) {
     const hth_desc *d = &t->c->model->desc;
-    const row_range r = my_rows(t);
+    const cpu_range r = cpu_my_rows(t);
     for (int32_t j = 0; j < d->n_rope; j++) {
         for (int64_t i = r.first; i < r.last; i++) {
             int64_t at = ((int64_t)j * t->c->n_row + i) * (t->c->s.n_rot_max / 2);
@@ -96,10 +86,15 @@ static void prepare_angles(const cpu_thread *t) {
     }
 }
 
+// What passes between layers and ranges of them: [n, n_stream, d].
+static float *carried(const cpu_thread *t) {
+    return t->c->model->desc.n_stream > 1 ? t->c->s.streams : t->c->s.x;
+}
+
 static void begin(const cpu_thread *t) {
     const hth_desc *d = &t->c->model->desc;
-    const int64_t d_model = d->d_model;
-    const row_range r = my_rows(t);
+    const int64_t width = (int64_t)d->n_stream * d->d_model;
+    const cpu_range r = cpu_my_rows(t);
     prepare_angles(t);
     if (t->c->step->layer_first == 0 || d->d_per_layer > 0) {
         for (int64_t i = r.first; i < r.last; i++) embed_row(t, i);
@@ -107,8 +102,10 @@ static void begin(const cpu_thread *t) {
         prepare_per_layer(t);
     }
     if (t->c->step->layer_first > 0) {
-        memcpy(t->c->s.x + r.first * d_model, t->c->step->hidden_in + r.first * d_model,
-               (size_t)((r.last - r.first) * d_model) * sizeof(float));
+        memcpy(carried(t) + r.first * width, t->c->step->hidden_in + r.first * width,
+               (size_t)((r.last - r.first) * width) * sizeof(float));
+    } else if (d->n_stream > 1) {
+        cpu_streams_begin(t);
     }
 }
 
@@ -195,7 +192,7 @@ static void run_attention(const cpu_thread *t, int32_t layer, const float *in) {
         }
     }
     cpu_linear(t, p, n_p, in, d, n);
-    const row_range r = my_rows(t);
+    const cpu_range r = cpu_my_rows(t);
     for (int64_t i = r.first; i < r.last; i++) prepare_qkv(t, layer, i);
     hth_team_barrier(t->c->team);
     cpu_attention(t, layer);
@@ -214,6 +211,7 @@ static void run_ffn(const cpu_thread *t, int32_t layer, const float *in, float *
     cpu_product p[2] = {{.w = &l->up, .bias = l->up_bias, .y = s->up, .y_stride = d_ff},
                         {.w = &l->gate, .bias = l->gate_bias, .y = s->gate, .y_stride = d_ff}};
     cpu_linear(t, p, gated ? 2 : 1, in, d, n);
+    if (ld->has_gate_cut) cpu_cut_gate(t, ld->gate_cut, d_ff);
     int64_t first, last;
     hth_team_part(n * d_ff, 16, t->i, t->n, &first, &last);
     if (gated) {
@@ -232,7 +230,7 @@ static void run_ffn(const cpu_thread *t, int32_t layer, const float *in, float *
 static void add_branch(const cpu_thread *t, const hth_layer_desc *ld, float *branch, const float *post,
                        const float *post_bias) {
     const hth_desc *d = &t->c->model->desc;
-    const row_range r = my_rows(t);
+    const cpu_range r = cpu_my_rows(t);
     for (int64_t i = r.first; i < r.last; i++) {
         float *x = t->c->s.x + i * d->d_model, *b = branch + i * d->d_model;
         if (post && !ld->post_ln) norm(t, d->norm, b, b, post, post_bias, d->d_model);
@@ -248,7 +246,7 @@ static void add_branch(const cpu_thread *t, const hth_layer_desc *ld, float *bra
 // h = norm(x) for all rows, or x itself where the family has no norm there; ends with a barrier.
 static const float *norm_input(const cpu_thread *t, const float *w, const float *b) {
     const hth_desc *d = &t->c->model->desc;
-    const row_range r = my_rows(t);
+    const cpu_range r = cpu_my_rows(t);
     if (w) {
         for (int64_t i = r.first; i < r.last; i++) {
             norm(t, d->norm, t->c->s.h + i * d->d_model, t->c->s.x + i * d->d_model, w, b, d->d_model);
@@ -265,7 +263,7 @@ static void add_per_layer(const cpu_thread *t, int32_t layer) {
     hth_team_barrier(t->c->team);
     cpu_product gate = {.w = &l->per_layer_gate, .y = t->c->s.gate, .y_stride = width};
     cpu_linear(t, &gate, 1, t->c->s.x, d->d_model, n);
-    const row_range r = my_rows(t);
+    const cpu_range r = cpu_my_rows(t);
     for (int64_t i = r.first; i < r.last; i++) {
         float *g = t->c->s.gate + i * width;
         const float *in = t->c->s.per_layer + (i * d->n_layer + layer) * width;
@@ -277,7 +275,11 @@ static void add_per_layer(const cpu_thread *t, int32_t layer) {
     for (int64_t i = r.first; i < r.last; i++) {
         float *x = t->c->s.x + i * d->d_model, *b = t->c->s.branch + i * d->d_model;
         norm(t, d->norm, b, b, l->per_layer_norm, NULL, d->d_model);
-        t->c->k->add(x, x, b, d->d_model);
+        if (d->n_stream > 1) {
+            cpu_streams_add(t, i, b);
+        } else {
+            t->c->k->add(x, x, b, d->d_model);
+        }
     }
 }
 
@@ -285,7 +287,9 @@ static void run_layer(const cpu_thread *t, int32_t layer) {
     const hth_desc *d = &t->c->model->desc;
     const hth_layer_desc *ld = &d->layers[layer];
     const hth_layer *l = &t->c->model->layers[layer];
+    if (d->n_stream > 1) cpu_streams_predict(t, layer);
     const float *in = norm_input(t, l->attn_norm, l->attn_norm_bias);
+    if (ld->has_laurel) cpu_laurel(t, layer, in);
     run_attention(t, layer, in);
     if (ld->parallel) {
         // The attention result waits in `branch`; the feed-forward reads the same normed input, or its own.
@@ -298,15 +302,17 @@ static void run_layer(const cpu_thread *t, int32_t layer) {
         add_branch(t, ld, t->c->s.branch, NULL, NULL);
     } else {
         add_branch(t, ld, t->c->s.branch, l->attn_post_norm, l->attn_post_norm_bias);
+        if (ld->has_laurel) cpu_add_laurel(t);
         if (ld->ffn != HTH_FFN_NONE) {
             in = norm_input(t, l->ffn_norm, l->ffn_norm_bias);
             run_ffn(t, layer, in, t->c->s.branch);
             add_branch(t, ld, t->c->s.branch, l->ffn_post_norm, l->ffn_post_norm_bias);
         }
     }
+    if (d->n_stream > 1) cpu_streams_correct(t, layer);
     if (ld->has_per_layer_input) add_per_layer(t, layer);
     if (l->scalar != 1) {
-        const row_range r = my_rows(t);
+        const cpu_range r = cpu_my_rows(t);
         float *x = t->c->s.x + r.first * d->d_model;
         t->c->k->scale(x, x, l->scalar, (r.last - r.first) * d->d_model);
     }
@@ -320,7 +326,7 @@ static void copy_hidden(const cpu_thread *t, bool normed) {
     for (int64_t i = 0; t->i == 0 && i < t->c->n_row; i++) {
         if (!(t->c->step->batch.rows[i].want & HTH_WANT_HIDDEN)) continue;
         float *dst = t->c->step->hidden_want + at++ * d->d_model;
-        const float *x = t->c->s.x + i * d->d_model;
+        const float *x = normed ? t->c->s.x + i * d->d_model : carried(t) + i * d->n_stream * d->d_model;
         if (normed && t->c->model->output_norm) {
             norm(t, d->norm, dst, x, t->c->model->output_norm, t->c->model->output_norm_bias, d->d_model);
         } else {
@@ -353,13 +359,18 @@ static void compute_logits(const cpu_thread *t) {
 
 static void finish(const cpu_thread *t) {
     const hth_step *step = t->c->step;
-    const int64_t d_model = t->c->model->desc.d_model;
+    const hth_desc *d = &t->c->model->desc;
+    const int64_t width = (int64_t)d->n_stream * d->d_model;
     hth_team_barrier(t->c->team);
-    if (step->layer_last < t->c->model->desc.n_layer) {
-        const row_range r = my_rows(t);
-        memcpy(step->hidden_out + r.first * d_model, t->c->s.x + r.first * d_model,
-               (size_t)((r.last - r.first) * d_model) * sizeof(float));
+    if (step->layer_last < d->n_layer) {
+        const cpu_range r = cpu_my_rows(t);
+        memcpy(step->hidden_out + r.first * width, carried(t) + r.first * width,
+               (size_t)((r.last - r.first) * width) * sizeof(float));
         return;
+    }
+    if (d->n_stream > 1) {
+        cpu_streams_end(t);
+        hth_team_barrier(t->c->team);
     }
     if (t->c->n_hidden > 0 && step->hidden_layer < 0) copy_hidden(t, true);
     if (t->c->n_logits > 0) compute_logits(t);

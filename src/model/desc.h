@@ -10,6 +10,7 @@
 
 #define HTH_MAX_ROPE 4
 #define HTH_MAX_LAYER 1024
+#define HTH_MAX_STREAM 4
 
 typedef enum hth_norm_kind { HTH_NORM_NONE, HTH_NORM_RMS, HTH_NORM_LAYER } hth_norm_kind;
 
@@ -74,6 +75,8 @@ typedef struct hth_layer_desc {
     hth_ffn ffn;
     hth_act act;
     int32_t d_ff;
+    bool has_gate_cut; // gate values below mean + gate_cut * deviation of their row become 0, others are lowered by it
+    float gate_cut;
     // Where norms stand; each is present when its weight is bound.
     //   h = x + s * post_attn(mixer(pre_attn(x)));  x' = h + s * post_ffn(ffn(pre_ffn(h)))
     //   parallel:   x' = x + mixer(pre_attn(x)) + ffn(pre_ffn or pre_attn(x))
@@ -85,6 +88,7 @@ typedef struct hth_layer_desc {
     float residual_scale;  // s
     bool has_per_layer_input; // Gemma 3n/4 per-layer embeddings
     bool has_layer_scalar;    // x' multiplied by a learned scalar
+    bool has_laurel;          // h = (h + laurel(pre_attn(x))) / sqrt 2: a learned residual beside the mixer
 } hth_layer_desc;
 
 typedef enum hth_pooling { HTH_POOL_NONE, HTH_POOL_MEAN, HTH_POOL_CLS, HTH_POOL_LAST, HTH_POOL_RANK } hth_pooling;
@@ -100,9 +104,12 @@ typedef struct hth_desc {
     float logit_scale;    // logits *= logit_scale
     float logit_softcap;  // 0: none
     bool tied_output;     // the output matrix is the embedding
-    int32_t n_stream;     // hidden rows carried per token between layers: [row, n_stream, d_model]
+    int32_t n_stream;     // hidden rows carried per token between layers: [row, n_stream, d_model]. Above 1: AltUp
+    float stream_clip;    // bound of AltUp's coefficients, 0: none
+    bool stream_scale;    // AltUp's output scale is in use
     int32_t n_pos;        // position components per row (1; 3 or 4 for M-RoPE)
     int32_t d_per_layer;  // width of per-layer inputs, 0: none
+    int32_t n_vocab_per_layer; // tokens that have per-layer embeddings of their own; the others have token 0's
     int32_t n_token_type; // BERT segment embeddings, 0: none
     bool learned_positions;
     hth_pooling pooling;

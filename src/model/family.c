@@ -225,6 +225,8 @@ static void adjust_gemma4(hth_builder *b) {
     hth_meta_i32(b->m, NULL, "global_head_dim", 2, 65536, &full_dim);
     hth_meta_i32(b->m, "attention.key_length_swa", NULL, 2, 65536, &local_dim);
     hth_meta_i32(b->m, "embedding_length_per_layer_input", "hidden_size_per_layer_input", 0, 65536, &d->d_per_layer);
+    d->n_vocab_per_layer = d->n_vocab;
+    hth_meta_i32(b->m, NULL, "vocab_size_per_layer_input", 1, INT32_MAX, &d->n_vocab_per_layer);
     hth_meta_i32(b->m, "attention.shared_kv_layers", "num_kv_shared_layers", 0, HTH_MAX_LAYER, &n_shared);
     hth_meta_bool(b->m, NULL, "attention_k_eq_v", &k_is_v);
     hth_meta_i32(b->m, NULL, "num_global_key_value_heads", 1, 65536, &full_kv);
@@ -241,6 +243,87 @@ static void adjust_gemma4(hth_builder *b) {
         if (b->is_gguf && i < d->n_layer - n_shared && !hth_container_find(b->model->container, name)) l->attn.v_is_k = true;
     }
     gemma4_ropes(b, full_dim, local_dim);
+    share_kv(b, n_shared, is_full);
+}
+
+// The standard normal's quantile of p in (0, 1), by Newton's method on its distribution function.
+static double normal_quantile(double p) {
+    double x = 0;
+    for (int i = 0; i < 60; i++) {
+        const double density = exp(-x * x / 2) / 2.506628274631000502415765;
+        const double step = (0.5 * erfc(-x / sqrt(2.0)) - p) / (density > 1e-300 ? density : 1e-300);
+        x -= step > 1 ? 1 : step < -1 ? -1 : step; // far from the root the slope misleads
+    }
+    return x;
+}
+
+// Which share of a layer's gate values is cut off; GGUF has the multiplier of the deviation itself.
+static void gemma3n_sparsity(hth_builder *b) {
+    hth_desc *d = b->d;
+    float share[HTH_MAX_LAYER];
+    const char *path = "activation_sparsity_pattern";
+    if (b->is_gguf) {
+        const hth_gguf_kv *kv = hth_gguf_find(b->m->gguf, "gemma3n.activation_sparsity_scale");
+        for (int32_t i = 0; kv && kv->kind == HTH_GGUF_ARRAY && kv->item_kind == HTH_GGUF_F32 && i < d->n_layer; i++) {
+            const double v = (uint64_t)i < kv->n ? hth_gguf_item_f64(kv, (uint64_t)i) : -INFINITY;
+            d->layers[i].has_gate_cut = fabs(v) < 100;
+            d->layers[i].gate_cut = d->layers[i].has_gate_cut ? (float)v : 0;
+        }
+    } else if (hth_meta_has(b->m, NULL, path) && hth_meta_nums(b->m, NULL, path, share, d->n_layer)) {
+        for (int32_t i = 0; i < d->n_layer; i++) {
+            if (share[i] < 0 || share[i] >= 1) {
+                hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: %s is %g at layer %d, outside 0..1", path, (double)share[i], (int)i);
+                return;
+            }
+            d->layers[i].has_gate_cut = share[i] > 0;
+            if (share[i] > 0) d->layers[i].gate_cut = (float)normal_quantile((double)share[i]);
+        }
+    }
+}
+
+static void gemma3n_streams(hth_builder *b) {
+    hth_desc *d = b->d;
+    int32_t active = 0;
+    double clip = 120;
+    d->n_stream = 4;
+    d->stream_scale = true;
+    hth_meta_i32(b->m, "altup.num_inputs", "altup_num_inputs", 2, HTH_MAX_STREAM, &d->n_stream);
+    hth_meta_i32(b->m, "altup.active_idx", "altup_active_idx", 0, HTH_MAX_STREAM, &active);
+    hth_meta_bool(b->m, NULL, "altup_correct_scale", &d->stream_scale);
+    if (hth_meta_has(b->m, NULL, "altup_coef_clip") && hth_meta_num(b->m, NULL, "altup_coef_clip", &clip)) {
+        d->stream_clip = hth_meta_narrow(b->m, "altup_coef_clip", fabs(clip));
+    }
+    if (active != 0) hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "stream %d is the active one; only 0 is known", (int)active);
+}
+
+static void adjust_gemma3n(hth_builder *b) {
+    hth_desc *d = b->d;
+    bool is_full[HTH_MAX_LAYER];
+    int32_t n_shared = b->is_gguf && d->n_layer > 20 ? d->n_layer - 20 : 0; // what GGUF files leave out
+    read_softcaps(b);
+    window_by_type(b, 5);
+    hth_rope *local = add_local_rope(b);
+    local->theta = 10000;
+    hth_meta_num(b->m, "rope.freq_base_swa", "rope_local_base_freq", &local->theta);
+    if (hth_meta_has(b->m, NULL, "rope_parameters.full_attention")) {
+        hth_builder_rope(b, "rope_parameters.full_attention", &d->rope[0]);
+        hth_builder_rope(b, "rope_parameters.sliding_attention", local);
+    }
+    d->d_per_layer = 256;
+    d->n_vocab_per_layer = d->n_vocab;
+    hth_meta_i32(b->m, "embedding_length_per_layer_input", "hidden_size_per_layer_input", 1, 65536, &d->d_per_layer);
+    hth_meta_i32(b->m, NULL, "vocab_size_per_layer_input", 1, INT32_MAX, &d->n_vocab_per_layer);
+    hth_meta_i32(b->m, "attention.shared_kv_layers", "num_kv_shared_layers", 0, HTH_MAX_LAYER, &n_shared);
+    for (int32_t i = 0; i < d->n_layer; i++) {
+        hth_layer_desc *l = &d->layers[i];
+        is_full[i] = hth_builder_is_full(b, i, 5);
+        l->attn.rope = is_full[i] ? 0 : 1;
+        l->attn.scale = 1;
+        l->attn.v_norm = true;
+        l->has_laurel = l->has_per_layer_input = true;
+    }
+    gemma3n_sparsity(b);
+    gemma3n_streams(b);
     share_kv(b, n_shared, is_full);
 }
 
@@ -477,6 +560,8 @@ static const hth_family families[] = {
     {"gemma2", {"gemma2"}, {"gemma2"}, GEMMA | HTH_TRAIT_SANDWICH, NULL, NULL, adjust_gemma2, NULL},
     {"gemma3", {"gemma3"}, {"gemma3_text", "gemma3"}, GEMMA | HTH_TRAIT_SANDWICH | HTH_TRAIT_QK_NORM_HEAD, NULL, NULL,
      adjust_gemma3, defaults_gemma3},
+    {"gemma3n", {"gemma3n"}, {"gemma3n_text", "gemma3n"},
+     HTH_TRAIT_EMBD_SQRT | HTH_TRAIT_GELU_TANH | HTH_TRAIT_SANDWICH | HTH_TRAIT_QK_NORM_HEAD, NULL, NULL, adjust_gemma3n, NULL},
     {"gemma4", {"gemma4"}, {"gemma4_text", "gemma4"},
      HTH_TRAIT_EMBD_SQRT | HTH_TRAIT_GELU_TANH | HTH_TRAIT_SANDWICH | HTH_TRAIT_QK_NORM_HEAD, NULL, NULL, adjust_gemma4, NULL},
     {"phi3", {"phi3"}, {"phi3", "phi4"}, 0, names_prenorm, NULL, adjust_phi3, NULL},

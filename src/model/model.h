@@ -11,6 +11,15 @@
 #include "model/desc.h"
 #include "quant/weight.h"
 
+// How a layer mixes the streams of a token (desc.n_stream > 1): see cpu_altup.c.
+typedef struct hth_altup {
+    const float *router;      // [n_stream, d]
+    const float *router_norm; // [d]
+    const float *predict;     // [n_stream (to) * n_stream (from), n_stream]
+    const float *correct;     // [n_stream, n_stream]
+    const float *scale;       // [d] on what the per-layer input is gated with; or NULL
+} hth_altup;
+
 // Weights and vectors of one layer. Matrices are views on the mapping; vectors are small and kept as
 // f32 copies (norm conventions such as w + 1 already applied). Absent ones: scheme NONE or NULL.
 typedef struct hth_layer {
@@ -28,6 +37,9 @@ typedef struct hth_layer {
     const float *ffn_post_norm, *ffn_post_norm_bias;
     const float *per_layer_norm;
     float scalar; // 1 when absent
+    hth_weight laurel_left, laurel_right; // [rank, d] [d, rank]
+    const float *laurel_norm;             // [d]
+    hth_altup altup;
 } hth_layer;
 
 typedef struct hth_model {
@@ -36,8 +48,9 @@ typedef struct hth_model {
     hth_layer *layers; // [desc.n_layer]
     hth_weight token_embd;    // [n_vocab, d]
     hth_weight output;        // [n_vocab, d]; equals token_embd when tied
-    hth_weight per_layer_embd; // [n_vocab, n_layer * d_per_layer]
+    hth_weight per_layer_embd; // [n_vocab_per_layer, n_layer * d_per_layer]
     hth_weight per_layer_model_proj; // [n_layer * d_per_layer, d]
+    hth_weight stream_proj[HTH_MAX_STREAM - 1], stream_unembd[HTH_MAX_STREAM - 1]; // [d, d] into and out of streams 1..
     hth_weight pos_embd;       // [n_ctx, d]
     hth_weight type_embd;      // [n_token_type, d]
     hth_weight cls, cls_out;   // ranking heads

@@ -21,6 +21,8 @@ static const role_names table[HTH_ROLE_COUNT] = {
     [HTH_ROLE_PER_LAYER_EMBD] = {"per-layer embedding", "per_layer_token_embd", "embed_tokens_per_layer"},
     [HTH_ROLE_PER_LAYER_MODEL_PROJ] = {"per-layer projection", "per_layer_model_proj", "per_layer_model_projection"},
     [HTH_ROLE_PER_LAYER_PROJ_NORM] = {"per-layer norm", "per_layer_proj_norm", "per_layer_projection_norm"},
+    [HTH_ROLE_STREAM_PROJ] = {"projection into a stream", "altup_proj", "altup_projections.%d"},
+    [HTH_ROLE_STREAM_UNEMBD] = {"projection out of a stream", "altup_unembd_proj", "altup_unembed_projections.%d"},
 
     [HTH_ROLE_ATTN_NORM] = {"attention norm", "blk.%d.attn_norm", "layers.%d.input_layernorm|h.%d.ln_1"},
     [HTH_ROLE_Q] = {"query projection", "blk.%d.attn_q",
@@ -55,6 +57,14 @@ static const role_names table[HTH_ROLE_COUNT] = {
     [HTH_ROLE_PER_LAYER_PROJ] = {"per-layer input projection", "blk.%d.proj", "layers.%d.per_layer_projection"},
     [HTH_ROLE_PER_LAYER_NORM] = {"per-layer input norm", "blk.%d.post_norm", "layers.%d.post_per_layer_input_norm"},
     [HTH_ROLE_LAYER_SCALAR] = {"layer scalar", "blk.%d.layer_output_scale", "layers.%d.layer_scalar"},
+    [HTH_ROLE_LAUREL_LEFT] = {"learned residual, first matrix", "blk.%d.laurel_l", "layers.%d.laurel.linear_left"},
+    [HTH_ROLE_LAUREL_RIGHT] = {"learned residual, second matrix", "blk.%d.laurel_r", "layers.%d.laurel.linear_right"},
+    [HTH_ROLE_LAUREL_NORM] = {"learned residual's norm", "blk.%d.laurel_post_norm", "layers.%d.laurel.post_laurel_norm"},
+    [HTH_ROLE_ALTUP_ROUTER] = {"stream router", "blk.%d.altup_router", "layers.%d.altup.modality_router"},
+    [HTH_ROLE_ALTUP_ROUTER_NORM] = {"stream router's norm", "blk.%d.altup_router_norm", "layers.%d.altup.router_norm"},
+    [HTH_ROLE_ALTUP_PREDICT] = {"stream prediction", "blk.%d.altup_predict_coef", "layers.%d.altup.prediction_coefs"},
+    [HTH_ROLE_ALTUP_CORRECT] = {"stream correction", "blk.%d.altup_correct_coef", "layers.%d.altup.correction_coefs"},
+    [HTH_ROLE_ALTUP_SCALE] = {"stream output scale", "blk.%d.altup_correct_scale", "layers.%d.altup.correct_output_scale"},
 };
 
 const char *hth_role_gguf(hth_role role) {
