@@ -94,6 +94,19 @@ static void mlx_mode(tiny *t) {
     tiny_set(t, "quantization.mode", "\"q3z\"");
 }
 
+static void wide_router(tiny *t) {
+    tiny_find(t, "model.layers.1.altup.modality_router.weight")->n_row = 5;
+}
+static void no_laurel(tiny *t) {
+    tiny_remove(t, "model.layers.1.laurel.linear_left.weight");
+}
+static void turned_laurel(tiny *t) {
+    tiny_find(t, "model.layers.1.laurel.linear_right.weight")->n_col = 11;
+}
+static void no_stream(tiny *t) {
+    tiny_remove(t, "model.altup_unembed_projections.2.weight");
+}
+
 static const wrong wrongs[] = {
     {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "family \"mystery\" is not known; known are: llama", "model_type", "\"mystery\"", NULL},
     {TINY_LLAMA, HTH_ERR_FORMAT, "model_type", "model_type", NULL, NULL},
@@ -149,6 +162,18 @@ static const wrong wrongs[] = {
     {TINY_GEMMA3, HTH_ERR_FORMAT, "softcap is negative", "attn_logit_softcapping", "-3.0", NULL},
     {TINY_GEMMA4, HTH_ERR_FORMAT, "6 layers share keys, but there are only 6", "num_kv_shared_layers", "6", NULL},
     {TINY_GEMMA4, HTH_ERR_FORMAT, "no earlier layer is of its kind", "num_kv_shared_layers", "4", NULL},
+    {TINY_GEMMA3N, HTH_ERR_UNSUPPORTED, "stream 2 is the active one", "altup_active_idx", "2", NULL},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "altup_num_inputs is 9", "altup_num_inputs", "9", NULL},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "altup.modality_router.weight is [4 x 48], [3 x 48]", "altup_num_inputs", "3", NULL},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "activation_sparsity_pattern is 1 at layer 2", "activation_sparsity_pattern",
+     "[0.5, 0.5, 1.0, 0]", NULL},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "activation_sparsity_pattern is not an array of 4", "activation_sparsity_pattern", "[0.5]", NULL},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "altup.modality_router.weight is [5 x 48], [4 x 48]", NULL, NULL, wide_router},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "laurel.linear_left.weight (learned residual, first matrix of layer 1) is missing", NULL, NULL,
+     no_laurel},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "laurel.linear_right.weight is [48 x 11], [48 x 10]", NULL, NULL, turned_laurel},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "altup_unembed_projections.2.weight", NULL, NULL, no_stream},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "embed_tokens_per_layer.weight is [90 x 32], [91 x 32]", "vocab_size_per_layer_input", "91", NULL},
     {TINY_PHI3, HTH_ERR_FORMAT, "short_factor is not an array of 3 numbers", "rope_scaling.short_factor", "[1.0, 2.0]", NULL},
     {TINY_PHI3, HTH_ERR_FORMAT, "short and long", "rope_scaling.long_factor", "null", NULL},
     {TINY_BERT, HTH_ERR_FORMAT, "position_embeddings.weight is [64 x 48], [65 x 48]", "max_position_embeddings", "65", NULL},

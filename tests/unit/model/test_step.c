@@ -13,7 +13,7 @@ static void embed(const hth_model *m, int32_t token, float *embd, float *per_lay
     for (int i = 0; i < d->d_model; i++) embd[i] *= d->embd_scale;
     if (d->d_per_layer == 0) return;
     const int64_t width = (int64_t)d->n_layer * d->d_per_layer;
-    hth_weight_row_f32(&m->per_layer_embd, 0, token, 0, width, per_layer);
+    hth_weight_row_f32(&m->per_layer_embd, 0, token < d->n_vocab_per_layer ? token : 0, 0, width, per_layer);
     for (int64_t i = 0; i < width; i++) per_layer[i] *= sqrtf((float)d->d_per_layer);
 }
 

@@ -15,6 +15,7 @@ typedef enum tiny_kind {
     TINY_LLAMA,  // 6 query heads on 2 key heads, llama3 scaling, untied
     TINY_GEMMA3, // windows, two rotations, sandwich norms, softcaps
     TINY_GEMMA4, // layers that share keys, per-layer inputs, two head sizes
+    TINY_GEMMA3N, // four streams per token, a learned residual, sparse gates
     TINY_COHERE, // attention and feed-forward side by side, LayerNorm, norms per head
     TINY_PHI3,   // fused matrices, longrope
     TINY_CAUSAL_COUNT,
@@ -389,6 +390,65 @@ static inline void tiny_gemma4(tiny *t) {
     tiny_ends(t, &s, true);
 }
 
+// What the layers of Gemma 3n have besides those of Gemma 4.
+static inline void tiny_streams(tiny *t, const char *p, const tiny_shape *s) {
+    enum { RANK = 10, STREAMS = 4 };
+    tiny_matrix(t, p, "laurel.linear_left", RANK, s->d, 1);
+    tiny_matrix(t, p, "laurel.linear_right", s->d, RANK, 1);
+    tiny_vector(t, p, "laurel.post_laurel_norm.weight", s->d, 1);
+    tiny_matrix(t, p, "altup.modality_router", STREAMS, s->d, 40);
+    tiny_vector(t, p, "altup.router_norm.weight", s->d, 1);
+    tiny_matrix(t, p, "altup.prediction_coefs", (int64_t)STREAMS * STREAMS, STREAMS, 0.5f);
+    tiny_matrix(t, p, "altup.correction_coefs", STREAMS, STREAMS, 0.5f);
+    tiny_vector(t, p, "altup.correct_output_scale", s->d, 1);
+}
+
+// Layer 3 reads the keys of layer 1.
+static inline void tiny_gemma3n(tiny *t) {
+    enum { LAYERS = 4, PER_LAYER = 8, PER_LAYER_VOCAB = 90 };
+    const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 12, .d_ff = 40, .norm = 1};
+    tiny_common(t, "gemma3n_text", &s, LAYERS);
+    tiny_set(t, "intermediate_size", "[40, 40, 40, 40]");
+    tiny_set(t, "rms_norm_eps", "1e-6");
+    tiny_set(t, "sliding_window", "12");
+    tiny_set(t, "layer_types", "[\"sliding_attention\",\"full_attention\",\"sliding_attention\",\"full_attention\"]");
+    tiny_set(t, "rope_local_base_freq", "100.0");
+    tiny_set(t, "num_kv_shared_layers", "1");
+    tiny_set_int(t, "hidden_size_per_layer_input", PER_LAYER);
+    tiny_set_int(t, "vocab_size_per_layer_input", PER_LAYER_VOCAB);
+    tiny_set(t, "activation_sparsity_pattern", "[0.9, 0.6, 0.0, 0.0]");
+    tiny_set(t, "altup_num_inputs", "4");
+    tiny_set(t, "altup_active_idx", "0");
+    tiny_set(t, "altup_coef_clip", "0.3");
+    tiny_set(t, "altup_correct_scale", "true");
+    tiny_set(t, "laurel_rank", "10");
+    tiny_set(t, "final_logit_softcapping", "20.0");
+    for (int i = 0; i < LAYERS; i++) {
+        char p[64];
+        snprintf(p, sizeof p, "model.layers.%d.", i);
+        tiny_norms(t, p, &s, tiny_sandwich);
+        tiny_attention(t, p, &s);
+        tiny_vector(t, p, "self_attn.q_norm.weight", s.head_dim, 1);
+        tiny_vector(t, p, "self_attn.k_norm.weight", s.head_dim, 1);
+        tiny_ffn(t, p, &s);
+        tiny_matrix(t, p, "per_layer_input_gate", PER_LAYER, s.d, 1);
+        tiny_matrix(t, p, "per_layer_projection", s.d, PER_LAYER, 1);
+        tiny_vector(t, p, "post_per_layer_input_norm.weight", s.d, 1);
+        tiny_streams(t, p, &s);
+    }
+    for (int j = 0; j < 3; j++) {
+        char name[64];
+        snprintf(name, sizeof name, "altup_projections.%d", j);
+        tiny_matrix(t, "model.", name, s.d, s.d, 1);
+        snprintf(name, sizeof name, "altup_unembed_projections.%d", j);
+        tiny_matrix(t, "model.", name, s.d, s.d, 1);
+    }
+    tiny_matrix(t, "model.", "embed_tokens_per_layer", PER_LAYER_VOCAB, (int64_t)LAYERS * PER_LAYER, 4);
+    tiny_matrix(t, "model.", "per_layer_model_projection", (int64_t)LAYERS * PER_LAYER, s.d, 1);
+    tiny_vector(t, "model.", "per_layer_projection_norm.weight", PER_LAYER, 1);
+    tiny_ends(t, &s, true);
+}
+
 static inline void tiny_cohere(tiny *t) {
     static const char *const norms[] = {"input_layernorm", NULL};
     const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 8, .d_ff = 56, .norm = 1};
@@ -470,7 +530,7 @@ static inline void tiny_bert(tiny *t) {
 }
 
 static inline void tiny_make(tiny_kind kind, tiny *t) {
-    static void (*const makers[TINY_COUNT])(tiny *) = {tiny_llama, tiny_gemma3, tiny_gemma4,
+    static void (*const makers[TINY_COUNT])(tiny *) = {tiny_llama, tiny_gemma3, tiny_gemma4, tiny_gemma3n,
                                                        tiny_cohere, tiny_phi3, tiny_bert};
     makers[kind](t);
 }
