@@ -123,7 +123,7 @@ static int take_option(const cli_command *c, int argc, char **argv, int *i) {
         if (value && is_long) return cli_usage_error(c->name, "--%s takes no value", o->name);
         if (value) return unknown_option(c, word, name);
     } else if (!value) {
-        if (*i + 1 >= argc) return cli_usage_error(c->name, "--%s needs a value: %s", o->name, o->value);
+        if (*i + 1 >= argc) return cli_usage_error(c->name, "--%s needs a value (%s)", o->name, o->value);
         value = argv[++*i];
     }
     return store(c, o, value);

@@ -30,7 +30,7 @@ static int print_json(const hth_tokenizer *t, const hth_token_list *list) {
         const char *spelling = hth_tokenizer_spelling(t, list->ids[i], &n);
         hth_json_out_begin(&j, NULL, '{');
         hth_json_out_int(&j, "id", list->ids[i]);
-        hth_json_out_str(&j, "text", spelling ? spelling : "", spelling ? n : 0);
+        hth_json_out_str(&j, "piece", spelling ? spelling : "", spelling ? n : 0);
         hth_json_out_end(&j, '}');
     }
     hth_json_out_end(&j, ']');
