@@ -16,6 +16,7 @@
 #endif
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/syscall.h>
 #if defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
@@ -25,6 +26,17 @@
 #endif
 
 // --- features ---
+
+bool hth_cpu_enable_amx(void) {
+#if defined(__linux__) && defined(__x86_64__)
+    // ARCH_REQ_XCOMP_PERM of the kernel's asm/prctl.h, for state component 18 (tile data). Threads made later
+    // inherit it, earlier ones of the process have it too.
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
 
 static const struct {
     hth_cpu_feature feature;
@@ -84,7 +96,7 @@ static uint32_t detect_features(void) {
         if (c >> 1 & 1) found |= HTH_CPU_AVX512_VBMI;
         if (a1 >> 5 & 1) found |= HTH_CPU_AVX512_BF16;
     }
-    if (tiles && (d >> 24 & 1) && (d >> 25 & 1)) found |= HTH_CPU_AMX_INT8;
+    if (tiles && (d >> 24 & 1) && (d >> 25 & 1) && hth_cpu_enable_amx()) found |= HTH_CPU_AMX_INT8;
     return found;
 }
 

@@ -2,6 +2,7 @@
 #ifndef HTH_OS_CPU_H
 #define HTH_OS_CPU_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef enum hth_cpu_feature {
@@ -26,6 +27,10 @@ typedef enum hth_cpu_feature {
 // ("ref", "avx2", "avx512", "neon", ...) masks them down; unknown words are ignored.
 uint32_t hth_cpu_features(void);
 const char *hth_cpu_feature_name(hth_cpu_feature feature); // "avx2", ...
+
+// Asks the system for the tile registers of AMX, which Linux gives to a process only on request; false where
+// there are none or the system refuses. hth_cpu_features asks by itself.
+bool hth_cpu_enable_amx(void);
 
 // Logical CPUs that this process may run on, at least 1. Cheap.
 int hth_cpu_count(void);

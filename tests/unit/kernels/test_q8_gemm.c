@@ -1,0 +1,320 @@
+// Integer products of prompt rows: every level gives the bits of ref, and ref means what the types mean.
+#include "check.h"
+#include "kernels/levels.h"
+
+enum { MAX_COL = 4096, MAX_TOK = 40, CASES = 12 };
+
+#define X86 (HTH_CPU_AVX2 | HTH_CPU_AVX512)
+static const struct level q8_levels[] = {
+    {"ref", 0},
+    {"avx2", HTH_CPU_AVX2},
+    {"avx-vnni", HTH_CPU_AVX2 | HTH_CPU_AVX_VNNI},
+    {"avx512", X86},
+    {"avx512-vnni", X86 | HTH_CPU_AVX512_VNNI},
+    {"amx-int8", X86 | HTH_CPU_AVX512_VNNI | HTH_CPU_AMX_INT8},
+    {"neon", HTH_CPU_NEON},
+    {"dotprod", HTH_CPU_NEON | HTH_CPU_DOTPROD},
+    {"i8mm", HTH_CPU_NEON | HTH_CPU_DOTPROD | HTH_CPU_I8MM},
+};
+
+static bool next_q8_level(int i, hth_q8_kernels *k, const char **name) {
+    for (size_t l = 0; l < HTH_COUNT(q8_levels); l++) {
+        if (q8_levels[l].features & ~hth_cpu_features() || i-- > 0) continue;
+        hth_q8_fill(k, q8_levels[l].features);
+        *name = q8_levels[l].name;
+        return true;
+    }
+    return false;
+}
+#define FOR_EACH_Q8_LEVEL(k, name) for (int level_ = 0; next_q8_level(level_, &(k), &(name)); level_++)
+#define FOR_EACH_Q8_TYPE(t, codes)                                  \
+    for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++)              \
+        for (hth_q8_codes_fn codes = hth_q8_codes(t); codes; codes = NULL)
+
+static void fill_bytes(void *p, size_t n) {
+    uint8_t *bytes = p;
+    for (size_t i = 0; i < n; i++) bytes[i] = (uint8_t)random_bits();
+}
+
+static float bound(float d, int code, float m) {
+    return 0x1p-22f * (fabsf(d * (float)code) + fabsf(m));
+}
+
+static void codes_mean_what_dequantize_gives(void **state) {
+    (void)state;
+    FOR_EACH_Q8_TYPE(t, codes) {
+        const hth_type_info *info = hth_type_get(t);
+        const hth_q8_type type = hth_q8_type_of(t);
+        for (int trial = 0; trial < 200; trial++) {
+            uint8_t block[512], code[256];
+            float d[16], m[16], want[256];
+            fill_bytes(block, info->block_bytes);
+            codes(block, code, d, m);
+            info->dequantize(block, want, info->block_len);
+            for (uint32_t i = 0; i < info->block_len; i++) {
+                uint32_t g = i / type.group;
+                if (!type.has_min) {
+                    float got = (float)(code[i] - type.zero) * d[g];
+                    if (!same_float(got, want[i])) fail_msg("%s: %a, not %a", info->name, (double)got, (double)want[i]);
+                } else if (isfinite(want[i])) {
+                    float got = fmaf(d[g], code[i], m[g]);
+                    if (!(fabsf(got - want[i]) <= bound(d[g], code[i], m[g])))
+                        fail_msg("%s: %a, not %a", info->name, (double)got, (double)want[i]);
+                }
+            }
+        }
+    }
+}
+
+static void every_type_has_an_entry_at_every_level(void **state) {
+    (void)state;
+    hth_q8_kernels k;
+    const char *level;
+    FOR_EACH_Q8_LEVEL(k, level) {
+        assert_non_null(k.quantize);
+        assert_non_null(k.gemm);
+        for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++) {
+            bool has = hth_q8_codes(t) != NULL;
+            assert_int_equal(k.type[t].group != 0, has);
+            assert_int_equal(k.panel[t] != NULL, has);
+            if (has) assert_int_equal(k.type[t].has_min && k.type[t].zero, false);
+        }
+    }
+    char op[48];
+    int n = 0;
+    while (hth_q8_describe(hth_q8_get(), n, op, &level)) {
+        assert_string_not_equal(level, "none");
+        n++;
+    }
+    assert_int_equal(n, 2 + 2 * 25);
+    assert_false(hth_q8_describe(hth_q8_get(), -1, op, &level));
+}
+
+// What only the vector levels can get wrong in the layout is visible in any bytes: also NaN scales.
+static bool same_floats(const float *a, const float *b, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (!same_float(a[i], b[i])) return false;
+    return true;
+}
+
+static void panels_are_those_of_ref(void **state) {
+    (void)state;
+    static uint8_t code[2][16 * MAX_COL] __attribute__((aligned(64)));
+    static float scale[2][MAX_COL] __attribute__((aligned(64))), min[2][MAX_COL] __attribute__((aligned(64)));
+    static const int64_t rows[] = {1, 2, 5, 8, 15, 16};
+    hth_q8_kernels k, ref;
+    hth_q8_fill(&ref, 0);
+    const char *level;
+    FOR_EACH_Q8_LEVEL(k, level) {
+        FOR_EACH_Q8_TYPE(t, codes) {
+            const hth_type_info *info = hth_type_get(t);
+            for (int trial = 0; trial < CASES; trial++) {
+                int64_t n_row = rows[trial % 6], n_col = info->block_len * (1 + random_bits() % 11);
+                int64_t used = n_col / info->block_len * info->block_bytes, row_bytes = used + trial % 3 * 5;
+                size_t bytes = (size_t)((n_row - 1) * row_bytes + used);
+                uint8_t *w = guarded(0, bytes, trial % 2 ? GUARD_AFTER : GUARD_BEFORE);
+                fill_bytes(w, bytes);
+                for (int i = 0; i < 2; i++) {
+                    memset(code[i], 0xee, sizeof code[i]);
+                    memset(scale[i], 0xee, sizeof scale[i]);
+                    memset(min[i], 0xee, sizeof min[i]);
+                    hth_panel out = {code[i], scale[i], k.type[t].has_min ? min[i] : NULL};
+                    (i ? k : ref).panel[t](w, row_bytes, n_row, n_col, &out);
+                }
+                if (memcmp(code[0], code[1], sizeof code[0]) || !same_floats(scale[0], scale[1], MAX_COL) ||
+                    !same_floats(min[0], min[1], MAX_COL))
+                    fail_msg("panel %s %s: %d rows, %d columns differ", info->name, level, (int)n_row, (int)n_col);
+            }
+        }
+    }
+}
+
+static void quantized_activations_are_those_of_ref(void **state) {
+    (void)state;
+    hth_q8_kernels k, ref;
+    hth_q8_fill(&ref, 0);
+    const char *level;
+    static int8_t q[2][1024];
+    static float d[2][32];
+    static int32_t sum[2][64];
+    FOR_EACH_Q8_LEVEL(k, level) {
+        for (int trial = 0; trial < 300; trial++) {
+            int64_t n = 32 * (1 + random_bits() % 32);
+            float *x = guarded_floats(0, n, trial % 2 ? GUARD_AFTER : GUARD_BEFORE);
+            if (trial % 3) fill_normal(x, n);
+            else fill_with_extremes(x, n, 3);
+            if (trial % 3 == 1) // halves, exactly: the rounding of ties
+                for (int64_t i = 0; i < n; i++) x[i] = i % 32 ? (float)((int)(random_bits() % 253) - 126) + 0.5f : 127;
+            if (trial % 7 == 0)
+                for (int64_t i = 0; i < n; i++) x[i] *= 0x1p-140f;
+            for (int i = 0; i < 2; i++) {
+                memset(q[i], 0x55, sizeof q[i]);
+                memset(d[i], 0x55, sizeof d[i]);
+                memset(sum[i], 0x55, sizeof sum[i]);
+                (i ? k : ref).quantize(x, n, q[i], d[i], sum[i]);
+            }
+            assert_memory_equal(q[0], q[1], sizeof q[0]);
+            assert_memory_equal(sum[0], sum[1], sizeof sum[0]);
+            assert_same_floats(level, "quantize d", d[1], d[0], 32);
+        }
+    }
+}
+
+static void quantized_activations_are_near_and_poisoned_by_nan(void **state) {
+    (void)state;
+    float x[64], d[2];
+    int8_t q[64];
+    int32_t sum[4];
+    hth_q8_kernels k;
+    const char *level;
+    FOR_EACH_Q8_LEVEL(k, level) {
+        for (int trial = 0; trial < 100; trial++) {
+            fill_normal(x, 64);
+            k.quantize(x, 64, q, d, sum);
+            for (int i = 0; i < 64; i++) assert_true(fabsf(x[i] - d[i / 32] * q[i]) <= 0.5001f * d[i / 32]);
+            for (int i = 0; i < 4; i++) {
+                int32_t want = 0;
+                for (int j = 0; j < 16; j++) want += q[16 * i + j];
+                assert_int_equal(sum[i], want);
+            }
+        }
+        x[40] = NAN;
+        k.quantize(x, 64, q, d, sum);
+        assert_true(isfinite(d[0]) && isnan(d[1]));
+        x[40] = -INFINITY;
+        k.quantize(x, 64, q, d, sum);
+        assert_true(isnan(d[1]));
+        memset(x, 0, sizeof x);
+        k.quantize(x, 64, q, d, sum);
+        for (int i = 0; i < 64; i++) assert_true(q[i] == 0 && d[i / 32] == 0);
+    }
+}
+
+// A product of random panels and activations.
+typedef struct product {
+    hth_panel w;
+    hth_q8 x;
+    hth_q8_type type;
+    int64_t n_row, n_col, n_tok;
+} product;
+
+static int8_t extreme_q(void) {
+    return random_bits() & 1 ? 127 : -127;
+}
+
+static product make(hth_q8_type type, int64_t n_row, int64_t n_col, int64_t n_tok, bool extreme) {
+    static uint8_t code[16 * MAX_COL] __attribute__((aligned(64)));
+    static float scale[MAX_COL] __attribute__((aligned(64))), min[MAX_COL] __attribute__((aligned(64)));
+    static float d[MAX_TOK * (MAX_COL / 32 + 3)];
+    static int32_t sum[MAX_TOK * 2 * (MAX_COL / 32 + 3)];
+    static int8_t q[MAX_TOK * MAX_COL + MAX_TOK * 64] __attribute__((aligned(64)));
+    product p = {{code, scale, type.has_min ? min : NULL}, {.q = q, .d = d, .sum = sum}, type, n_row, n_col, n_tok};
+    p.x.q_stride = (n_col + 63) / 64 * 64;
+    p.x.d_stride = n_col / 32 + random_bits() % 3;
+    for (int64_t i = 0; i < n_col * 16; i++) code[i] = (uint8_t)(extreme ? random_bits() % 2 * 255 : random_bits());
+    if (extreme && random_bits() % 2) memset(code, 255, sizeof code);
+    fill_normal(scale, n_col / type.group * 16);
+    fill_normal(min, n_col / type.group * 16);
+    fill_normal(d, n_tok * p.x.d_stride);
+    bool alike = extreme && random_bits() % 2;
+    for (int64_t t = 0; t < n_tok; t++)
+        for (int64_t c = 0; c < n_col; c++) {
+            int8_t v = alike ? -127 : extreme ? extreme_q() : (int8_t)((int)(random_bits() % 255) - 127);
+            q[t * p.x.q_stride + c] = v;
+            int32_t *at = &sum[t * 2 * p.x.d_stride + c / 16];
+            *at = (c % 16 ? *at : 0) + v;
+        }
+    return p;
+}
+
+static void multiply(const hth_q8_kernels *k, const product *p, float *y, int64_t y_stride) {
+    k->gemm(&p->w, p->type, p->n_row, p->n_col, &p->x, p->n_tok, y, y_stride);
+}
+
+static const hth_q8_type kinds[] = {{32, 8, false},  {32, 128, false}, {32, 1, false}, {32, 0, true},
+                                    {16, 32, false}, {16, 64, false},  {16, 0, true}};
+
+static void products_are_those_of_ref(void **state) {
+    (void)state;
+    static const int64_t cols[] = {32, 64, 96, 160, 512, 1024, 1056, 2048 + 32, 4096};
+    static float want[MAX_TOK * 20];
+    hth_q8_kernels k, ref;
+    hth_q8_fill(&ref, 0);
+    const char *level;
+    FOR_EACH_Q8_LEVEL(k, level) {
+        if (level_ == 0) continue;
+        for (size_t kind = 0; kind < HTH_COUNT(kinds); kind++) {
+            for (int trial = 0; trial < 60; trial++) {
+                int64_t n_col = cols[(size_t)trial % HTH_COUNT(cols)], n_row = trial % 4 ? 1 + random_bits() % 16 : 16;
+                int64_t n_tok = trial < 40 ? trial : (int64_t)(random_bits() % MAX_TOK), y_stride = n_row + trial % 3;
+                product p = make(kinds[kind], n_row, n_col, n_tok, trial % 5 == 4);
+                int64_t n_y = n_tok ? (n_tok - 1) * y_stride + n_row : 0;
+                float *y = guarded_floats(1, n_y, trial % 2 ? GUARD_AFTER : GUARD_BEFORE);
+                for (int64_t i = 0; i < n_y; i++) y[i] = want[i] = 12345;
+                multiply(&ref, &p, want, y_stride);
+                multiply(&k, &p, y, y_stride);
+                char what[96];
+                snprintf(what, sizeof what, "gemm of %d rows, %d columns, %d tokens, kind %d", (int)n_row, (int)n_col,
+                         (int)n_tok, (int)kind);
+                assert_same_floats(level, what, y, want, n_y);
+            }
+        }
+    }
+}
+
+// The reference against double precision: rounding alone is left.
+static void products_are_right(void **state) {
+    (void)state;
+    hth_q8_kernels ref;
+    hth_q8_fill(&ref, 0);
+    for (size_t kind = 0; kind < HTH_COUNT(kinds); kind++) {
+        product p = make(kinds[kind], 16, 512, 7, false);
+        float y[7 * 16];
+        multiply(&ref, &p, y, 16);
+        double error = 0, power = 0;
+        for (int t = 0; t < 7; t++)
+            for (int r = 0; r < 16; r++) {
+                double want = 0;
+                for (int c = 0; c < 512; c++) {
+                    int at = c / p.type.group * 16 + r;
+                    double m = p.type.has_min ? p.w.min[at] : -p.type.zero * (double)p.w.scale[at];
+                    double w = p.w.scale[at] * (double)p.w.code[c / 4 * 64 + r * 4 + c % 4] + m;
+                    double x = p.x.d[t * p.x.d_stride + c / 32] * (double)p.x.q[t * p.x.q_stride + c];
+                    want += w * x, power += w * x * w * x;
+                }
+                error += (y[t * 16 + r] - want) * (y[t * 16 + r] - want);
+            }
+        assert_true(error <= 1e-10 * power);
+    }
+}
+
+static void nan_scales_reach_their_token_and_row_alone(void **state) {
+    (void)state;
+    hth_q8_kernels k;
+    const char *level;
+    FOR_EACH_Q8_LEVEL(k, level) {
+        for (size_t kind = 0; kind < HTH_COUNT(kinds); kind++) {
+            product p = make(kinds[kind], 16, 1088, 19, false);
+            float y[19 * 16];
+            p.w.scale[16 + 3] = NAN;
+            p.x.d[17 * p.x.d_stride + 2] = NAN;
+            multiply(&k, &p, y, 16);
+            for (int t = 0; t < 19; t++)
+                for (int r = 0; r < 16; r++) assert_int_equal(isnan(y[t * 16 + r]) != 0, t == 17 || r == 3);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(codes_mean_what_dequantize_gives),
+        cmocka_unit_test(every_type_has_an_entry_at_every_level),
+        cmocka_unit_test(panels_are_those_of_ref),
+        cmocka_unit_test(quantized_activations_are_those_of_ref),
+        cmocka_unit_test(quantized_activations_are_near_and_poisoned_by_nan),
+        cmocka_unit_test(products_are_right),
+        cmocka_unit_test(products_are_those_of_ref),
+        cmocka_unit_test(nan_scales_reach_their_token_and_row_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
