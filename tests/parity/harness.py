@@ -14,12 +14,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def find_hearth():
-    """HEARTH, or the newest program in a build folder of this checkout; None when there is none."""
-    named = os.environ.get("HEARTH")
-    if named:
-        return pathlib.Path(named)
-    found = [p for p in ROOT.glob("build/**/hearth") if p.is_file() and os.access(p, os.X_OK)]
-    return max(found, key=lambda p: p.stat().st_mtime, default=None)
+    """HEARTH, or the release build; None when it is not there."""
+    program = pathlib.Path(os.environ.get("HEARTH", ROOT / "build" / "release" / "hearth"))
+    return program if os.access(program, os.X_OK) else None
 
 
 class Refused(Exception):

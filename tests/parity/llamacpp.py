@@ -22,6 +22,7 @@ def logits(path, tokens, n_ctx=None):
     lib.llama_backend_init()
     options = lib.llama_model_default_params()
     options.n_gpu_layers = 0
+    options.use_extra_bufts = False  # its AMX buffers crash on some virtual machines
     model = lib.llama_model_load_from_file(str(path).encode(), options)
     if not model:
         raise ValueError(f"llama.cpp does not load {path}")
@@ -54,11 +55,18 @@ def logits(path, tokens, n_ctx=None):
         lib.llama_model_free(model)
 
 
+def is_answered(path, tokens, out):
+    """Whether `out` holds the logits of these tokens, made after the file `path`."""
+    asked = out.with_suffix(".tokens.npy")
+    return (out.exists() and asked.exists() and out.stat().st_mtime >= pathlib.Path(path).stat().st_mtime
+            and np.array_equal(np.load(asked), tokens))
+
+
 def judge(path, tokens, out):
     """llama.cpp's logits of a file, made once per file and written to `out`."""
     out = pathlib.Path(out)
     asked = out.with_suffix(".tokens.npy")
-    if not out.exists() or out.stat().st_mtime < pathlib.Path(path).stat().st_mtime:
+    if not is_answered(path, tokens, out):
         np.save(asked, np.asarray(tokens, np.int32))
         code = ("import sys; sys.path.insert(0, sys.argv[1]); import numpy, llamacpp; "
                 "numpy.save(sys.argv[4], llamacpp.logits(sys.argv[2], numpy.load(sys.argv[3])))")

@@ -163,6 +163,8 @@ def write_special(w, c):
         w.number("final_logit_softcapping", c["final_logit_softcapping"])
     if arch in ("gemma2", "gemma3", "gemma3n", "gemma4", "cohere2", "phi3") or c["model_type"] == "olmo3":
         w.number("attention.sliding_window", c["sliding_window"])
+    if arch == "gemma3n":
+        w.number("final_logit_softcapping", c["final_logit_softcapping"])
     if arch in ("gemma3", "gemma3n"):
         w.number("rope.freq_base_swa", c["rope_local_base_freq"])
     if arch == "exaone4" and c["sliding_window"]:
