@@ -19,6 +19,12 @@ help: ## This list
 
 release: setup ## Build build/release/hearth (the default)
 	$(call configure,build/release,-DCMAKE_BUILD_TYPE=Release)
+	$(call build,build/release) --target hearth
+
+# Configured anew each time: what the tests need may have been installed since.
+.PHONY: release-all
+release-all:
+	@cmake -S . -B build/release -G Ninja -DCMAKE_BUILD_TYPE=Release $(CMAKE_ARGS) >/dev/null
 	$(call build,build/release)
 
 setup: ## Install what the build needs and this machine lacks
@@ -37,14 +43,14 @@ chat: ## Talk to a model: MODEL=file or folder, PROMPT="..." for one answer on s
 
 test: ## All tests but the long ones; ends with `N passed, M failed`
 	@tools/setup.sh build test
-	@$(MAKE) --no-print-directory release
+	@$(MAKE) --no-print-directory release-all
 	@tools/setup.sh --venv venv
 	@python3 tools/fetch_models.py
 	@python3 tools/run_tests.py build/release --python
 
 test-long: ## The long tests (llama.cpp side by side, whole corpora), then the fuzzers
 	@tools/setup.sh build test fuzz
-	@$(MAKE) --no-print-directory release
+	@$(MAKE) --no-print-directory release-all
 	@tools/setup.sh --venv venv-long
 	@python3 tools/fetch_models.py
 	@$(MAKE) --no-print-directory fuzz
@@ -76,7 +82,7 @@ lint: ## Check layers, forbidden calls, headers alone, warnings of gcc and clang
 format: ## Reformat the sources that clang-format would change
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
-bench: release ## Build and run the benchmarks in bench/
+bench: setup release-all ## Build and run the benchmarks in bench/
 	@for b in build/release/bench_*; do test -x "$$b" || continue; echo "== $$(basename $$b)"; $$b; done
 
 portability: ## Cross-compile: arm64 Linux (tests run in qemu), arm64 and x86-64 macOS (compile only)
