@@ -98,6 +98,7 @@ static void broken_strings_are_refused_where_they_break(void **state) {
     refused("\"\\udc00\"", 1, "surrogate");
     refused("\"\\ud83d\\u0041\"", 1, "surrogate");
     refused("\"\\ud83dabcdefg\"", 1, "surrogate");
+    refused("\"\\ud83d\\ue000\"", 1, "surrogate");
     refused("\"a\xff\"", 2, "UTF-8");
     refused("\"\xc0\x80\"", 1, "UTF-8");
     refused("\"\xed\xa0\x80\"", 1, "UTF-8");
