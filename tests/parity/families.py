@@ -110,7 +110,7 @@ add("llama-llama3", vary(LLAMA, rope_scaling={
     "factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
     "original_max_position_embeddings": 48, "rope_type": "llama3"}))
 add("llama-yarn", vary(LLAMA, head_dim=24, rope_scaling={
-    "beta_fast": 16.0, "beta_slow": 2.0, "factor": 4.0, "original_max_position_embeddings": 64,
+    "beta_fast": 2.0, "beta_slow": 0.25, "factor": 4.0, "original_max_position_embeddings": 64,
     "rope_type": "yarn"}))
 
 # Mistral's own folders say "mistral"; the window of 7B v0.1 is not applied by the reference.
@@ -363,7 +363,7 @@ MISTRAL3 = {
 MINISTRAL3_TEXT = vary(
     MISTRAL3_TEXT, _drop=("rope_theta",), model_type="ministral3", max_position_embeddings=1024,
     tie_word_embeddings=False, rope_parameters={
-        "beta_fast": 16.0, "beta_slow": 2.0, "factor": 8.0, "llama_4_scaling_beta": 0.35, "mscale": 1.0,
+        "beta_fast": 2.0, "beta_slow": 0.25, "factor": 8.0, "llama_4_scaling_beta": 0.35, "mscale": 1.0,
         "mscale_all_dim": 1.0, "original_max_position_embeddings": 48, "rope_theta": 700.0,
         "rope_type": "yarn", "type": "yarn"})
 
@@ -700,7 +700,7 @@ OLMO3 = vary(
 OLMO3_THETA = "transformers gives sliding layers the published theta whatever the config says"
 add("olmo3", OLMO3, no_rewrite=OLMO3_THETA)
 add("olmo3-yarn", vary(OLMO3, rope_scaling={
-    "attention_factor": 1.138629436111989, "beta_fast": 16.0, "beta_slow": 2.0, "factor": 4.0,
+    "attention_factor": 1.138629436111989, "beta_fast": 2.0, "beta_slow": 0.25, "factor": 4.0,
     "original_max_position_embeddings": 64, "rope_type": "yarn"}), no_rewrite=OLMO3_THETA)
 
 add("granite", {

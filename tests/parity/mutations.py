@@ -86,6 +86,11 @@ def reason_harmless(family, path):
         return "layer_types wins"
     if key == "sliding_window" and (text[key] or 0) > family.n_tokens:
         return None  # the rule makes it small
+    if key == "layer_types" and text.get("sliding_window", 0) is None:
+        return "no window"
+    if (model_type, key) in (("phi3", "attention_bias"), ("hunyuan_v1_dense", "mlp_bias"),
+                             ("hunyuan_v1_dense", "use_cla"), ("hunyuan_v1_dense", "cla_share_factor")):
+        return UNREAD
     if key == "cla_share_factor" and not text.get("use_cla"):
         return "use_cla is false"
     if key == "num_global_key_value_heads" and not text.get("attention_k_eq_v"):
@@ -136,8 +141,10 @@ def changed(family, path, value):
     if isinstance(value, list):
         first = value[0]
         return [(1 - first) if key == "no_rope_layers" else first * 1.3 + 1, *value[1:]]
-    if isinstance(value, float):
-        return value * (4.0 if "eps" in key else 1.4)
+    if isinstance(value, float):  # yarn's bounds are rounded to whole dimensions: only a large change shows
+        return value * (4.0 if "eps" in key else 3.0 if key.startswith("beta") else 1.4)
+    if key == "original_max_position_embeddings":
+        return value * 4
     if key == "sliding_window":
         return 9
     if key == "num_hidden_layers" or key == "num_layers":
