@@ -32,7 +32,6 @@ static HTH_ALWAYS_INLINE void multiply(const tile *w, const scales *s, int64_t f
                                        const bool has_min) {
     __m512 sum[TOKENS];
     const int8_t *q = w->q + first * w->q_stride;
-    const int64_t q_stride = w->q_stride;
     const float (*d)[CHUNK_GROUPS] = s->d + first, (*dsum)[CHUNK_GROUPS] = s->dsum + first;
     const int32_t (*offset)[CHUNK_GROUPS] = s->offset + first;
     float *y = w->y + first * w->y_stride;
@@ -48,9 +47,12 @@ static HTH_ALWAYS_INLINE void multiply(const tile *w, const scales *s, int64_t f
         }
         __m512 scale = _mm512_load_ps(w->scale + 16 * g), min = _mm512_setzero_ps();
         if (has_min) min = _mm512_load_ps(w->min + 16 * g);
+        const int8_t *x = q;
         HTH_UNROLL for (int t = 0; t < n_tok; t++) {
             __m512i dot = has_min ? _mm512_setzero_si512() : _mm512_set1_epi32(offset[t][g]);
-            HTH_UNROLL for (int i = 0; i < group / 4; i++) dot = dot4(dot, c[i], q + t * q_stride + 4 * i);
+            HTH_UNROLL for (int i = 0; i < group / 4; i++) dot = dot4(dot, c[i], x + 4 * i);
+            x += w->q_stride;
+            __asm__("" : "+r"(x)); // one register for the address; compilers would juggle sixteen
             __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(d[t][g]));
             sum[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), both, sum[t]);
             if (has_min) sum[t] = _mm512_fmadd_ps(min, _mm512_set1_ps(dsum[t][g]), sum[t]);
