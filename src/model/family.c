@@ -264,10 +264,14 @@ static void gemma3n_sparsity(hth_builder *b) {
     const char *path = "activation_sparsity_pattern";
     if (b->is_gguf) {
         const hth_gguf_kv *kv = hth_gguf_find(b->m->gguf, "gemma3n.activation_sparsity_scale");
-        for (int32_t i = 0; kv && kv->kind == HTH_GGUF_ARRAY && kv->item_kind == HTH_GGUF_F32 && i < d->n_layer; i++) {
-            const double v = (uint64_t)i < kv->n ? hth_gguf_item_f64(kv, (uint64_t)i) : -INFINITY;
+        if (kv && (kv->kind != HTH_GGUF_ARRAY || kv->item_kind != HTH_GGUF_F32 || kv->n < (uint64_t)d->n_layer)) {
+            hth_meta_fail(b->m, HTH_ERR_FORMAT, "%s is not an array of %d f32 numbers", kv->key, (int)d->n_layer);
+            return;
+        }
+        for (int32_t i = 0; kv && i < d->n_layer; i++) { // minus infinity where nothing is cut
+            const double v = hth_gguf_item_f64(kv, (uint64_t)i);
             d->layers[i].has_gate_cut = fabs(v) < 100;
-            d->layers[i].gate_cut = d->layers[i].has_gate_cut ? (float)v : 0;
+            if (d->layers[i].has_gate_cut) d->layers[i].gate_cut = (float)v;
         }
     } else if (hth_meta_has(b->m, NULL, path) && hth_meta_nums(b->m, NULL, path, share, d->n_layer)) {
         for (int32_t i = 0; i < d->n_layer; i++) {
