@@ -50,9 +50,13 @@ def logits(model, tokens, *options):
 
 def embedding(model, tokens, *options):
     """The embedding of one token sequence, float64."""
-    ids = ",".join(str(int(t)) for t in tokens)
-    answer = json.loads(run("embed", model, "--tokens", ids, "--json", *options))
-    return np.asarray(answer["embedding"], np.float64)
+    return embeddings(model, "--tokens", ",".join(str(int(t)) for t in tokens), *options)[0]
+
+
+def embeddings(model, *what):
+    """One float64 vector for each text (or the one token list)."""
+    answer = json.loads(run("embed", model, *what, "--json"))
+    return [np.asarray(e["embedding"], np.float64) for e in answer["embeddings"]]
 
 
 def package_file(package, ending):
