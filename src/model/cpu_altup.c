@@ -1,5 +1,5 @@
-// Models that carry several streams per token between layers: AltUp (arXiv:2301.13310), as Gemma 3n has it, and its
-// learned residual beside attention, Laurel (arXiv:2411.07501).
+// Models that carry several streams per token between layers: AltUp (arXiv:2301.13310), as Gemma 3n has it,
+// and its learned residual beside attention, Laurel (arXiv:2411.07501).
 //
 //   predict: every stream j becomes s_j + sum_i C[i][j] s_i; C depends on stream 0
 //   the layer's blocks run on the new stream 0, in cpu_scratch.x, and give f
@@ -102,7 +102,8 @@ void cpu_streams_correct(const cpu_thread *t, int32_t layer) {
         small_product(a->correct, m, d->n_stream, d->n_stream, coef);
         const float *active = stream(t, i, 0);
         for (int64_t c = 0; c < d->d_model; c++) innovation[c] = x[c] - active[c];
-        for (int32_t j = 0; j < d->n_stream; j++) t->c->k->add_scaled(stream(t, i, j), innovation, coef[j] + 1, d->d_model);
+        for (int32_t j = 0; j < d->n_stream; j++)
+            t->c->k->add_scaled(stream(t, i, j), innovation, coef[j] + 1, d->d_model);
         memcpy(x, active, (size_t)d->d_model * sizeof *x);
         for (int64_t c = 0; a->scale && c < d->d_model; c++) x[c] *= a->scale[c];
     }
@@ -110,7 +111,8 @@ void cpu_streams_correct(const cpu_thread *t, int32_t layer) {
 
 void cpu_streams_add(const cpu_thread *t, int64_t i, const float *branch) {
     const hth_desc *d = &t->c->model->desc;
-    for (int32_t j = 1; j < d->n_stream; j++) t->c->k->add(stream(t, i, j), stream(t, i, j), branch, d->d_model);
+    for (int32_t j = 1; j < d->n_stream; j++)
+        t->c->k->add(stream(t, i, j), stream(t, i, j), branch, d->d_model);
 }
 
 // x = mean of stream 0 and the projections of the others, each at stream 0's size.
@@ -119,9 +121,11 @@ void cpu_streams_end(const cpu_thread *t) {
     const hth_desc *d = &m->desc;
     const int64_t n = d->d_model;
     const cpu_range r = cpu_my_rows(t);
-    for (int64_t i = r.first; i < r.last; i++) memcpy(t->c->s.x + i * n, stream(t, i, 0), (size_t)n * sizeof(float));
+    for (int64_t i = r.first; i < r.last; i++)
+        memcpy(t->c->s.x + i * n, stream(t, i, 0), (size_t)n * sizeof(float));
     for (int32_t j = 1; j < d->n_stream; j++) {
-        for (int64_t i = r.first; i < r.last; i++) memcpy(t->c->s.h + i * n, stream(t, i, j), (size_t)n * sizeof(float));
+        for (int64_t i = r.first; i < r.last; i++)
+            memcpy(t->c->s.h + i * n, stream(t, i, j), (size_t)n * sizeof(float));
         hth_team_barrier(t->c->team);
         cpu_product p = {.w = &m->stream_unembd[j - 1], .y = t->c->s.branch, .y_stride = n};
         cpu_linear(t, &p, 1, t->c->s.h, n, t->c->n_row);
@@ -131,7 +135,8 @@ void cpu_streams_end(const cpu_thread *t) {
             t->c->k->add(t->c->s.x + i * n, t->c->s.x + i * n, b, n);
         }
     }
-    for (int64_t i = r.first; i < r.last; i++) t->c->k->scale(t->c->s.x + i * n, t->c->s.x + i * n, 1 / (float)d->n_stream, n);
+    for (int64_t i = r.first; i < r.last; i++)
+        t->c->k->scale(t->c->s.x + i * n, t->c->s.x + i * n, 1 / (float)d->n_stream, n);
 }
 
 // in [n, d] -> branch2 = in + norm(right(left(in)))

@@ -1,5 +1,6 @@
-// The plainest forward pass of a llama-like model, in double, without pages, steps or threads: what the executor is
-// compared with. A row sees those before it, and all of its span, that are nearer than the window.
+// The plainest forward pass of a llama-like model, in double, without pages, steps or threads: what the
+// executor is compared with. A row sees those before it, and all of its span, that are nearer than the
+// window.
 #ifndef HTH_TEST_PLAIN_H
 #define HTH_TEST_PLAIN_H
 
@@ -52,8 +53,8 @@ static inline bool plain_sees(const plain_rows *rows, int i, int j, int64_t wind
 }
 
 // One head of one row over all rows: out [head_dim].
-static inline void plain_attend(const plain_rows *rows, const hth_attention_desc *a, int i, int head, const double *q,
-                                const double *k, const double *v, double *out) {
+static inline void plain_attend(const plain_rows *rows, const hth_attention_desc *a, int i, int head,
+                                const double *q, const double *k, const double *v, double *out) {
     const int dim = a->head_dim, kv = head / (a->n_head / a->n_kv_head);
     double *score = plain_zeros(rows->n), max = -INFINITY, sum = 0;
     for (int j = 0; j < rows->n; j++) {
@@ -73,11 +74,13 @@ static inline void plain_attend(const plain_rows *rows, const hth_attention_desc
     free(score);
 }
 
-static inline void plain_attention(const hth_model *m, const plain_rows *rows, int layer, const double *in, double *out) {
+static inline void plain_attention(const hth_model *m, const plain_rows *rows, int layer, const double *in,
+                                   double *out) {
     const hth_attention_desc *a = &m->desc.layers[layer].attn;
     const hth_layer *l = &m->layers[layer];
     const int n = rows->n, dim = a->head_dim;
-    double *q = plain_zeros(n * l->q.n_row), *k = plain_zeros(n * l->k.n_row), *v = plain_zeros(n * l->v.n_row);
+    double *q = plain_zeros(n * l->q.n_row), *k = plain_zeros(n * l->k.n_row),
+           *v = plain_zeros(n * l->v.n_row);
     double *mixed = plain_zeros(n * l->q.n_row);
     plain_matmul(&l->q, in, n, q);
     plain_matmul(&l->k, in, n, k);
@@ -85,10 +88,12 @@ static inline void plain_attention(const hth_model *m, const plain_rows *rows, i
     for (int i = 0; i < n; i++) {
         const hth_rope *r = &m->desc.rope[a->rope];
         for (int h = 0; h < a->n_head; h++) plain_rotate(q + (i * a->n_head + h) * dim, r, rows->pos[i]);
-        for (int h = 0; h < a->n_kv_head; h++) plain_rotate(k + (i * a->n_kv_head + h) * dim, r, rows->pos[i]);
+        for (int h = 0; h < a->n_kv_head; h++)
+            plain_rotate(k + (i * a->n_kv_head + h) * dim, r, rows->pos[i]);
     }
     for (int i = 0; i < n; i++) {
-        for (int h = 0; h < a->n_head; h++) plain_attend(rows, a, i, h, q, k, v, mixed + (i * a->n_head + h) * dim);
+        for (int h = 0; h < a->n_head; h++)
+            plain_attend(rows, a, i, h, q, k, v, mixed + (i * a->n_head + h) * dim);
     }
     plain_matmul(&l->o, mixed, n, out);
     free(q);

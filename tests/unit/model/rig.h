@@ -47,12 +47,13 @@ static inline hth_state *rig_state(const rig *r, int64_t n_ctx) {
 }
 
 static inline hth_row rig_row(int32_t token, int64_t pos) {
-    return (hth_row){.token = token, .pos = {pos}, .parent = HTH_PARENT_PREVIOUS, .span = -1, .want = HTH_WANT_LOGITS};
+    return (hth_row){
+        .token = token, .pos = {pos}, .parent = HTH_PARENT_PREVIOUS, .span = -1, .want = HTH_WANT_LOGITS};
 }
 
 // A step over all layers.
-static inline hth_step rig_step(const rig *r, hth_state *const *states, int32_t n_seq, const hth_row *rows, int32_t n_row,
-                                float *logits) {
+static inline hth_step rig_step(const rig *r, hth_state *const *states, int32_t n_seq, const hth_row *rows,
+                                int32_t n_row, float *logits) {
     return (hth_step){.model = r->m,
                       .batch = {.rows = rows, .n_row = n_row, .states = states, .n_seq = n_seq},
                       .layer_last = r->m->desc.n_layer,

@@ -1,5 +1,5 @@
-// GGUF metadata at its extremes: every key of two families in every kind and size is an error with a message, or the
-// model opens and computes a token.
+// GGUF metadata at its extremes: every key of two families in every kind and size is an error with a message,
+// or the model opens and computes a token.
 #include "rig.h"
 
 typedef struct value {
@@ -10,7 +10,18 @@ typedef struct value {
     const char *text;
 } value;
 
-enum { U32 = 4, I32 = 5, F32 = 6, BOOL = 7, STRING = 8, ARRAY = 9, U64 = 10, I64 = 11, F64 = 12, MAX_PAIR = 48 };
+enum {
+    U32 = 4,
+    I32 = 5,
+    F32 = 6,
+    BOOL = 7,
+    STRING = 8,
+    ARRAY = 9,
+    U64 = 10,
+    I64 = 11,
+    F64 = 12,
+    MAX_PAIR = 48
+};
 
 typedef struct pair {
     char key[96];
@@ -137,11 +148,20 @@ static void rename_all(tiny *t, const char *const names[][2]) {
     }
 }
 
-static const char *const llama_names[][2] = {
-    {"model.embed_tokens", "token_embd"}, {"model.norm", "output_norm"}, {"lm_head", "output"}, {"model.layers.", "blk."},
-    {"input_layernorm", "attn_norm"}, {"post_attention_layernorm", "ffn_norm"}, {"self_attn.q_proj", "attn_q"},
-    {"self_attn.k_proj", "attn_k"}, {"self_attn.v_proj", "attn_v"}, {"self_attn.o_proj", "attn_output"},
-    {"mlp.gate_proj", "ffn_gate"}, {"mlp.up_proj", "ffn_up"}, {"mlp.down_proj", "ffn_down"}, {"", ""}};
+static const char *const llama_names[][2] = {{"model.embed_tokens", "token_embd"},
+                                             {"model.norm", "output_norm"},
+                                             {"lm_head", "output"},
+                                             {"model.layers.", "blk."},
+                                             {"input_layernorm", "attn_norm"},
+                                             {"post_attention_layernorm", "ffn_norm"},
+                                             {"self_attn.q_proj", "attn_q"},
+                                             {"self_attn.k_proj", "attn_k"},
+                                             {"self_attn.v_proj", "attn_v"},
+                                             {"self_attn.o_proj", "attn_output"},
+                                             {"mlp.gate_proj", "ffn_gate"},
+                                             {"mlp.up_proj", "ffn_up"},
+                                             {"mlp.down_proj", "ffn_down"},
+                                             {"", ""}};
 
 static void make_llama(gguf *g) {
     memset(g, 0, sizeof *g);
@@ -167,19 +187,37 @@ static void make_llama(gguf *g) {
     set_num(g, "llama.rope.scaling.yarn_beta_slow", 1);
 }
 
-static const char *const gemma3n_names[][2] = {
-    {"model.embed_tokens_per_layer", "per_layer_token_embd"}, {"model.per_layer_model_projection", "per_layer_model_proj"},
-    {"model.per_layer_projection_norm", "per_layer_proj_norm"}, {"model.embed_tokens", "token_embd"},
-    {"model.norm", "output_norm"}, {"model.layers.", "blk."}, {"input_layernorm", "attn_norm"},
-    {"post_attention_layernorm", "post_attention_norm"}, {"pre_feedforward_layernorm", "ffn_norm"},
-    {"post_feedforward_layernorm", "post_ffw_norm"}, {"self_attn.q_proj", "attn_q"}, {"self_attn.k_proj", "attn_k"},
-    {"self_attn.v_proj", "attn_v"}, {"self_attn.o_proj", "attn_output"}, {"self_attn.q_norm", "attn_q_norm"},
-    {"self_attn.k_norm", "attn_k_norm"}, {"mlp.gate_proj", "ffn_gate"}, {"mlp.up_proj", "ffn_up"}, {"mlp.down_proj", "ffn_down"},
-    {"per_layer_input_gate", "inp_gate"}, {"per_layer_projection", "proj"}, {"post_per_layer_input_norm", "post_norm"},
-    {"laurel.linear_left", "laurel_l"}, {"laurel.linear_right", "laurel_r"}, {"laurel.post_laurel_norm", "laurel_post_norm"},
-    {"altup.modality_router", "altup_router"}, {"altup.router_norm", "altup_router_norm"},
-    {"altup.prediction_coefs", "altup_predict_coef"}, {"altup.correction_coefs", "altup_correct_coef"},
-    {"altup.correct_output_scale", "altup_correct_scale.weight"}, {"", ""}};
+static const char *const gemma3n_names[][2] = {{"model.embed_tokens_per_layer", "per_layer_token_embd"},
+                                               {"model.per_layer_model_projection", "per_layer_model_proj"},
+                                               {"model.per_layer_projection_norm", "per_layer_proj_norm"},
+                                               {"model.embed_tokens", "token_embd"},
+                                               {"model.norm", "output_norm"},
+                                               {"model.layers.", "blk."},
+                                               {"input_layernorm", "attn_norm"},
+                                               {"post_attention_layernorm", "post_attention_norm"},
+                                               {"pre_feedforward_layernorm", "ffn_norm"},
+                                               {"post_feedforward_layernorm", "post_ffw_norm"},
+                                               {"self_attn.q_proj", "attn_q"},
+                                               {"self_attn.k_proj", "attn_k"},
+                                               {"self_attn.v_proj", "attn_v"},
+                                               {"self_attn.o_proj", "attn_output"},
+                                               {"self_attn.q_norm", "attn_q_norm"},
+                                               {"self_attn.k_norm", "attn_k_norm"},
+                                               {"mlp.gate_proj", "ffn_gate"},
+                                               {"mlp.up_proj", "ffn_up"},
+                                               {"mlp.down_proj", "ffn_down"},
+                                               {"per_layer_input_gate", "inp_gate"},
+                                               {"per_layer_projection", "proj"},
+                                               {"post_per_layer_input_norm", "post_norm"},
+                                               {"laurel.linear_left", "laurel_l"},
+                                               {"laurel.linear_right", "laurel_r"},
+                                               {"laurel.post_laurel_norm", "laurel_post_norm"},
+                                               {"altup.modality_router", "altup_router"},
+                                               {"altup.router_norm", "altup_router_norm"},
+                                               {"altup.prediction_coefs", "altup_predict_coef"},
+                                               {"altup.correction_coefs", "altup_correct_coef"},
+                                               {"altup.correct_output_scale", "altup_correct_scale.weight"},
+                                               {"", ""}};
 
 static void make_gemma3n(gguf *g) {
     memset(g, 0, sizeof *g);
@@ -208,12 +246,14 @@ static void make_gemma3n(gguf *g) {
     set_num(g, "gemma3n.rope.freq_base_swa", 100);
     set_num(g, "gemma3n.attention.layer_norm_rms_epsilon", 1e-6f);
     set_int(g, "gemma3n.attention.sliding_window", 12);
-    set(g, "gemma3n.attention.sliding_window_pattern", (value){.kind = ARRAY, .item_kind = BOOL, .n = 4, .bits = 1});
+    set(g, "gemma3n.attention.sliding_window_pattern",
+        (value){.kind = ARRAY, .item_kind = BOOL, .n = 4, .bits = 1});
     set_int(g, "gemma3n.attention.shared_kv_layers", 1);
     set_int(g, "gemma3n.embedding_length_per_layer_input", 8);
     set_int(g, "gemma3n.altup.active_idx", 0);
     set_int(g, "gemma3n.altup.num_inputs", 4);
-    set(g, "gemma3n.activation_sparsity_scale", (value){.kind = ARRAY, .item_kind = F32, .n = 4, .bits = bits_of_f32(1.2f)});
+    set(g, "gemma3n.activation_sparsity_scale",
+        (value){.kind = ARRAY, .item_kind = F32, .n = 4, .bits = bits_of_f32(1.2f)});
     set_num(g, "gemma3n.final_logit_softcapping", 20);
 }
 
@@ -239,8 +279,11 @@ static bool try_file(const gguf *g, const char *path, hth_team *team, const char
     assert_int_equal(m->desc.n_vocab, TINY_VOCAB);
     assert_int_equal(hth_executor_cpu_new(team, &ex, &err), HTH_OK);
     assert_int_equal(hth_state_new(ex, m, &params, &s, &err), HTH_OK);
-    hth_step step = {.model = m, .batch = {.rows = &row, .n_row = 1, .states = &s, .n_seq = 1}, .layer_last = m->desc.n_layer,
-                     .logits = logits, .hidden_layer = -1};
+    hth_step step = {.model = m,
+                     .batch = {.rows = &row, .n_row = 1, .states = &s, .n_seq = 1},
+                     .layer_last = m->desc.n_layer,
+                     .logits = logits,
+                     .hidden_layer = -1};
     if (hth_executor_submit(ex, &step, &ticket, &err) != HTH_OK) fail_msg("%s opens, but: %s", what, err.msg);
     hth_state_free(s);
     hth_executor_free(ex);
@@ -248,31 +291,49 @@ static bool try_file(const gguf *g, const char *path, hth_team *team, const char
     return true;
 }
 
-static const char *const more_keys[] = {"attention.sliding_window", "attention.sliding_window_pattern", "expert_count",
-                                        "rope.scale_linear", "attention.key_length_swa", "attn_logit_softcapping"};
+static const char *const more_keys[] = {
+    "attention.sliding_window", "attention.sliding_window_pattern", "expert_count",
+    "rope.scale_linear",        "attention.key_length_swa",         "attn_logit_softcapping"};
 
 static void sweep(void (*make)(gguf *), hth_team *team) {
-    const value extremes[] = {
-        {.kind = U32, .bits = 0}, {.kind = U32, .bits = 1}, {.kind = U32, .bits = 3}, {.kind = U32, .bits = 4096},
-        {.kind = U32, .bits = UINT32_MAX}, {.kind = I32, .bits = (uint32_t)-1}, {.kind = U64, .bits = UINT64_MAX},
-        {.kind = U64, .bits = (uint64_t)1 << 62}, {.kind = I64, .bits = (uint64_t)1 << 63}, {.kind = F32, .bits = 0},
-        {.kind = F32, .bits = bits_of_f32(0.5f)}, {.kind = F32, .bits = bits_of_f32(-1)}, {.kind = F32, .bits = bits_of_f32(3e38f)},
-        {.kind = F32, .bits = bits_of_f32(1e-40f)}, {.kind = F32, .bits = bits_of_f32(NAN)},
-        {.kind = F32, .bits = bits_of_f32(INFINITY)}, {.kind = F64, .bits = bits_of_f64(1e308)},
-        {.kind = F64, .bits = bits_of_f64(-1e-308)}, {.kind = BOOL, .bits = 1}, {.kind = STRING, .text = ""},
-        {.kind = STRING, .text = "linear"}, {.kind = STRING, .text = "longrope"}, {.kind = ARRAY, .item_kind = I32, .n = 0},
-        {.kind = ARRAY, .item_kind = I32, .n = 1, .bits = 1}, {.kind = ARRAY, .item_kind = I32, .n = 9, .bits = (uint32_t)-1},
-        {.kind = ARRAY, .item_kind = U64, .n = 9, .bits = UINT64_MAX},
-        {.kind = ARRAY, .item_kind = F32, .n = 9, .bits = bits_of_f32(NAN)},
-        {.kind = ARRAY, .item_kind = F32, .n = 9, .bits = bits_of_f32(-INFINITY)},
-        {.kind = ARRAY, .item_kind = F64, .n = 9, .bits = bits_of_f64(1e300)},
-        {.kind = ARRAY, .item_kind = STRING, .n = 9, .text = "x"}, {.kind = ARRAY, .item_kind = BOOL, .n = 9, .bits = 0}};
+    const value extremes[] = {{.kind = U32, .bits = 0},
+                              {.kind = U32, .bits = 1},
+                              {.kind = U32, .bits = 3},
+                              {.kind = U32, .bits = 4096},
+                              {.kind = U32, .bits = UINT32_MAX},
+                              {.kind = I32, .bits = (uint32_t)-1},
+                              {.kind = U64, .bits = UINT64_MAX},
+                              {.kind = U64, .bits = (uint64_t)1 << 62},
+                              {.kind = I64, .bits = (uint64_t)1 << 63},
+                              {.kind = F32, .bits = 0},
+                              {.kind = F32, .bits = bits_of_f32(0.5f)},
+                              {.kind = F32, .bits = bits_of_f32(-1)},
+                              {.kind = F32, .bits = bits_of_f32(3e38f)},
+                              {.kind = F32, .bits = bits_of_f32(1e-40f)},
+                              {.kind = F32, .bits = bits_of_f32(NAN)},
+                              {.kind = F32, .bits = bits_of_f32(INFINITY)},
+                              {.kind = F64, .bits = bits_of_f64(1e308)},
+                              {.kind = F64, .bits = bits_of_f64(-1e-308)},
+                              {.kind = BOOL, .bits = 1},
+                              {.kind = STRING, .text = ""},
+                              {.kind = STRING, .text = "linear"},
+                              {.kind = STRING, .text = "longrope"},
+                              {.kind = ARRAY, .item_kind = I32, .n = 0},
+                              {.kind = ARRAY, .item_kind = I32, .n = 1, .bits = 1},
+                              {.kind = ARRAY, .item_kind = I32, .n = 9, .bits = (uint32_t)-1},
+                              {.kind = ARRAY, .item_kind = U64, .n = 9, .bits = UINT64_MAX},
+                              {.kind = ARRAY, .item_kind = F32, .n = 9, .bits = bits_of_f32(NAN)},
+                              {.kind = ARRAY, .item_kind = F32, .n = 9, .bits = bits_of_f32(-INFINITY)},
+                              {.kind = ARRAY, .item_kind = F64, .n = 9, .bits = bits_of_f64(1e300)},
+                              {.kind = ARRAY, .item_kind = STRING, .n = 9, .text = "x"},
+                              {.kind = ARRAY, .item_kind = BOOL, .n = 9, .bits = 0}};
     gguf *g = malloc(sizeof *g), *spoilt = malloc(sizeof *g);
     char dir[128], path[160], what[160], keys[MAX_PAIR][96];
     int n_key = 0, n_open = 0, n_tried = 0;
     make(g);
     for (int i = 0; i < g->n_pair; i++) memcpy(keys[n_key++], g->pairs[i].key, sizeof keys[0]);
-    for (size_t i = 0; i < HTH_COUNT(more_keys); i++) snprintf(keys[n_key++], 96, "%s.%s", g->pairs[0].v.text, more_keys[i]);
+    for (size_t i = 0; i < HTH_COUNT(more_keys); i++)
+        snprintf(keys[n_key++], 96, "%s.%s", g->pairs[0].v.text, more_keys[i]);
     tiny_make_dir(dir);
     snprintf(path, sizeof path, "%s/m.gguf", dir);
     assert_true(try_file(g, path, team, "the model itself"));

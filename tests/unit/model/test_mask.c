@@ -1,5 +1,5 @@
-// Which rows a row sees: causal order, two-way spans, windows, positions with gaps and repetitions; against a plain
-// forward pass in double precision.
+// Which rows a row sees: causal order, two-way spans, windows, positions with gaps and repetitions; against a
+// plain forward pass in double precision.
 #include "plain.h"
 
 // f32 arithmetic against double over two layers.
@@ -33,7 +33,8 @@ static void compare(const rig *r, const hth_row *rows, int n, const float *got) 
     double *want = plain_logits(r->m, &plain);
     for (int i = 0; i < n; i++) {
         const double e = rig_nmse(got + i * TINY_VOCAB, want + i * TINY_VOCAB, TINY_VOCAB);
-        if (!(e <= MAX_NMSE)) fail_msg("window %d: row %d is off by %g", (int)r->m->desc.layers[0].attn.window, i, e);
+        if (!(e <= MAX_NMSE))
+            fail_msg("window %d: row %d is off by %g", (int)r->m->desc.layers[0].attn.window, i, e);
     }
     free(want);
 }

@@ -1,5 +1,6 @@
-// Folders whose config.json and tensors contradict each other, or say what no model is: each is one typed error that
-// names the key or the tensor. Then every hyper-parameter at its extremes: an error, or a token computed cleanly.
+// Folders whose config.json and tensors contradict each other, or say what no model is: each is one typed
+// error that names the key or the tensor. Then every hyper-parameter at its extremes: an error, or a token
+// computed cleanly.
 #include "rig.h"
 
 typedef struct wrong {
@@ -108,7 +109,8 @@ static void no_stream(tiny *t) {
 }
 
 static const wrong wrongs[] = {
-    {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "family \"mystery\" is not known; known are: llama", "model_type", "\"mystery\"", NULL},
+    {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "family \"mystery\" is not known; known are: llama", "model_type",
+     "\"mystery\"", NULL},
     {TINY_LLAMA, HTH_ERR_FORMAT, "model_type", "model_type", NULL, NULL},
     {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "mixture of 8 experts", "num_local_experts", "8", NULL},
     {TINY_LLAMA, HTH_ERR_FORMAT, "number of layers is missing", "num_hidden_layers", NULL, NULL},
@@ -130,53 +132,77 @@ static const wrong wrongs[] = {
     {TINY_LLAMA, HTH_ERR_FORMAT, "dimension is 15", "partial_rotary_factor", "0.99", NULL},
     {TINY_LLAMA, HTH_ERR_FORMAT, "partial_rotary_factor is 1.5", "partial_rotary_factor", "1.5", NULL},
     {TINY_LLAMA, HTH_ERR_FORMAT, "theta is 0", "rope_theta", "0", NULL},
-    {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "rope scaling \"spiral\"", "rope_scaling.rope_type", "\"spiral\"", NULL},
+    {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "rope scaling \"spiral\"", "rope_scaling.rope_type", "\"spiral\"",
+     NULL},
     {TINY_LLAMA, HTH_ERR_FORMAT, "factor is -1", "rope_scaling.factor", "-1.0", NULL},
     {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "activation \"sine\"", "hidden_act", "\"sine\"", NULL},
-    {TINY_LLAMA, HTH_ERR_FORMAT, "q_proj.bias (query projection of layer 0) is missing", "attention_bias", "true", NULL},
+    {TINY_LLAMA, HTH_ERR_FORMAT, "q_proj.bias (query projection of layer 0) is missing", "attention_bias",
+     "true", NULL},
     {TINY_LLAMA, HTH_ERR_FORMAT, "q_proj.bias exists, but config.json says", NULL, NULL, surplus_bias},
-    {TINY_LLAMA, HTH_ERR_FORMAT, "layers.1.mlp.down_proj.weight (down projection of layer 1) is missing", NULL, NULL, no_down},
-    {TINY_LLAMA, HTH_ERR_FORMAT, "layers.2.post_attention_layernorm.weight (feed-forward norm of layer 2) is missing", NULL, NULL,
+    {TINY_LLAMA, HTH_ERR_FORMAT, "layers.1.mlp.down_proj.weight (down projection of layer 1) is missing",
+     NULL, NULL, no_down},
+    {TINY_LLAMA, HTH_ERR_FORMAT,
+     "layers.2.post_attention_layernorm.weight (feed-forward norm of layer 2) is missing", NULL, NULL,
      no_norm},
-    {TINY_LLAMA, HTH_ERR_FORMAT, "embed_tokens.weight (token embedding) is missing", NULL, NULL, no_embedding},
+    {TINY_LLAMA, HTH_ERR_FORMAT, "embed_tokens.weight (token embedding) is missing", NULL, NULL,
+     no_embedding},
     {TINY_LLAMA, HTH_ERR_FORMAT, "lm_head.weight (output matrix) is missing", NULL, NULL, no_head},
-    {TINY_LLAMA, HTH_ERR_FORMAT, "layers.0.self_attn.q_proj.weight is [80 x 48], [96 x 48] is needed", NULL, NULL, narrow_query},
-    {TINY_LLAMA, HTH_ERR_FORMAT, "down_proj.weight is [80 x 48], [48 x 80] is needed", NULL, NULL, turned_down},
+    {TINY_LLAMA, HTH_ERR_FORMAT, "layers.0.self_attn.q_proj.weight is [80 x 48], [96 x 48] is needed", NULL,
+     NULL, narrow_query},
+    {TINY_LLAMA, HTH_ERR_FORMAT, "down_proj.weight is [80 x 48], [48 x 80] is needed", NULL, NULL,
+     turned_down},
     {TINY_LLAMA, HTH_ERR_FORMAT, "model.norm.weight is [47], 48 numbers are needed", NULL, NULL, short_norm},
     {TINY_LLAMA, HTH_ERR_FORMAT, "o_proj.weight is [4608], [48 x 96] is needed", NULL, NULL, flat_matrix},
     {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "o_proj.weight has type i32", NULL, NULL, integer_matrix},
     {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "input_layernorm.weight has type i32", NULL, NULL, integer_norm},
-    {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "layers.1.self_attn.q_norm.weight has no place in family llama", NULL, NULL, surplus},
+    {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "layers.1.self_attn.q_norm.weight has no place in family llama", NULL,
+     NULL, surplus},
     {TINY_LLAMA, HTH_ERR_FORMAT, "up_proj.weight is FP8 but has no scales", NULL, NULL, fp8_without_scales},
-    {TINY_LLAMA, HTH_ERR_FORMAT, "weight_scale_inv is [3 x 5], [1 x 1] is needed", NULL, NULL, fp8_bad_scales},
+    {TINY_LLAMA, HTH_ERR_FORMAT, "weight_scale_inv is [3 x 5], [1 x 1] is needed", NULL, NULL,
+     fp8_bad_scales},
     {TINY_LLAMA, HTH_ERR_FORMAT, "weight_scale_inv has a type", NULL, NULL, fp8_bad_scale_type},
     {TINY_LLAMA, HTH_ERR_FORMAT, "weight_block_size", NULL, NULL, fp8_huge_block},
-    {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "affine quantization with 7 bits in groups of 32", NULL, NULL, mlx_bits},
-    {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "affine quantization with 4 bits in groups of 24", NULL, NULL, mlx_group},
-    {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "affine quantization with 9223372036854775807 bits", NULL, NULL, mlx_huge_bits},
+    {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "affine quantization with 7 bits in groups of 32", NULL, NULL,
+     mlx_bits},
+    {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "affine quantization with 4 bits in groups of 24", NULL, NULL,
+     mlx_group},
+    {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "affine quantization with 9223372036854775807 bits", NULL, NULL,
+     mlx_huge_bits},
     {TINY_LLAMA, HTH_ERR_FORMAT, "up_proj.weight is [80 x 6]", NULL, NULL, mlx_columns},
     {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "quantization mode \"q3z\"", NULL, NULL, mlx_mode},
-    {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "quantization method \"gptq\"", "quantization_config.quant_method", "\"gptq\"", NULL},
-    {TINY_GEMMA3, HTH_ERR_FORMAT, "layer_types does not cover layer 1", "layer_types", "[\"full_attention\"]", NULL},
-    {TINY_GEMMA3, HTH_ERR_UNSUPPORTED, "layer type \"mamba\"", "layer_types", "[\"mamba\",\"mamba\",\"mamba\",\"mamba\"]", NULL},
+    {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "quantization method \"gptq\"", "quantization_config.quant_method",
+     "\"gptq\"", NULL},
+    {TINY_GEMMA3, HTH_ERR_FORMAT, "layer_types does not cover layer 1", "layer_types", "[\"full_attention\"]",
+     NULL},
+    {TINY_GEMMA3, HTH_ERR_UNSUPPORTED, "layer type \"mamba\"", "layer_types",
+     "[\"mamba\",\"mamba\",\"mamba\",\"mamba\"]", NULL},
     {TINY_GEMMA3, HTH_ERR_FORMAT, "softcap is negative", "attn_logit_softcapping", "-3.0", NULL},
-    {TINY_GEMMA4, HTH_ERR_FORMAT, "6 layers share keys, but there are only 6", "num_kv_shared_layers", "6", NULL},
+    {TINY_GEMMA4, HTH_ERR_FORMAT, "6 layers share keys, but there are only 6", "num_kv_shared_layers", "6",
+     NULL},
     {TINY_GEMMA4, HTH_ERR_FORMAT, "no earlier layer is of its kind", "num_kv_shared_layers", "4", NULL},
     {TINY_GEMMA3N, HTH_ERR_UNSUPPORTED, "stream 2 is the active one", "altup_active_idx", "2", NULL},
     {TINY_GEMMA3N, HTH_ERR_FORMAT, "altup_num_inputs is 9", "altup_num_inputs", "9", NULL},
-    {TINY_GEMMA3N, HTH_ERR_FORMAT, "altup.modality_router.weight is [4 x 48], [3 x 48]", "altup_num_inputs", "3", NULL},
-    {TINY_GEMMA3N, HTH_ERR_FORMAT, "activation_sparsity_pattern is 1 at layer 2", "activation_sparsity_pattern",
-     "[0.5, 0.5, 1.0, 0]", NULL},
-    {TINY_GEMMA3N, HTH_ERR_FORMAT, "activation_sparsity_pattern is not an array of 4", "activation_sparsity_pattern", "[0.5]", NULL},
-    {TINY_GEMMA3N, HTH_ERR_FORMAT, "altup.modality_router.weight is [5 x 48], [4 x 48]", NULL, NULL, wide_router},
-    {TINY_GEMMA3N, HTH_ERR_FORMAT, "laurel.linear_left.weight (learned residual, first matrix of layer 1) is missing", NULL, NULL,
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "altup.modality_router.weight is [4 x 48], [3 x 48]", "altup_num_inputs",
+     "3", NULL},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "activation_sparsity_pattern is 1 at layer 2",
+     "activation_sparsity_pattern", "[0.5, 0.5, 1.0, 0]", NULL},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "activation_sparsity_pattern is not an array of 4",
+     "activation_sparsity_pattern", "[0.5]", NULL},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "altup.modality_router.weight is [5 x 48], [4 x 48]", NULL, NULL,
+     wide_router},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT,
+     "laurel.linear_left.weight (learned residual, first matrix of layer 1) is missing", NULL, NULL,
      no_laurel},
-    {TINY_GEMMA3N, HTH_ERR_FORMAT, "laurel.linear_right.weight is [48 x 11], [48 x 10]", NULL, NULL, turned_laurel},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "laurel.linear_right.weight is [48 x 11], [48 x 10]", NULL, NULL,
+     turned_laurel},
     {TINY_GEMMA3N, HTH_ERR_FORMAT, "altup_unembed_projections.2.weight", NULL, NULL, no_stream},
-    {TINY_GEMMA3N, HTH_ERR_FORMAT, "embed_tokens_per_layer.weight is [90 x 32], [91 x 32]", "vocab_size_per_layer_input", "91", NULL},
-    {TINY_PHI3, HTH_ERR_FORMAT, "short_factor is not an array of 3 numbers", "rope_scaling.short_factor", "[1.0, 2.0]", NULL},
+    {TINY_GEMMA3N, HTH_ERR_FORMAT, "embed_tokens_per_layer.weight is [90 x 32], [91 x 32]",
+     "vocab_size_per_layer_input", "91", NULL},
+    {TINY_PHI3, HTH_ERR_FORMAT, "short_factor is not an array of 3 numbers", "rope_scaling.short_factor",
+     "[1.0, 2.0]", NULL},
     {TINY_PHI3, HTH_ERR_FORMAT, "short and long", "rope_scaling.long_factor", "null", NULL},
-    {TINY_BERT, HTH_ERR_FORMAT, "position_embeddings.weight is [64 x 48], [65 x 48]", "max_position_embeddings", "65", NULL},
+    {TINY_BERT, HTH_ERR_FORMAT, "position_embeddings.weight is [64 x 48], [65 x 48]",
+     "max_position_embeddings", "65", NULL},
 };
 
 static void each_contradiction_is_one_error_that_names_it(void **unused) {
@@ -219,7 +245,8 @@ static void a_folder_with_fp8_scales_in_blocks_rows_or_one_opens(void **unused) 
     for (size_t i = 0; i < HTH_COUNT(shapes); i++) {
         tiny_make(TINY_LLAMA, t);
         fp8_without_scales(t);
-        tiny_named(t, "model.layers.0.", "mlp.up_proj.weight_scale_inv", shapes[i][0], shapes[i][1], 0.5f, 0.1f);
+        tiny_named(t, "model.layers.0.", "mlp.up_proj.weight_scale_inv", shapes[i][0], shapes[i][1], 0.5f,
+                   0.1f);
         if (i == 4) tiny_set(t, "quantization_config.weight_block_size", "[40, 64]");
         rig r = rig_of(t, 1);
         assert_int_equal(r.m->layers[0].up.scale_rows, i == 0 ? 128 : i == 3 ? 80 : i == 4 ? 40 : 1);
@@ -234,18 +261,68 @@ static void a_folder_with_fp8_scales_in_blocks_rows_or_one_opens(void **unused) 
 
 // ---- every hyper-parameter at its extremes
 
-static const char *const extremes[] = {"0", "1", "-1", "2", "3", "64", "1024", "1025", "65536", "65537", "1048576", "1048577",
-                                       "2147483647", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808",
-                                       "1e308", "-1e308", "1e-308", "1e-320", "0.5", "1e400", "\"NaN\"", "\"\"", "\"text\"", "null", "true",
-                                       "false", "[]", "{}", "[1]", "[1e308, -1, null]", "[[[]]]", "{\"a\": 1}"};
+static const char *const extremes[] = {"0",
+                                       "1",
+                                       "-1",
+                                       "2",
+                                       "3",
+                                       "64",
+                                       "1024",
+                                       "1025",
+                                       "65536",
+                                       "65537",
+                                       "1048576",
+                                       "1048577",
+                                       "2147483647",
+                                       "2147483648",
+                                       "4294967296",
+                                       "9223372036854775807",
+                                       "9223372036854775808",
+                                       "1e308",
+                                       "-1e308",
+                                       "1e-308",
+                                       "1e-320",
+                                       "0.5",
+                                       "1e400",
+                                       "\"NaN\"",
+                                       "\"\"",
+                                       "\"text\"",
+                                       "null",
+                                       "true",
+                                       "false",
+                                       "[]",
+                                       "{}",
+                                       "[1]",
+                                       "[1e308, -1, null]",
+                                       "[[[]]]",
+                                       "{\"a\": 1}"};
 
 // Members that no tiny model states but a family may read.
 static const char *const more_keys[] = {
-    "sliding_window", "sliding_window_pattern", "layer_types", "partial_rotary_factor", "attention_bias", "logit_scale",
-    "original_max_position_embeddings", "rope_scaling", "rope_parameters", "rope_scaling.attention_factor",
-    "rope_scaling.beta_fast", "rope_scaling.beta_slow", "rope_scaling.mscale", "rope_scaling.mscale_all_dim",
-    "rope_scaling.truncate", "rope_scaling.alpha", "num_experts", "quantization", "quantization_config", "text_config",
-    "quantization_config.weight_block_size", "hidden_activation", "tie_word_embeddings", "final_logit_softcapping",
+    "sliding_window",
+    "sliding_window_pattern",
+    "layer_types",
+    "partial_rotary_factor",
+    "attention_bias",
+    "logit_scale",
+    "original_max_position_embeddings",
+    "rope_scaling",
+    "rope_parameters",
+    "rope_scaling.attention_factor",
+    "rope_scaling.beta_fast",
+    "rope_scaling.beta_slow",
+    "rope_scaling.mscale",
+    "rope_scaling.mscale_all_dim",
+    "rope_scaling.truncate",
+    "rope_scaling.alpha",
+    "num_experts",
+    "quantization",
+    "quantization_config",
+    "text_config",
+    "quantization_config.weight_block_size",
+    "hidden_activation",
+    "tie_word_embeddings",
+    "final_logit_softcapping",
 };
 
 // Runs a token at a large position. Returns false with a message when even an opened model fails.
@@ -260,8 +337,11 @@ static void run_one_token(hth_model *m, hth_team *team, const char *what) {
     assert_int_equal(m->desc.n_vocab, TINY_VOCAB); // the embedding in the file has that many rows
     assert_int_equal(hth_executor_cpu_new(team, &ex, &err), HTH_OK);
     assert_int_equal(hth_state_new(ex, m, &params, &s, &err), HTH_OK);
-    hth_step step = {.model = m, .batch = {.rows = &row, .n_row = 1, .states = &s, .n_seq = 1}, .layer_last = m->desc.n_layer,
-                     .logits = logits, .hidden_layer = -1};
+    hth_step step = {.model = m,
+                     .batch = {.rows = &row, .n_row = 1, .states = &s, .n_seq = 1},
+                     .layer_last = m->desc.n_layer,
+                     .logits = logits,
+                     .hidden_layer = -1};
     if (hth_executor_submit(ex, &step, &ticket, &err) != HTH_OK) fail_msg("%s opens, but: %s", what, err.msg);
     hth_state_free(s);
     hth_executor_free(ex);
@@ -277,7 +357,8 @@ static int try_config(const tiny *t, const char *dir, hth_team *team, const char
         hth_model_free(m);
         return 1;
     }
-    if (m || strlen(err.msg) < 20 || (code != HTH_ERR_FORMAT && code != HTH_ERR_UNSUPPORTED && code != HTH_ERR_LIMIT)) {
+    if (m || strlen(err.msg) < 20 ||
+        (code != HTH_ERR_FORMAT && code != HTH_ERR_UNSUPPORTED && code != HTH_ERR_LIMIT)) {
         fail_msg("%s: code %d, \"%s\"", what, (int)code, err.msg);
     }
     return 0;
@@ -292,7 +373,8 @@ static void sweep(tiny_kind kind, hth_team *team) {
     for (int i = 0; i < t->n_pair; i++) keys[n_key++] = t->pairs[i].key;
     for (size_t i = 0; i < HTH_COUNT(more_keys); i++) {
         bool is_parent = false; // an object of its own in this config: replaced, not added beside
-        for (int j = 0; j < t->n_pair; j++) is_parent |= strncmp(t->pairs[j].key, more_keys[i], strlen(more_keys[i])) == 0;
+        for (int j = 0; j < t->n_pair; j++)
+            is_parent |= strncmp(t->pairs[j].key, more_keys[i], strlen(more_keys[i])) == 0;
         if (!is_parent) keys[n_key++] = more_keys[i];
     }
     tiny_make_dir(dir);

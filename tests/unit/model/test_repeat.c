@@ -1,5 +1,5 @@
-// A row's numbers are the same bits however the rows are cut into steps, whoever shares a step, and whatever the
-// number of threads.
+// A row's numbers are the same bits however the rows are cut into steps, whoever shares a step, and whatever
+// the number of threads.
 #include "rig.h"
 
 enum { N_ROW = 110 };
@@ -19,18 +19,20 @@ static float *run_pieces(const rig *r, hth_row *rows, int32_t n_row, const int *
     return logits;
 }
 
-static void check_pieces(const rig *r, hth_row *rows, int32_t n_row, const float *want, const int *pieces, int n_piece) {
+static void check_pieces(const rig *r, hth_row *rows, int32_t n_row, const float *want, const int *pieces,
+                         int n_piece) {
     float *got = run_pieces(r, rows, n_row, pieces, n_piece);
     for (int32_t i = 0; i < n_row; i++) {
         if (rig_same(got + (int64_t)i * TINY_VOCAB, want + (int64_t)i * TINY_VOCAB, TINY_VOCAB)) continue;
-        fail_msg("family %s, %d threads, pieces of %d...: row %d differs", r->m->desc.family, hth_team_size(r->team), pieces[0],
-                 (int)i);
+        fail_msg("family %s, %d threads, pieces of %d...: row %d differs", r->m->desc.family,
+                 hth_team_size(r->team), pieces[0], (int)i);
     }
     free(got);
 }
 
 static void any_cut_into_chunks_and_any_number_of_threads_gives_the_same_bits(void **unused) {
-    static const int cuts[][4] = {{1, 1, 1, 1}, {2, 2, 2, 2}, {7, 7, 7, 7}, {31, 1, 33, 2}, {32, 32, 32, 32}, {64, 5, 1, 3}, {100, 9, 1, 1}};
+    static const int cuts[][4] = {{1, 1, 1, 1},     {2, 2, 2, 2},  {7, 7, 7, 7},  {31, 1, 33, 2},
+                                  {32, 32, 32, 32}, {64, 5, 1, 3}, {100, 9, 1, 1}};
     (void)unused;
     hth_row *rows = rig_tokens(N_ROW, 0, 11);
     for (int kind = 0; kind < TINY_CAUSAL_COUNT; kind++) {
@@ -71,7 +73,8 @@ static void generated_rows_give_the_same_bits_alone_and_together(void **unused) 
     for (int kind = 0; kind < TINY_CAUSAL_COUNT; kind++) {
         rig r = rig_open((tiny_kind)kind, 3);
         float *want = rig_alone(&r, rows, 40);
-        const int generate[] = {20, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, verify[] = {20, 4};
+        const int generate[] = {20, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+                  verify[] = {20, 4};
         check_pieces(&r, rows, 40, want, generate, 21);
         check_pieces(&r, rows, 40, want, verify, 2);
         free(want);
@@ -83,7 +86,8 @@ static void generated_rows_give_the_same_bits_alone_and_together(void **unused) 
 enum { N_SEQ = 4 };
 
 // Sends rows of all sequences through steps of random size in random order.
-static void run_mixed(const rig *r, hth_row *const *rows, const int32_t *lens, float *const *logits, uint64_t seed) {
+static void run_mixed(const rig *r, hth_row *const *rows, const int32_t *lens, float *const *logits,
+                      uint64_t seed) {
     hth_state *states[N_SEQ];
     int32_t at[N_SEQ] = {0}, left = 0;
     float *out = rig_floats(64 * TINY_VOCAB);
@@ -104,7 +108,8 @@ static void run_mixed(const rig *r, hth_row *const *rows, const int32_t *lens, f
         }
         hth_step step = rig_step(r, states, N_SEQ, batch, n, out);
         rig_must(r, &step);
-        for (int32_t i = 0; i < n; i++) memcpy(dst[i], out + (int64_t)i * TINY_VOCAB, TINY_VOCAB * sizeof(float));
+        for (int32_t i = 0; i < n; i++)
+            memcpy(dst[i], out + (int64_t)i * TINY_VOCAB, TINY_VOCAB * sizeof(float));
     }
     for (int s = 0; s < N_SEQ; s++) hth_state_free(states[s]);
     free(out);

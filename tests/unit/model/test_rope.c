@@ -1,4 +1,5 @@
-// Rotation angles of every scaling, against the published formulas computed here in long double, and what is refused.
+// Rotation angles of every scaling, against the published formulas computed here in long double, and what is
+// refused.
 #include <float.h>
 #include <math.h>
 
@@ -30,8 +31,9 @@ static void compare(const hth_rope *r, int64_t n_ctx, const long double *freq, l
             const long double slack = magnitude * (TOLERANCE + 4 * fabsl(angle) * (long double)DBL_EPSILON);
             if (fabsl((long double)cos_[i] - magnitude * cosl(angle)) > slack ||
                 fabsl((long double)sin_[i] - magnitude * sinl(angle)) > slack) {
-                fail_msg("pair %d at position %lld: cos %.9g sin %.9g, not %.9Lg %.9Lg", i, (long long)positions[p], (double)cos_[i],
-                         (double)sin_[i], magnitude * cosl(angle), magnitude * sinl(angle));
+                fail_msg("pair %d at position %lld: cos %.9g sin %.9g, not %.9Lg %.9Lg", i,
+                         (long long)positions[p], (double)cos_[i], (double)sin_[i], magnitude * cosl(angle),
+                         magnitude * sinl(angle));
             }
         }
     }
@@ -73,8 +75,13 @@ static void linear_scaling_divides_the_positions(void **unused) {
 static void llama3_scaling_keeps_short_waves_divides_long_ones_and_blends_between(void **unused) {
     (void)unused;
     long double freq[MAX_HALF];
-    hth_rope r = {.n_rot = 128, .theta = 500000, .scaling = HTH_SCALING_LLAMA3, .factor = 8, .low_freq_factor = 1,
-                  .high_freq_factor = 4, .n_ctx_orig = 8192};
+    hth_rope r = {.n_rot = 128,
+                  .theta = 500000,
+                  .scaling = HTH_SCALING_LLAMA3,
+                  .factor = 8,
+                  .low_freq_factor = 1,
+                  .high_freq_factor = 4,
+                  .n_ctx_orig = 8192};
     hth_arena arena;
     prepare(&r, &arena);
     plain_freqs(128, 64, 500000, freq);
@@ -97,8 +104,8 @@ static void llama3_scaling_keeps_short_waves_divides_long_ones_and_blends_betwee
     hth_arena_free(&arena);
 }
 
-// arXiv:2309.00071: pairs that turn more than beta_fast times over the original context are kept, fewer than beta_slow
-// times are divided, a straight ramp between; bounds rounded outwards.
+// arXiv:2309.00071: pairs that turn more than beta_fast times over the original context are kept, fewer than
+// beta_slow times are divided, a straight ramp between; bounds rounded outwards.
 static void yarn_freqs(const hth_rope *r, long double *freq) {
     const long double unit = r->n_rot / (2 * logl((long double)r->theta));
     long double low = unit * logl((long double)r->n_ctx_orig / ((long double)r->beta_fast * 2 * PI));
@@ -120,8 +127,14 @@ static void yarn_ramps_between_its_betas_and_raises_the_magnitude(void **unused)
     (void)unused;
     for (int variant = 0; variant < 4; variant++) {
         long double freq[MAX_HALF], magnitude = 0.1L * logl(40) + 1;
-        hth_rope r = {.n_rot = 64, .theta = 10000, .scaling = HTH_SCALING_YARN, .factor = 40, .beta_fast = 32, .beta_slow = 1,
-                      .n_ctx_orig = 4096, .yarn_no_truncate = variant == 1};
+        hth_rope r = {.n_rot = 64,
+                      .theta = 10000,
+                      .scaling = HTH_SCALING_YARN,
+                      .factor = 40,
+                      .beta_fast = 32,
+                      .beta_slow = 1,
+                      .n_ctx_orig = 4096,
+                      .yarn_no_truncate = variant == 1};
         if (variant == 2) { // as DeepSeek publishes it
             r.mscale = 1;
             r.mscale_all_dim = 0.707;
@@ -142,7 +155,12 @@ static void yarn_ramps_between_its_betas_and_raises_the_magnitude(void **unused)
 static void yarn_with_a_factor_of_one_changes_nothing(void **unused) {
     (void)unused;
     long double freq[MAX_HALF];
-    hth_rope r = {.n_rot = 64, .theta = 10000, .scaling = HTH_SCALING_YARN, .factor = 1, .beta_fast = 32, .beta_slow = 1,
+    hth_rope r = {.n_rot = 64,
+                  .theta = 10000,
+                  .scaling = HTH_SCALING_YARN,
+                  .factor = 1,
+                  .beta_fast = 32,
+                  .beta_slow = 1,
                   .n_ctx_orig = 4096};
     hth_arena arena;
     prepare(&r, &arena);
@@ -162,7 +180,11 @@ static void longrope_takes_the_long_divisors_when_the_context_is_longer_than_the
         divisors[1][i] = 1 + 1.5f * (float)i;
         for (int set = 0; set < 2; set++) freq[set][i] /= (long double)divisors[set][i];
     }
-    hth_rope r = {.n_rot = 48, .theta = 10000, .scaling = HTH_SCALING_LONGROPE, .n_ctx_orig = 4096, .n_ctx_max = 131072,
+    hth_rope r = {.n_rot = 48,
+                  .theta = 10000,
+                  .scaling = HTH_SCALING_LONGROPE,
+                  .n_ctx_orig = 4096,
+                  .n_ctx_max = 131072,
                   .divisors = {divisors[0], divisors[1]}};
     hth_arena arena;
     prepare(&r, &arena);
@@ -191,7 +213,12 @@ static void divisors_of_a_file_divide_each_frequency(void **unused) {
 static void some_pairs_turn_and_the_rest_stay(void **unused) {
     (void)unused;
     long double freq[MAX_HALF];
-    hth_rope r = {.n_rot = 64, .theta = 1e6, .n_turning = 8, .n_freq_dim = 128, .scaling = HTH_SCALING_LINEAR, .factor = 2};
+    hth_rope r = {.n_rot = 64,
+                  .theta = 1e6,
+                  .n_turning = 8,
+                  .n_freq_dim = 128,
+                  .scaling = HTH_SCALING_LINEAR,
+                  .factor = 2};
     hth_arena arena;
     prepare(&r, &arena);
     plain_freqs(128, 32, 1000000, freq);
@@ -214,12 +241,27 @@ static void what_no_rotation_can_be_is_refused_by_name(void **unused) {
         {"theta is inf", {.n_rot = 4, .theta = INFINITY}},
         {"theta is", {.n_rot = 4, .theta = NAN}},
         {"factor is 0", {.n_rot = 4, .theta = 1e4, .scaling = HTH_SCALING_LINEAR}},
-        {"factor is -1", {.n_rot = 4, .theta = 1e4, .scaling = HTH_SCALING_YARN, .factor = -1, .n_ctx_orig = 64}},
-        {"original context", {.n_rot = 4, .theta = 1e4, .scaling = HTH_SCALING_YARN, .factor = 2, .n_ctx_orig = 1}},
-        {"ascending", {.n_rot = 4, .theta = 1e4, .scaling = HTH_SCALING_LLAMA3, .factor = 2, .n_ctx_orig = 64,
-                       .low_freq_factor = 4, .high_freq_factor = 4}},
-        {"beta", {.n_rot = 4, .theta = 1e4, .scaling = HTH_SCALING_YARN, .factor = 2, .n_ctx_orig = 64, .beta_fast = 32}},
-        {"short and long", {.n_rot = 4, .theta = 1e4, .scaling = HTH_SCALING_LONGROPE, .n_ctx_orig = 64, .divisors = {good}}},
+        {"factor is -1",
+         {.n_rot = 4, .theta = 1e4, .scaling = HTH_SCALING_YARN, .factor = -1, .n_ctx_orig = 64}},
+        {"original context",
+         {.n_rot = 4, .theta = 1e4, .scaling = HTH_SCALING_YARN, .factor = 2, .n_ctx_orig = 1}},
+        {"ascending",
+         {.n_rot = 4,
+          .theta = 1e4,
+          .scaling = HTH_SCALING_LLAMA3,
+          .factor = 2,
+          .n_ctx_orig = 64,
+          .low_freq_factor = 4,
+          .high_freq_factor = 4}},
+        {"beta",
+         {.n_rot = 4,
+          .theta = 1e4,
+          .scaling = HTH_SCALING_YARN,
+          .factor = 2,
+          .n_ctx_orig = 64,
+          .beta_fast = 32}},
+        {"short and long",
+         {.n_rot = 4, .theta = 1e4, .scaling = HTH_SCALING_LONGROPE, .n_ctx_orig = 64, .divisors = {good}}},
         {"factor 1 is 0", {.n_rot = 4, .theta = 1e4, .divisors = {good, zero}}},
         {"factor 0 is", {.n_rot = 4, .theta = 1e4, .divisors = {nan_, good}}},
         {"attention factor", {.n_rot = 4, .theta = 1e4, .attn_factor = 1e300}},

@@ -17,7 +17,8 @@ static void a_sequence_that_went_back_continues_like_a_fresh_one(void **unused) 
             memcpy(wrong, rows, (size_t)keep * sizeof *rows);
             for (int k = keep; k < N; k++) wrong[k].token = (rows[k].token + 1) % TINY_VOCAB;
             rig_rows(&r, s, wrong, N, got);
-            if (hth_state_truncate(s, keep, &err) == HTH_ERR_UNSUPPORTED) { // a window has slid: try with less
+            if (hth_state_truncate(s, keep, &err) ==
+                HTH_ERR_UNSUPPORTED) { // a window has slid: try with less
                 assert_true(r.m->desc.layers[0].attn.window > 0);
                 assert_int_equal(hth_state_len(s), N);
                 hth_state_free(s);
@@ -64,7 +65,8 @@ static void going_back_beyond_the_ends_is_refused(void **unused) {
 static rig open_windowed(void) {
     tiny *t = malloc(sizeof *t);
     tiny_make(TINY_GEMMA3, t);
-    tiny_set(t, "layer_types", "[\"sliding_attention\",\"sliding_attention\",\"sliding_attention\",\"sliding_attention\"]");
+    tiny_set(t, "layer_types",
+             "[\"sliding_attention\",\"sliding_attention\",\"sliding_attention\",\"sliding_attention\"]");
     rig r = rig_of(t, 2);
     free(t);
     return r;
@@ -76,7 +78,8 @@ static void windowed_layers_give_pages_back_and_results_stay_the_same(void **unu
     (void)unused;
     rig r = open_windowed();
     hth_row *rows = rig_tokens(LONG, 0, 74);
-    float *want = rig_alone(&r, rows, LONG), *got = rig_floats(LONG * TINY_VOCAB); // one step slides nothing while it runs
+    float *want = rig_alone(&r, rows, LONG),
+          *got = rig_floats(LONG * TINY_VOCAB); // one step slides nothing while it runs
     hth_state *s = rig_state(&r, 512);
     const uint64_t page_bytes = 32u * 2 * (12 + 12) * 4; // rows, key heads, K and V of 12 floats
     uint64_t most = 0;
@@ -109,7 +112,8 @@ static void going_back_behind_a_window_is_refused_and_loses_nothing(void **unuse
     assert_int_equal(hth_state_keep(s, 40, &row, 1, &err), HTH_ERR_UNSUPPORTED);
     assert_int_equal(hth_state_keep(s, 0, &row, 1, &err), HTH_ERR_UNSUPPORTED);
     assert_int_equal(hth_state_len(s), 300);
-    assert_int_equal(hth_state_truncate(s, 300 - TINY_WINDOW, &err), HTH_OK); // one window of slack is promised
+    assert_int_equal(hth_state_truncate(s, 300 - TINY_WINDOW, &err),
+                     HTH_OK); // one window of slack is promised
     rig_rows(&r, s, rows + 300 - TINY_WINDOW, 100 + TINY_WINDOW, got);
     assert_true(rig_same(got, want + (300 - TINY_WINDOW) * TINY_VOCAB, (100 + TINY_WINDOW) * TINY_VOCAB));
     assert_int_equal(hth_state_truncate(s, 0, &err), HTH_OK); // to the beginning it always can
@@ -123,18 +127,48 @@ static void going_back_behind_a_window_is_refused_and_loses_nothing(void **unuse
     rig_close(&r);
 }
 
+static void from_the_last_row_that_can_be_gone_back_to_everything_needed_is_there(void **unused) {
+    (void)unused;
+    rig r = open_windowed();
+    hth_row *rows = rig_tokens(LONG, 0, 79);
+    float *got = rig_floats(LONG * TINY_VOCAB);
+    for (int end = 290; end < 322; end += 3) { // the pages' borders at all distances
+        hth_state *s = rig_state(&r, 512);
+        hth_err err;
+        for (int i = 0; i < end; i++) rig_rows(&r, s, rows + i, 1, got);
+        int n = end;
+        while (hth_state_truncate(s, n - 1, &err) == HTH_OK) n--;
+        assert_true(n <= end - TINY_WINDOW);
+        hth_row again = rows[n];
+        again.pos[0] = n - 1; // may repeat the last position, and then sees one key more
+        rig_rows(&r, s, &again, 1, got);
+        hth_row *fresh = rig_tokens(LONG, 0, 79);
+        fresh[n] = again;
+        float *want = rig_alone(&r, fresh, n + 1);
+        assert_true(rig_same(got, want + (int64_t)n * TINY_VOCAB, TINY_VOCAB));
+        hth_state_free(s);
+        free(fresh);
+        free(want);
+    }
+    free(rows);
+    free(got);
+    rig_close(&r);
+}
+
 static void a_window_over_repeated_positions_slides_by_position(void **unused) {
     (void)unused;
     rig r = open_windowed();
     hth_row *rows = rig_tokens(LONG, 0, 76);
-    for (int i = 0; i < LONG; i++) rows[i].pos[0] = i / 7 + (i > 200 ? 30 : 0); // seven rows at each, one jump
+    for (int i = 0; i < LONG; i++)
+        rows[i].pos[0] = i / 7 + (i > 200 ? 30 : 0); // seven rows at each, one jump
     float *want = rig_alone(&r, rows, LONG), *got = rig_floats(LONG * TINY_VOCAB);
     hth_state *s = rig_state(&r, 512);
     hth_err err;
     for (int i = 0; i < LONG; i += 8) {
         rig_rows(&r, s, rows + i, 8, got + i * TINY_VOCAB);
         if (i % 24 != 0) continue;
-        assert_int_equal(hth_state_truncate(s, i + 3, &err), HTH_OK); // the next row repeats the last position or not
+        assert_int_equal(hth_state_truncate(s, i + 3, &err),
+                         HTH_OK); // the next row repeats the last position or not
         rig_rows(&r, s, rows + i + 3, 5, got + (i + 3) * TINY_VOCAB);
     }
     assert_true(rig_same(got, want, LONG * TINY_VOCAB));
@@ -151,7 +185,8 @@ static void half_precision_keys_and_values_differ_little(void **unused) {
     hth_row *rows = rig_tokens(N, 0, 77);
     for (int kind = 0; kind < TINY_CAUSAL_COUNT; kind++) {
         rig r = rig_open((tiny_kind)kind, 2);
-        float *full = rig_alone(&r, rows, N), *got = rig_floats(N * TINY_VOCAB), *again = rig_floats(N * TINY_VOCAB);
+        float *full = rig_alone(&r, rows, N), *got = rig_floats(N * TINY_VOCAB),
+              *again = rig_floats(N * TINY_VOCAB);
         double *want = calloc(N * TINY_VOCAB, sizeof *want);
         for (int i = 0; i < N * TINY_VOCAB; i++) want[i] = full[i];
         hth_state *f32 = rig_state(&r, 512);
@@ -163,7 +198,8 @@ static void half_precision_keys_and_values_differ_little(void **unused) {
             assert_true(rig_same(got, again, N * TINY_VOCAB));
             assert_int_equal(hth_state_bytes(s) * 2, hth_state_bytes(f32));
             const double e = rig_nmse(got, want, N * TINY_VOCAB);
-            const double most = type == HTH_KV_F16 ? 1e-4 : 1e-2; // 11 and 8 bits of precision, amplified by peaked attention
+            const double most =
+                type == HTH_KV_F16 ? 1e-4 : 1e-2; // 11 and 8 bits of precision, amplified by peaked attention
             if (!(e > 0 && e < most)) fail_msg("family %s, type %d: NMSE %g", r.m->desc.family, (int)type, e);
             hth_state_free(s);
             hth_state_free(steps);
@@ -190,11 +226,16 @@ static hth_code run_all(const char *dir, hth_team *team, const hth_row *rows, fl
     if (code == HTH_OK) code = hth_executor_cpu_new(team, &ex, &err);
     if (code == HTH_OK && m->desc.causal) code = hth_state_new(ex, m, &params, &s, &err);
     for (int i = 0; i < 2 && code == HTH_OK; i++) {
-        hth_step step = {.model = m, .batch = {.rows = rows + 33 * i, .n_row = 33 - 30 * i, .states = &s, .n_seq = 1},
-                         .layer_last = m->desc.n_layer, .logits = logits, .hidden_want = logits, .hidden_layer = -1};
+        hth_step step = {.model = m,
+                         .batch = {.rows = rows + 33 * i, .n_row = 33 - 30 * i, .states = &s, .n_seq = 1},
+                         .layer_last = m->desc.n_layer,
+                         .logits = logits,
+                         .hidden_want = logits,
+                         .hidden_layer = -1};
         code = hth_executor_submit(ex, &step, &ticket, &err);
         // A step that failed can be tried again when there is memory.
-        if (code == HTH_ERR_NOMEM && hth_executor_submit(ex, &step, &ticket, &err) == HTH_OK) assert_true(ticket > 0);
+        if (code == HTH_ERR_NOMEM && hth_executor_submit(ex, &step, &ticket, &err) == HTH_OK)
+            assert_true(ticket > 0);
     }
     hth_state_free(s);
     hth_executor_free(ex);
@@ -227,7 +268,8 @@ static void every_allocation_of_opening_and_stepping_may_fail(void **unused) {
                 hth_mem_fail_at(0, false);
                 hth_mem_get_stats(&after);
                 assert_int_equal(after.n_blocks, before.n_blocks);
-                if (code != (hit ? HTH_ERR_NOMEM : HTH_OK)) fail_msg("kind %d, allocation %d: code %d", kind, (int)n, (int)code);
+                if (code != (hit ? HTH_ERR_NOMEM : HTH_OK))
+                    fail_msg("kind %d, allocation %d: code %d", kind, (int)n, (int)code);
                 if (!hit) break;
                 assert_true(n < 20000);
             }
@@ -246,6 +288,7 @@ int main(void) {
         cmocka_unit_test(going_back_beyond_the_ends_is_refused),
         cmocka_unit_test(windowed_layers_give_pages_back_and_results_stay_the_same),
         cmocka_unit_test(going_back_behind_a_window_is_refused_and_loses_nothing),
+        cmocka_unit_test(from_the_last_row_that_can_be_gone_back_to_everything_needed_is_there),
         cmocka_unit_test(a_window_over_repeated_positions_slides_by_position),
         cmocka_unit_test(half_precision_keys_and_values_differ_little),
         cmocka_unit_test(every_allocation_of_opening_and_stepping_may_fail),

@@ -1,5 +1,5 @@
-// What a step takes and gives: embedding rows, ranges of layers, hidden rows, hooks, cancelling, and refusals that
-// leave everything as it was.
+// What a step takes and gives: embedding rows, ranges of layers, hidden rows, hooks, cancelling, and refusals
+// that leave everything as it was.
 #include <stdatomic.h>
 
 #include "rig.h"
@@ -29,7 +29,8 @@ static void embedding_rows_with_a_tokens_own_vectors_equal_the_token(void **unus
         float *embd = rig_floats(N * d->d_model), *per_layer = rig_floats(N * width + 1);
         for (int i = 1; i < N; i += 1 + i % 2) { // some rows stay tokens
             rows[i].i_embd = N - 1 - i;
-            embed(r.m, rows[i].token, embd + (int64_t)(N - 1 - i) * d->d_model, per_layer + (N - 1 - i) * width);
+            embed(r.m, rows[i].token, embd + (int64_t)(N - 1 - i) * d->d_model,
+                  per_layer + (N - 1 - i) * width);
             rows[i].token = -1;
         }
         hth_state *s = rig_state(&r, 512);
@@ -65,7 +66,8 @@ static void run_in_two(const rig *r, hth_row *rows, int chunk, int cut, float *l
     hth_state *a = rig_state(r, 512), *b = rig_state(r, 512);
     for (int at = 0; at < N_RANGE; at += chunk) {
         const int n = N_RANGE - at < chunk ? N_RANGE - at : chunk;
-        hth_step first = rig_step(r, &a, 1, rows + at, n, NULL), second = rig_step(r, &b, 1, rows + at, n, logits + at * TINY_VOCAB);
+        hth_step first = rig_step(r, &a, 1, rows + at, n, NULL),
+                 second = rig_step(r, &b, 1, rows + at, n, logits + at * TINY_VOCAB);
         first.layer_last = second.layer_first = cut;
         first.hidden_out = between + at * width;
         second.hidden_in = between + at * width;
@@ -90,13 +92,15 @@ static void two_ranges_of_layers_equal_the_whole_and_hidden_rows_are_what_passes
         rig r = rig_open((tiny_kind)kind, 2);
         const hth_desc *d = &r.m->desc;
         float *want = rig_alone(&r, rows, N_RANGE), *got = rig_floats(N_RANGE * TINY_VOCAB);
-        float *between = rig_floats((int64_t)N_RANGE * d->n_stream * d->d_model), *hidden = rig_floats(N_RANGE * d->d_model);
+        float *between = rig_floats((int64_t)N_RANGE * d->n_stream * d->d_model),
+              *hidden = rig_floats(N_RANGE * d->d_model);
         int n_cut = 0;
         for (int cut = 1; cut < d->n_layer; cut++) {
             if (!can_cut(d, cut)) continue;
             n_cut++;
             run_in_two(&r, rows, cut == 1 ? N_RANGE : 9, cut, got, between);
-            if (!rig_same(got, want, N_RANGE * TINY_VOCAB)) fail_msg("family %s cut at %d differs", d->family, cut);
+            if (!rig_same(got, want, N_RANGE * TINY_VOCAB))
+                fail_msg("family %s cut at %d differs", d->family, cut);
             hth_state *s = rig_state(&r, 512); // the same hidden rows, asked for
             for (int i = 0; i < N_RANGE; i++) rows[i].want = i % 3 == 0 ? HTH_WANT_HIDDEN : 0;
             hth_step step = rig_step(&r, &s, 1, rows, N_RANGE, NULL);
@@ -104,7 +108,8 @@ static void two_ranges_of_layers_equal_the_whole_and_hidden_rows_are_what_passes
             step.hidden_layer = cut - 1;
             rig_must(&r, &step);
             for (int i = 0; i < N_RANGE; i += 3) {
-                assert_true(rig_same(hidden + i / 3 * d->d_model, between + (int64_t)i * d->n_stream * d->d_model, d->d_model));
+                assert_true(rig_same(hidden + i / 3 * d->d_model,
+                                     between + (int64_t)i * d->n_stream * d->d_model, d->d_model));
             }
             for (int i = 0; i < N_RANGE; i++) rows[i].want = HTH_WANT_LOGITS;
             hth_state_free(s);
@@ -127,7 +132,8 @@ static void hidden_rows_after_the_output_norm_times_the_output_matrix_are_the_lo
     hth_row *rows = rig_tokens(N, 0, 63);
     float *logits = rig_floats(N * TINY_VOCAB), *hidden = rig_floats(N * d), *w = rig_floats(d);
     double *want = calloc(TINY_VOCAB, sizeof *want);
-    for (int i = 0; i < N; i++) rows[i].want = (i % 2 ? HTH_WANT_LOGITS : 0) | (i % 3 == 0 ? HTH_WANT_HIDDEN : 0);
+    for (int i = 0; i < N; i++)
+        rows[i].want = (i % 2 ? HTH_WANT_LOGITS : 0) | (i % 3 == 0 ? HTH_WANT_HIDDEN : 0);
     hth_state *s = rig_state(&r, 16);
     hth_step step = rig_step(&r, &s, 1, rows, N, logits);
     step.hidden_want = hidden;
@@ -169,8 +175,8 @@ static int find_product(watch *w, const hth_weight *p) {
     return 0;
 }
 
-static void add_and_count(void *user, const hth_weight *p, const float *x, int64_t n_tok, int64_t first, int64_t last, float *y,
-                          int64_t y_stride) {
+static void add_and_count(void *user, const hth_weight *p, const float *x, int64_t n_tok, int64_t first,
+                          int64_t last, float *y, int64_t y_stride) {
     watch *w = user;
     const int i = find_product(w, p);
     for (int64_t r = first; r < last; r++) atomic_fetch_add(&w->added[i][r], 1);
@@ -205,10 +211,12 @@ static void the_hook_sees_every_row_of_every_product_once_and_changes_it(void **
             rig r = rig_open(TINY_LLAMA, n_thread);
             const int64_t d = r.m->desc.d_model;
             hth_row *rows = rig_tokens(N, 0, 64);
-            float *plain = rig_alone(&r, rows, N), *got = rig_floats(N * TINY_VOCAB), *hidden = rig_floats(N * d);
+            float *plain = rig_alone(&r, rows, N), *got = rig_floats(N * TINY_VOCAB),
+                  *hidden = rig_floats(N * d);
             memset(&w, 0, sizeof w);
             list_products(&w, r.m);
-            const hth_linear_hook hook = {.add = add_and_count, .reduce = with_reduce ? reduce_and_count : NULL, .user = &w};
+            const hth_linear_hook hook = {
+                .add = add_and_count, .reduce = with_reduce ? reduce_and_count : NULL, .user = &w};
             for (int i = 0; i < N; i++) rows[i].want |= HTH_WANT_HIDDEN;
             hth_state *s = rig_state(&r, 512);
             hth_step step = rig_step(&r, &s, 1, rows, N, got);
@@ -217,7 +225,8 @@ static void the_hook_sees_every_row_of_every_product_once_and_changes_it(void **
             rig_must(&r, &step);
             assert_int_equal(w.n_unknown, 0);
             for (int i = 0; i < w.n_product; i++) {
-                for (int64_t row = 0; row < MAX_OUT; row++) assert_int_equal(w.added[i][row], row < w.products[i]->n_row);
+                for (int64_t row = 0; row < MAX_OUT; row++)
+                    assert_int_equal(w.added[i][row], row < w.products[i]->n_row);
                 assert_int_equal(w.reduced[i], with_reduce);
             }
             for (int t = 0; t < N; t++) {
@@ -243,8 +252,8 @@ static void double_everything(void *user, const hth_weight *p, int64_t n_tok, fl
     }
 }
 
-static void add_itself(void *user, const hth_weight *p, const float *x, int64_t n_tok, int64_t first, int64_t last, float *y,
-                       int64_t y_stride) {
+static void add_itself(void *user, const hth_weight *p, const float *x, int64_t n_tok, int64_t first,
+                       int64_t last, float *y, int64_t y_stride) {
     (void)user;
     (void)p;
     (void)x;
@@ -476,7 +485,8 @@ static void a_refused_step_names_what_is_wrong_and_changes_nothing(void **unused
         f->spoil(&step, rows);
         err = (hth_err){0};
         const hth_code code = rig_submit(&r, &step, &err);
-        if (code != f->code || !strstr(err.msg, f->says)) fail_msg("expected \"%s\", got %d \"%s\"", f->says, (int)code, err.msg);
+        if (code != f->code || !strstr(err.msg, f->says))
+            fail_msg("expected \"%s\", got %d \"%s\"", f->says, (int)code, err.msg);
         assert_int_equal(hth_state_len(states[0]), OLD);
         assert_int_equal(hth_state_len(states[1]), 0);
     }

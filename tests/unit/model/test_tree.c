@@ -1,5 +1,5 @@
-// Draft trees: every row computes what it would at the end of its own line, and the branch that is kept leaves the
-// sequence as if it alone had been run.
+// Draft trees: every row computes what it would at the end of its own line, and the branch that is kept
+// leaves the sequence as if it alone had been run.
 #include "rig.h"
 
 enum { N_PREFIX = 45, N_TREE = 24, MAX_LINE = N_PREFIX + N_TREE };
@@ -13,7 +13,9 @@ typedef struct tree {
 static void grow(tree *t, int64_t first_pos, uint64_t seed) {
     for (int i = 0; i < N_TREE; i++) {
         const float u = (tiny_random(&seed) + 1) / 2;
-        t->parent[i] = i == 0 || u > 0.92f ? -1 : u < 0.7f ? i - 1 : (int)((tiny_random(&seed) + 1) / 2 * (float)i);
+        t->parent[i] = i == 0 || u > 0.92f ? -1
+                     : u < 0.7f            ? i - 1
+                                           : (int)((tiny_random(&seed) + 1) / 2 * (float)i);
         const int64_t pos = t->parent[i] < 0 ? first_pos : t->rows[t->parent[i]].pos[0] + 1;
         t->rows[i] = rig_row((int32_t)((tiny_random(&seed) + 1) / 2 * TINY_VOCAB), pos);
         t->rows[i].parent = t->parent[i] < 0 ? HTH_PARENT_NONE : t->parent[i];
@@ -72,6 +74,35 @@ static void rows_of_a_tree_get_the_bits_of_their_own_line(void **unused) {
     free(prefix);
 }
 
+// Where keys are cut into blocks, the blocks are counted along a row's own line, not by where it is stored.
+static void a_tree_across_the_border_of_attention_blocks_gets_the_same_bits(void **unused) {
+    enum { BEFORE = 250 };
+    (void)unused;
+    hth_row *rows = rig_tokens(BEFORE + N_TREE, 0, 59);
+    rig r = rig_open(TINY_LLAMA, 2);
+    tree t;
+    grow(&t, BEFORE, 5);
+    float *got = rig_floats((int64_t)BEFORE * TINY_VOCAB);
+    hth_state *s = rig_state(&r, 512);
+    rig_rows(&r, s, rows, BEFORE, got);
+    rig_rows(&r, s, t.rows, N_TREE, got);
+    for (int i = 0; i < N_TREE; i++) {
+        int line[N_TREE], n = line_to(&t, i, line);
+        for (int k = 0; k < n; k++) {
+            rows[BEFORE + k] = t.rows[line[k]];
+            rows[BEFORE + k].parent = HTH_PARENT_PREVIOUS;
+        }
+        float *want = rig_alone(&r, rows, BEFORE + n);
+        assert_true(
+            rig_same(got + i * TINY_VOCAB, want + (int64_t)(BEFORE + n - 1) * TINY_VOCAB, TINY_VOCAB));
+        free(want);
+    }
+    hth_state_free(s);
+    free(got);
+    free(rows);
+    rig_close(&r);
+}
+
 static void a_tree_in_an_empty_sequence_and_beside_others_gets_the_same_bits(void **unused) {
     enum { N_OTHER = 30 };
     (void)unused;
@@ -99,7 +130,8 @@ static void a_tree_in_an_empty_sequence_and_beside_others_gets_the_same_bits(voi
             assert_true(rig_same(got + at[i] * TINY_VOCAB, tree_alone + i * TINY_VOCAB, TINY_VOCAB));
         }
         for (int i = 0, k = 0; i < n; i++) {
-            if (rows[i].i_seq == 1) assert_true(rig_same(got + i * TINY_VOCAB, alone + k++ * TINY_VOCAB, TINY_VOCAB));
+            if (rows[i].i_seq == 1)
+                assert_true(rig_same(got + i * TINY_VOCAB, alone + k++ * TINY_VOCAB, TINY_VOCAB));
         }
         for (int i = 0; i < 2; i++) hth_state_free(states[i]);
         free(alone);
@@ -250,6 +282,7 @@ static void a_tree_and_a_two_way_span_do_not_mix(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_a_tree_get_the_bits_of_their_own_line),
+        cmocka_unit_test(a_tree_across_the_border_of_attention_blocks_gets_the_same_bits),
         cmocka_unit_test(a_tree_in_an_empty_sequence_and_beside_others_gets_the_same_bits),
         cmocka_unit_test(the_kept_branch_continues_like_a_linear_run),
         cmocka_unit_test(dropping_the_whole_tree_leaves_the_prefix),

@@ -1,5 +1,6 @@
-// Tiny models with random weights, written by the test itself: a folder with config.json and model.safetensors.
-// Numbers depend on the tensor's name alone, so a model is the same in every run and whatever was changed beside.
+// Tiny models with random weights, written by the test itself: a folder with config.json and
+// model.safetensors. Numbers depend on the tensor's name alone, so a model is the same in every run and
+// whatever was changed beside.
 #ifndef HTH_TEST_TINY_H
 #define HTH_TEST_TINY_H
 
@@ -12,12 +13,12 @@
 #include "unit/cmocka_all.h"
 
 typedef enum tiny_kind {
-    TINY_LLAMA,  // 6 query heads on 2 key heads, llama3 scaling, untied
-    TINY_GEMMA3, // windows, two rotations, sandwich norms, softcaps
-    TINY_GEMMA4, // layers that share keys, per-layer inputs, two head sizes
+    TINY_LLAMA,   // 6 query heads on 2 key heads, llama3 scaling, untied
+    TINY_GEMMA3,  // windows, two rotations, sandwich norms, softcaps
+    TINY_GEMMA4,  // layers that share keys, per-layer inputs, two head sizes
     TINY_GEMMA3N, // four streams per token, a learned residual, sparse gates
-    TINY_COHERE, // attention and feed-forward side by side, LayerNorm, norms per head
-    TINY_PHI3,   // fused matrices, longrope
+    TINY_COHERE,  // attention and feed-forward side by side, LayerNorm, norms per head
+    TINY_PHI3,    // fused matrices, longrope
     TINY_CAUSAL_COUNT,
     TINY_BERT = TINY_CAUSAL_COUNT, // encoder
     TINY_COUNT
@@ -100,7 +101,8 @@ static inline void tiny_remove(tiny *t, const char *name) {
     memmove(p, p + 1, (size_t)(&t->tensors[--t->n_tensor] - p) * sizeof *p);
 }
 
-static inline tiny_tensor *tiny_add(tiny *t, const char *name, int64_t n_row, int64_t n_col, float mean, float spread) {
+static inline tiny_tensor *tiny_add(tiny *t, const char *name, int64_t n_row, int64_t n_col, float mean,
+                                    float spread) {
     assert_true(t->n_tensor < 160);
     tiny_tensor *p = &t->tensors[t->n_tensor++];
     *p = (tiny_tensor){.type = "F32", .n_row = n_row, .n_col = n_col, .mean = mean, .spread = spread};
@@ -108,15 +110,16 @@ static inline tiny_tensor *tiny_add(tiny *t, const char *name, int64_t n_row, in
     return p;
 }
 
-static inline void tiny_named(tiny *t, const char *prefix, const char *name, int64_t n_row, int64_t n_col, float mean,
-                              float spread) {
+static inline void tiny_named(tiny *t, const char *prefix, const char *name, int64_t n_row, int64_t n_col,
+                              float mean, float spread) {
     char full[192];
     snprintf(full, sizeof full, "%s%s", prefix, name);
     tiny_add(t, full, n_row, n_col, mean, spread);
 }
 
 // A matrix whose products keep about the size of their input times `gain`.
-static inline void tiny_matrix(tiny *t, const char *prefix, const char *name, int64_t n_row, int64_t n_col, float gain) {
+static inline void tiny_matrix(tiny *t, const char *prefix, const char *name, int64_t n_row, int64_t n_col,
+                               float gain) {
     char full[192];
     snprintf(full, sizeof full, "%s%s.weight", prefix, name);
     tiny_add(t, full, n_row, n_col, 0, gain * sqrtf(3.0f / (float)n_col));
@@ -167,8 +170,8 @@ static inline int64_t tiny_count(const tiny_tensor *p) {
 
 static inline size_t tiny_size(const tiny_tensor *p) {
     return strcmp(p->type, "F32") == 0 || strcmp(p->type, "U32") == 0 || strcmp(p->type, "I32") == 0 ? 4
-           : strcmp(p->type, "F16") == 0 || strcmp(p->type, "BF16") == 0                            ? 2
-                                                                                                      : 1;
+         : strcmp(p->type, "F16") == 0 || strcmp(p->type, "BF16") == 0                               ? 2
+                                                                                                     : 1;
 }
 
 // xorshift64*, uniform in [-1, 1).
@@ -201,8 +204,10 @@ static inline void tiny_write_weights(const tiny *t, const char *dir) {
         const tiny_tensor *p = &t->tensors[i];
         const size_t size = (size_t)tiny_count(p) * tiny_size(p);
         char shape[64];
-        snprintf(shape, sizeof shape, p->n_col ? "%lld,%lld" : "%lld", (long long)p->n_row, (long long)p->n_col);
-        n += (size_t)snprintf(head + n, sizeof head - n, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
+        snprintf(shape, sizeof shape, p->n_col ? "%lld,%lld" : "%lld", (long long)p->n_row,
+                 (long long)p->n_col);
+        n += (size_t)snprintf(head + n, sizeof head - n,
+                              "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
                               i ? "," : "", p->name, p->type, shape, off, off + size);
         off += size;
     }
@@ -219,7 +224,8 @@ static inline void tiny_write_weights(const tiny *t, const char *dir) {
 }
 
 static inline void tiny_make_dir(char dir[128]) {
-    const char *tmp = getenv("TMPDIR"), *memory = "/dev/shm"; // thousands of tiny files: in memory where there is a place
+    const char *tmp = getenv("TMPDIR"),
+               *memory = "/dev/shm"; // thousands of tiny files: in memory where there is a place
     if (!tmp) tmp = access(memory, W_OK) == 0 ? memory : "/tmp";
     snprintf(dir, 128, "%.100s/hearth-XXXXXX", tmp);
     assert_non_null(mkdtemp(dir));
@@ -320,15 +326,16 @@ static inline void tiny_llama(tiny *t) {
     tiny_ends(t, &s, false);
 }
 
-static const char *const tiny_sandwich[] = {"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
-                                            "post_feedforward_layernorm", NULL};
+static const char *const tiny_sandwich[] = {"input_layernorm", "post_attention_layernorm",
+                                            "pre_feedforward_layernorm", "post_feedforward_layernorm", NULL};
 
 static inline void tiny_gemma3(tiny *t) {
     const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 12, .d_ff = 80, .norm = 0};
     tiny_common(t, "gemma3_text", &s, 4);
     tiny_set(t, "rms_norm_eps", "1e-6");
     tiny_set(t, "sliding_window", "12");
-    tiny_set(t, "layer_types", "[\"sliding_attention\",\"sliding_attention\",\"full_attention\",\"sliding_attention\"]");
+    tiny_set(t, "layer_types",
+             "[\"sliding_attention\",\"sliding_attention\",\"full_attention\",\"sliding_attention\"]");
     tiny_set(t, "rope_local_base_freq", "100.0");
     tiny_set(t, "rope_scaling.rope_type", "\"linear\"");
     tiny_set(t, "rope_scaling.factor", "8.0");
@@ -355,8 +362,9 @@ static inline void tiny_gemma4(tiny *t) {
     tiny_set(t, "rope_theta", NULL);
     tiny_set(t, "rms_norm_eps", "1e-6");
     tiny_set(t, "sliding_window", "12");
-    tiny_set(t, "layer_types", "[\"sliding_attention\",\"sliding_attention\",\"full_attention\",\"sliding_attention\","
-                               "\"sliding_attention\",\"full_attention\"]");
+    tiny_set(t, "layer_types",
+             "[\"sliding_attention\",\"sliding_attention\",\"full_attention\",\"sliding_attention\","
+             "\"sliding_attention\",\"full_attention\"]");
     tiny_set(t, "global_head_dim", "20");
     tiny_set(t, "num_kv_shared_layers", "2");
     tiny_set_int(t, "hidden_size_per_layer_input", PER_LAYER);
@@ -411,7 +419,8 @@ static inline void tiny_gemma3n(tiny *t) {
     tiny_set(t, "intermediate_size", "[40, 40, 40, 40]");
     tiny_set(t, "rms_norm_eps", "1e-6");
     tiny_set(t, "sliding_window", "12");
-    tiny_set(t, "layer_types", "[\"sliding_attention\",\"full_attention\",\"sliding_attention\",\"full_attention\"]");
+    tiny_set(t, "layer_types",
+             "[\"sliding_attention\",\"full_attention\",\"sliding_attention\",\"full_attention\"]");
     tiny_set(t, "rope_local_base_freq", "100.0");
     tiny_set(t, "num_kv_shared_layers", "1");
     tiny_set_int(t, "hidden_size_per_layer_input", PER_LAYER);
@@ -530,8 +539,8 @@ static inline void tiny_bert(tiny *t) {
 }
 
 static inline void tiny_make(tiny_kind kind, tiny *t) {
-    static void (*const makers[TINY_COUNT])(tiny *) = {tiny_llama, tiny_gemma3, tiny_gemma4, tiny_gemma3n,
-                                                       tiny_cohere, tiny_phi3, tiny_bert};
+    static void (*const makers[TINY_COUNT])(tiny *) = {tiny_llama,  tiny_gemma3, tiny_gemma4, tiny_gemma3n,
+                                                       tiny_cohere, tiny_phi3,   tiny_bert};
     makers[kind](t);
 }
 
