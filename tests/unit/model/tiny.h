@@ -413,7 +413,7 @@ static inline void tiny_streams(tiny *t, const char *p, const tiny_shape *s) {
 
 // Layer 3 reads the keys of layer 1.
 static inline void tiny_gemma3n(tiny *t) {
-    enum { LAYERS = 4, PER_LAYER = 8, PER_LAYER_VOCAB = 90 };
+    enum { LAYERS = 4, PER_LAYER = 8, PER_LAYER_VOCAB = 60 };
     const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 12, .d_ff = 40, .norm = 1};
     tiny_common(t, "gemma3n_text", &s, LAYERS);
     tiny_set(t, "intermediate_size", "[40, 40, 40, 40]");
