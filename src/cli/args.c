@@ -1,3 +1,4 @@
+// Reading a command line against a command's table of options, and writing its help from the same table.
 #include "cli/args.h"
 
 #include <errno.h>
@@ -66,10 +67,11 @@ static int find_choice(const char *choices, const char *text) {
 
 static int bad_range(const cli_command *c, const cli_option *o, const char *text) {
     if (o->kind == CLI_INT) {
-        return cli_usage_error(c->name, "--%s must be a whole number from %.0f to %.0f, not '%s'", o->name, o->lo, o->hi,
-                               text);
+        return cli_usage_error(c->name, "--%s must be a whole number from %.0f to %.0f, not '%s'", o->name,
+                               o->lo, o->hi, text);
     }
-    return cli_usage_error(c->name, "--%s must be a number from %g to %g, not '%s'", o->name, o->lo, o->hi, text);
+    return cli_usage_error(c->name, "--%s must be a number from %g to %g, not '%s'", o->name, o->lo, o->hi,
+                           text);
 }
 
 // Stores one value; returns 0 or the exit code.
@@ -83,11 +85,13 @@ static int store(const cli_command *c, const cli_option *o, const char *text) {
         *(const char **)to = text;
     } else if (o->kind == CLI_CHOICE) {
         int i = find_choice(o->choices, text);
-        if (i < 0) return cli_usage_error(c->name, "--%s must be one of %s, not '%s'", o->name, o->choices, text);
+        if (i < 0)
+            return cli_usage_error(c->name, "--%s must be one of %s, not '%s'", o->name, o->choices, text);
         *(int *)to = i;
     } else if (o->kind == CLI_INT) {
         long long v = strtoll(text, &end, 10);
-        if (end == text || *end || errno || (double)v < o->lo || (double)v > o->hi) return bad_range(c, o, text);
+        if (end == text || *end || errno || (double)v < o->lo || (double)v > o->hi)
+            return bad_range(c, o, text);
         *(int64_t *)to = v;
     } else {
         double v = strtod(text, &end);
@@ -130,7 +134,8 @@ static int take_option(const cli_command *c, int argc, char **argv, int *i) {
 }
 
 static int check_count(const cli_command *c, int n) {
-    if (n < c->min_args) return cli_usage_error(c->name, "too few arguments: hearth %s %s", c->name, c->arguments);
+    if (n < c->min_args)
+        return cli_usage_error(c->name, "too few arguments: hearth %s %s", c->name, c->arguments);
     if (c->max_args >= 0 && n > c->max_args) {
         return cli_usage_error(c->name, "too many arguments: hearth %s %s", c->name, c->arguments);
     }
@@ -171,8 +176,8 @@ static void print_option(const char *name, char letter, const char *value, const
 }
 
 void cli_print_help(const cli_command *c) {
-    cli_print("Usage: hearth %s %s%s%s\n\n%s\n", c->name, c->options->name ? "[OPTIONS] " : "", c->arguments, "",
-              c->summary);
+    cli_print("Usage: hearth %s %s%s%s\n\n%s\n", c->name, c->options->name ? "[OPTIONS] " : "", c->arguments,
+              "", c->summary);
     if (c->details) cli_print("\n%s\n", c->details);
     cli_print("\nOptions:\n");
     for (const cli_option *o = c->options; o->name; o++) print_option(o->name, o->letter, o->value, o->help);

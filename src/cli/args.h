@@ -19,14 +19,42 @@ typedef struct cli_option {
     const char *name; // long name without dashes
     char letter;      // short name, 0: none
     cli_kind kind;
-    size_t offset; // of the value in the command's own options struct
+    size_t offset;     // of the value in the command's own options struct
     const char *value; // what --help calls the value; NULL for a flag
     const char *help;
     double lo, hi;
     const char *choices; // "f32|f16|bf16"
 } cli_option;
 
-#define CLI_MAX_ARGS 4096
+// Rows of the table. `letter` is 0 where there is none; `type` and `field` say where the value goes.
+#define CLI_OPTION_FLAG(name_, letter_, type, field, help_) \
+    { .name = name_, .letter = letter_, .kind = CLI_FLAG, .offset = offsetof(type, field), .help = help_ }
+#define CLI_OPTION_TEXT(name_, letter_, value_, type, field, help_)                          \
+    {                                                                                        \
+        .name = name_, .letter = letter_, .kind = CLI_TEXT, .offset = offsetof(type, field), \
+        .value = value_, .help = help_                                                       \
+    }
+#define CLI_OPTION_CHOICE(name_, letter_, value_, type, field, choices_, help_)                \
+    {                                                                                          \
+        .name = name_, .letter = letter_, .kind = CLI_CHOICE, .offset = offsetof(type, field), \
+        .value = value_, .choices = choices_, .help = help_                                    \
+    }
+#define CLI_OPTION_INT(name_, letter_, value_, type, field, lo_, hi_, help_)                                 \
+    {                                                                                                        \
+        .name = name_, .letter = letter_, .kind = CLI_INT, .offset = offsetof(type, field), .value = value_, \
+        .lo = lo_, .hi = hi_, .help = help_                                                                  \
+    }
+#define CLI_OPTION_NUM(name_, letter_, value_, type, field, lo_, hi_, help_)                                 \
+    {                                                                                                        \
+        .name = name_, .letter = letter_, .kind = CLI_NUM, .offset = offsetof(type, field), .value = value_, \
+        .lo = lo_, .hi = hi_, .help = help_                                                                  \
+    }
+// Options that several commands share.
+#define CLI_OPTION_THREADS(type, field) \
+    CLI_OPTION_INT("threads", 't', "N", type, field, 1, 1024, "threads (default: one per physical core)")
+#define CLI_OPTION_KV(type, field, default_)                        \
+    CLI_OPTION_CHOICE("kv", 0, "TYPE", type, field, "f32|f16|bf16", \
+                      "type of keys and values: f32, f16, bf16 (default: " default_ ")")
 
 // What is left of a command line: the arguments that are no options.
 typedef struct cli_args {
@@ -36,17 +64,17 @@ typedef struct cli_args {
 
 typedef struct cli_command {
     const char *name;
-    const char *arguments; // "MODEL [PROMPT]"
-    const char *summary;   // one line for `hearth --help`
-    const char *details;   // more for its own --help; may be NULL
+    const char *arguments;     // "MODEL [PROMPT]"
+    const char *summary;       // one line for `hearth --help`
+    const char *details;       // more for its own --help; may be NULL
     const cli_option *options; // ended by an entry without name
     int min_args, max_args;    // max_args < 0: any number
     void *values;              // the options struct, already holding defaults
     int (*run)(const cli_args *args, const void *values);
 } cli_command;
 
-// Parses argv [argc] (the words after the command's name) into command->values and runs it, or prints its help. Returns
-// the exit code.
+// Parses argv [argc] (the words after the command's name) into command->values and runs it, or prints its
+// help. Returns the exit code.
 int cli_run_command(const cli_command *command, int argc, char **argv);
 
 // Prints the command's help on standard output.

@@ -1,5 +1,8 @@
+// The conversation: messages are kept as text and rendered anew for each question; the session finds by
+// itself how much of the prompt it has computed before.
 #include "cli/chat.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/load.h"
@@ -25,14 +28,16 @@ static hth_code find_format(cli_chat *c, const char *name, hth_err *err) {
     hth_code code = hth_chat_format_open(c->engine->model->container, t, name, &c->format, err);
     if (code == HTH_ERR_UNSUPPORTED || code == HTH_ERR_NOTFOUND) {
         hth_err reason = *err;
-        return hth_fail(err, code, "%s; --raw gives the prompt to the model as it is, --chat-format names a format",
+        return hth_fail(err, code,
+                        "%s; --raw gives the prompt to the model as it is, --chat-format names a format",
                         reason.msg);
     }
     if (code == HTH_ERR_RANGE) {
-        char names[256] = "";
-        for (int i = 0; hth_chat_format_name_at(i); i++) {
-            strncat(names, i ? ", " : "", sizeof names - strlen(names) - 1);
-            strncat(names, hth_chat_format_name_at(i), sizeof names - strlen(names) - 1);
+        char names[320] = "";
+        size_t n = 0;
+        for (int i = 0; hth_chat_format_name_at(i) && n < sizeof names; i++) {
+            n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "",
+                                  hth_chat_format_name_at(i));
         }
         return hth_fail(err, code, "there is no chat format '%s'; there are %s", name, names);
     }
@@ -119,11 +124,11 @@ static int32_t n_choice(const hth_engine *e) {
     return n_text < n_model ? n_text : n_model;
 }
 
-static hth_code answer(cli_chat *c, const hth_token_list *prompt, cli_text_sink sink, void *user, cli_answer *out,
-                       hth_err *err) {
+static hth_code answer(cli_chat *c, const hth_token_list *prompt, cli_text_sink sink, void *user,
+                       cli_answer *out, hth_err *err) {
     if ((int64_t)prompt->n > hth_session_n_ctx(c->session)) {
-        return hth_fail(err, HTH_ERR_LIMIT, "the prompt has %zu tokens, the context holds %lld (see --ctx)", prompt->n,
-                        (long long)hth_session_n_ctx(c->session));
+        return hth_fail(err, HTH_ERR_LIMIT, "the prompt has %zu tokens, the context holds %lld (see --ctx)",
+                        prompt->n, (long long)hth_session_n_ctx(c->session));
     }
     hth_sampler *sampler;
     HTH_TRY(hth_sampler_new(&c->sampling, n_choice(c->engine), &sampler, err));
@@ -132,8 +137,8 @@ static hth_code answer(cli_chat *c, const hth_token_list *prompt, cli_text_sink 
     return code;
 }
 
-hth_code cli_chat_ask(cli_chat *c, const char *text, size_t n, cli_text_sink sink, void *user, cli_answer *out,
-                      hth_err *err) {
+hth_code cli_chat_ask(cli_chat *c, const char *text, size_t n, cli_text_sink sink, void *user,
+                      cli_answer *out, hth_err *err) {
     size_t n_before = c->n;
     hth_token_list prompt = {0};
     hth_code code;

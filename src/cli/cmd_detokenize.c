@@ -13,7 +13,8 @@ typedef struct detokenize_values {
 static detokenize_values values;
 
 static hth_code read_ids(const cli_args *args, hth_token_list *list, hth_err *err) {
-    for (int i = 1; i < args->n; i++) HTH_TRY(cli_parse_ids(args->items[i], strlen(args->items[i]), list, err));
+    for (int i = 1; i < args->n; i++)
+        HTH_TRY(cli_parse_ids(args->items[i], strlen(args->items[i]), list, err));
     return args->n > 1 ? HTH_OK : cli_read_ids("@-", list, err);
 }
 
@@ -64,17 +65,18 @@ done:
 }
 
 static const cli_option options[] = {
-    {.name = "no-special", .kind = CLI_FLAG, .offset = offsetof(detokenize_values, no_special),
-     .help = "leave out control tokens"},
-    {.name = "json", .kind = CLI_FLAG, .offset = offsetof(detokenize_values, json), .help = "print JSON"},
-    {0}};
+    CLI_OPTION_FLAG("no-special", 0, detokenize_values, no_special, "leave out control tokens"),
+    CLI_OPTION_FLAG("json", 0, detokenize_values, json, "print JSON"),
+    {0},
+};
 
 const cli_command cli_command_detokenize = {
     .name = "detokenize",
     .arguments = "MODEL [ID...]",
     .summary = "Turn token ids into text.",
-    .details = "Ids are separated by spaces or commas and come from the command line or standard input. The exact\n"
-               "text is printed; a newline follows only on a terminal. Bytes that make no character become U+FFFD.",
+    .details = "Ids are separated by spaces or commas and come from the command line or standard input.\n"
+               "The exact text is printed; a newline follows only on a terminal. Bytes that make no\n"
+               "character become U+FFFD.",
     .options = options,
     .min_args = 1,
     .max_args = -1,

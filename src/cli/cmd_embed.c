@@ -16,7 +16,8 @@ typedef struct embed_values {
 static embed_values values;
 
 // In the order of --pooling's choices.
-static const hth_pooling poolings[] = {HTH_POOL_NONE, HTH_POOL_MEAN, HTH_POOL_CLS, HTH_POOL_LAST, HTH_POOL_RANK};
+static const hth_pooling poolings[] = {HTH_POOL_NONE, HTH_POOL_MEAN, HTH_POOL_CLS, HTH_POOL_LAST,
+                                       HTH_POOL_RANK};
 static const char *const pooling_names[] = {"none", "mean", "cls", "last", "rank"}; // by hth_pooling
 
 static void print_vector(const float *v, int32_t n) {
@@ -35,7 +36,8 @@ static void add_vector(hth_json_out *j, int64_t index, size_t n_token, const flo
 }
 
 // Text number i, or the tokens of --tokens.
-static hth_code get_tokens(const hth_engine *e, const cli_args *args, int i, hth_token_list *list, hth_err *err) {
+static hth_code get_tokens(const hth_engine *e, const cli_args *args, int i, hth_token_list *list,
+                           hth_err *err) {
     list->n = 0;
     if (values.tokens) return cli_read_ids(values.tokens, list, err);
     hth_text_segment segment = {.text = args->items[i + 1], .n = strlen(args->items[i + 1]), .is_user = true};
@@ -50,7 +52,8 @@ static hth_code embed_all(hth_engine *e, const cli_args *args, float *v, hth_jso
     hth_code code = HTH_OK;
     for (int i = 0; i < n_text && code == HTH_OK; i++) {
         code = get_tokens(e, args, i, &list, err);
-        if (code == HTH_OK) code = hth_engine_embed(e, list.ids, list.n, pooling, !values.no_normalize, v, err);
+        if (code == HTH_OK)
+            code = hth_engine_embed(e, list.ids, list.n, pooling, !values.no_normalize, v, err);
         if (code != HTH_OK) break;
         if (values.json) {
             add_vector(j, i, list.n, v, n);
@@ -72,7 +75,8 @@ static hth_code embed(hth_engine *e, const cli_args *args, int *exit_code, hth_e
     hth_json_out j = hth_json_out_make(&text, false);
     hth_json_out_begin(&j, NULL, '{');
     hth_json_out_text(&j, "family", e->model->desc.family);
-    hth_json_out_text(&j, "pooling", pooling_names[pooling == HTH_POOL_NONE ? hth_engine_pooling(e) : pooling]);
+    hth_json_out_text(&j, "pooling",
+                      pooling_names[pooling == HTH_POOL_NONE ? hth_engine_pooling(e) : pooling]);
     hth_json_out_int(&j, "n", n);
     hth_json_out_begin(&j, "embeddings", '[');
     hth_code code = embed_all(e, args, v, &j, err);
@@ -98,23 +102,23 @@ static int run(const cli_args *args, const void *unused) {
 }
 
 static const cli_option options[] = {
-    {.name = "tokens", .kind = CLI_TEXT, .offset = offsetof(embed_values, tokens), .value = "IDS",
-     .help = "embed these token ids (1,2,3 or @FILE), nothing added"},
-    {.name = "pooling", .kind = CLI_CHOICE, .offset = offsetof(embed_values, pooling), .value = "P",
-     .choices = "auto|mean|cls|last|rank",
-     .help = "mean, cls, last, rank, or auto: as the model says (default)"},
-    {.name = "no-normalize", .kind = CLI_FLAG, .offset = offsetof(embed_values, no_normalize),
-     .help = "leave the vector's length as it is"},
-    CLI_THREADS_OPTION(embed_values),
-    {.name = "json", .kind = CLI_FLAG, .offset = offsetof(embed_values, json), .help = "print JSON"},
-    {0}};
+    CLI_OPTION_TEXT("tokens", 0, "IDS", embed_values, tokens,
+                    "embed these token ids (1,2,3 or @FILE), nothing added"),
+    CLI_OPTION_CHOICE("pooling", 0, "P", embed_values, pooling, "auto|mean|cls|last|rank",
+                      "mean, cls, last, rank, or auto: as the model says (default)"),
+    CLI_OPTION_FLAG("no-normalize", 0, embed_values, no_normalize, "leave the vector's length as it is"),
+    CLI_OPTION_THREADS(embed_values, n_thread),
+    CLI_OPTION_FLAG("json", 0, embed_values, json, "print JSON"),
+    {0},
+};
 
 const cli_command cli_command_embed = {
     .name = "embed",
     .arguments = "MODEL [TEXT...]",
     .summary = "Turn texts into vectors.",
-    .details = "Prints one line of numbers for each text. Without a pooling of its own a causal model gives its last\n"
-               "token's hidden row, an encoder the mean. rank gives a reranker's scores; they are not normalised.",
+    .details = "Prints one line of numbers for each text. Without a pooling of its own a causal model\n"
+               "gives its last token's hidden row, an encoder the mean. rank gives a reranker's scores;\n"
+               "they are not normalised.",
     .options = options,
     .min_args = 1,
     .max_args = -1,

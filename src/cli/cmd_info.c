@@ -25,7 +25,8 @@ static void write_json(hth_json_out *j, const hth_machine *m, uint32_t features,
     hth_json_out_int(j, "page_bytes", m->page_bytes);
     hth_json_out_begin(j, "features", '[');
     for (int bit = 0; bit < 32; bit++) {
-        if (features >> bit & 1) hth_json_out_text(j, NULL, hth_cpu_feature_name((hth_cpu_feature)(1u << bit)));
+        if (features >> bit & 1)
+            hth_json_out_text(j, NULL, hth_cpu_feature_name((hth_cpu_feature)(1u << bit)));
     }
     hth_json_out_end(j, ']');
     hth_json_out_begin(j, "kernels", '{');
@@ -99,13 +100,16 @@ static int run(const cli_args *args, const void *unused) {
 }
 
 static const cli_option options[] = {
-    {.name = "json", .kind = CLI_FLAG, .offset = offsetof(info_values, json), .help = "print JSON"}, {0}};
+    CLI_OPTION_FLAG("json", 0, info_values, json, "print JSON"),
+    {0},
+};
 
 const cli_command cli_command_info = {
     .name = "info",
     .arguments = "",
     .summary = "Show the machine and which kernels it uses.",
-    .details = "HEARTH_CPU in the environment limits the instruction sets (ref, avx2, avx512, neon, ...).",
+    .details = "HEARTH_CPU in the environment limits the instruction sets (ref, avx2, avx512, neon,\n"
+               "...).",
     .options = options,
     .values = &values,
     .run = run,

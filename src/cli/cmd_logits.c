@@ -84,24 +84,24 @@ done:
 }
 
 static const cli_option options[] = {
-    {.name = "tokens", .kind = CLI_TEXT, .offset = offsetof(logits_values, tokens), .value = "IDS",
-     .help = "token ids: 1,2,3 or @FILE (@- for standard input)"},
-    {.name = "out", .letter = 'o', .kind = CLI_TEXT, .offset = offsetof(logits_values, out), .value = "FILE.npy",
-     .help = "file to write"},
-    {.name = "chunk", .kind = CLI_INT, .offset = offsetof(logits_values, n_chunk), .value = "N", .lo = 1, .hi = 65536,
-     .help = "tokens computed together; the result does not depend on it"},
-    {.name = "ctx", .letter = 'c', .kind = CLI_INT, .offset = offsetof(logits_values, n_ctx), .value = "N", .lo = 1,
-     .hi = 1e15, .help = "planned context (default: the number of tokens); decides long rope factors"},
-    CLI_THREADS_OPTION(logits_values),
-    CLI_KV_OPTION(logits_values, "type of keys and values: f32 (default), f16, bf16"),
-    {0}};
+    CLI_OPTION_TEXT("tokens", 0, "IDS", logits_values, tokens,
+                    "token ids: 1,2,3 or @FILE (@- for standard input)"),
+    CLI_OPTION_TEXT("out", 'o', "FILE.npy", logits_values, out, "file to write"),
+    CLI_OPTION_INT("chunk", 0, "N", logits_values, n_chunk, 1, 65536,
+                   "tokens computed together; the result does not depend on it"),
+    CLI_OPTION_INT("ctx", 'c', "N", logits_values, n_ctx, 1, 1e15,
+                   "planned context (default: the number of tokens); decides long rope factors"),
+    CLI_OPTION_THREADS(logits_values, n_thread),
+    CLI_OPTION_KV(logits_values, kv, "f32"),
+    {0},
+};
 
 const cli_command cli_command_logits = {
     .name = "logits",
     .arguments = "MODEL --tokens IDS --out FILE.npy",
     .summary = "Write a model's logits for a list of tokens.",
-    .details = "Writes float32 [n_tokens, n_vocab] as NumPy reads it. No BOS is added and no tokenizer is needed. The\n"
-               "file appears when it is complete, or not at all.",
+    .details = "Writes float32 [n_tokens, n_vocab] as NumPy reads it. No BOS is added and no tokenizer\n"
+               "is needed. The file appears when it is complete, or not at all.",
     .options = options,
     .min_args = 1,
     .max_args = 1,

@@ -52,8 +52,8 @@ static hth_code add_rows(void *user, int64_t first, int32_t n, const float *logi
 }
 
 // Windows of n_ctx tokens, the first of each replaced by BOS where the model wants one.
-static hth_code score_all(hth_engine *e, hth_session *session, hth_token_list *list, int64_t n_window, score *s,
-                          hth_err *err) {
+static hth_code score_all(hth_engine *e, hth_session *session, hth_token_list *list, int64_t n_window,
+                          score *s, hth_err *err) {
     hth_token bos = hth_tokenizer_special(e->tokenizer, HTH_SPECIAL_BOS);
     bool adds_bos = hth_tokenizer_adds_bos(e->tokenizer) && bos >= 0;
     cli_progress progress = cli_progress_make("scoring");
@@ -78,8 +78,8 @@ static int print_result(const score *s, int64_t n_window, int64_t n_tokens, doub
     double error = s->n > 1 && variance > 0 ? ppl * sqrt(variance / (double)(s->n - 1)) : 0;
     double speed = (double)(n_window * s->n_ctx) / seconds;
     if (!values.json) {
-        cli_print("perplexity %.4f +/- %.4f (%lld tokens scored in %lld windows of %lld; %.0f tokens/s)\n", ppl, error,
-                  (long long)s->n, (long long)n_window, (long long)s->n_ctx, speed);
+        cli_print("perplexity %.4f +/- %.4f (%lld tokens scored in %lld windows of %lld; %.0f tokens/s)\n",
+                  ppl, error, (long long)s->n, (long long)n_window, (long long)s->n_ctx, speed);
         return CLI_OK;
     }
     hth_str text;
@@ -103,16 +103,18 @@ static int print_result(const score *s, int64_t n_window, int64_t n_tokens, doub
 static hth_code measure(hth_engine *e, hth_token_list *list, int *exit_code, hth_err *err) {
     const hth_desc *d = &e->model->desc;
     int64_t n_ctx = values.n_ctx;
-    if (n_ctx == 0) n_ctx = d->n_ctx_train > 1 && d->n_ctx_train < DEFAULT_WINDOW ? d->n_ctx_train : DEFAULT_WINDOW;
+    if (n_ctx == 0)
+        n_ctx = d->n_ctx_train > 1 && d->n_ctx_train < DEFAULT_WINDOW ? d->n_ctx_train : DEFAULT_WINDOW;
     int64_t n_window = (int64_t)list->n / n_ctx;
     if (n_window == 0) {
-        return hth_fail(err, HTH_ERR_RANGE, "the text has %zu tokens, fewer than one window of %lld (see --ctx)",
-                        list->n, (long long)n_ctx);
+        return hth_fail(err, HTH_ERR_RANGE,
+                        "the text has %zu tokens, fewer than one window of %lld (see --ctx)", list->n,
+                        (long long)n_ctx);
     }
     if (values.n_window && values.n_window < n_window) n_window = values.n_window;
     hth_session *session;
-    hth_session_params params = {.n_ctx = n_ctx, .kv_type = (hth_kv_type)values.kv,
-                                 .cancel = hth_term_interrupt_flag()};
+    hth_session_params params = {
+        .n_ctx = n_ctx, .kv_type = (hth_kv_type)values.kv, .cancel = hth_term_interrupt_flag()};
     HTH_TRY(hth_session_new(e, &params, &session, err));
     score s = {.n_ctx = n_ctx, .n_vocab = d->n_vocab};
     uint64_t begin = hth_clock_ns();
@@ -137,7 +139,8 @@ static int run(const cli_args *args, const void *unused) {
     HTH_TRY_GOTO(code, cli_read_text(values.file, &text, &err), done);
     HTH_TRY_GOTO(code, cli_load_engine(args->items[0], values.n_thread, true, &engine, &err), done);
     hth_text_segment segment = {.text = hth_str_text(&text), .n = text.len};
-    HTH_TRY_GOTO(code, hth_tokenize(engine->tokenizer, &segment, 1, HTH_TOKENIZE_ADD_SPECIAL, &list, &err), done);
+    HTH_TRY_GOTO(code, hth_tokenize(engine->tokenizer, &segment, 1, HTH_TOKENIZE_ADD_SPECIAL, &list, &err),
+                 done);
     hth_term_catch_interrupt();
     code = measure(engine, &list, &exit_code, &err);
 done:
@@ -149,25 +152,24 @@ done:
 }
 
 static const cli_option options[] = {
-    {.name = "file", .letter = 'f', .kind = CLI_TEXT, .offset = offsetof(perplexity_values, file), .value = "FILE",
-     .help = "the text, - for standard input"},
-    {.name = "ctx", .letter = 'c', .kind = CLI_INT, .offset = offsetof(perplexity_values, n_ctx), .value = "N", .lo = 2,
-     .hi = 1e9, .help = "tokens in a window (default: 512)"},
-    {.name = "windows", .kind = CLI_INT, .offset = offsetof(perplexity_values, n_window), .value = "N", .lo = 1,
-     .hi = 1e9, .help = "score at most so many windows"},
-    CLI_THREADS_OPTION(perplexity_values),
-    CLI_KV_OPTION(perplexity_values, "type of keys and values: f32 (default), f16, bf16"),
-    {.name = "json", .kind = CLI_FLAG, .offset = offsetof(perplexity_values, json), .help = "print JSON"},
-    {0}};
+    CLI_OPTION_TEXT("file", 'f', "FILE", perplexity_values, file, "the text, - for standard input"),
+    CLI_OPTION_INT("ctx", 'c', "N", perplexity_values, n_ctx, 2, 1e9, "tokens in a window (default: 512)"),
+    CLI_OPTION_INT("windows", 0, "N", perplexity_values, n_window, 1, 1e9, "score at most so many windows"),
+    CLI_OPTION_THREADS(perplexity_values, n_thread),
+    CLI_OPTION_KV(perplexity_values, kv, "f32"),
+    CLI_OPTION_FLAG("json", 0, perplexity_values, json, "print JSON"),
+    {0},
+};
 
 const cli_command cli_command_perplexity = {
     .name = "perplexity",
     .arguments = "MODEL --file FILE",
     .summary = "Measure how well a model predicts a text.",
-    .details = "The text's tokens are cut into windows of N (--ctx) that do not overlap; what is left at the end is\n"
-               "not used. Each window starts from an empty context, its first token replaced by BOS where the model\n"
-               "wants one. The tokens at places N/2+1 .. N-1 of each window (counted from 0) are scored:\n"
-               "perplexity = exp(mean of -log p), with its standard error. llama.cpp's llama-perplexity does the same.",
+    .details = "The text's tokens are cut into windows of N (--ctx) that do not overlap; what is left at\n"
+               "the end is not used. Each window starts from an empty context, its first token replaced\n"
+               "by BOS where the model wants one. The tokens at places N/2+1 .. N-1 of each window\n"
+               "(counted from 0) are scored: perplexity = exp(mean of -log p), with its standard error.\n"
+               "llama.cpp's llama-perplexity does the same.",
     .options = options,
     .min_args = 1,
     .max_args = 1,

@@ -27,8 +27,9 @@ static void print_timings(const cli_chat *c, const cli_answer *a) {
     char text[16];
     hth_mem_get_stats(&mem);
     fprintf(stderr, "\nload      %.0f ms\n", (double)c->load_ns * 1e-6);
-    fprintf(stderr, "prompt    %lld tokens (%lld computed before), %.0f ms, %.1f tokens/s\n", (long long)a->n_prompt,
-            (long long)a->n_cached, (double)a->prefill_ns * 1e-6, per_second(a->n_prompt - a->n_cached, a->prefill_ns));
+    fprintf(stderr, "prompt    %lld tokens (%lld computed before), %.0f ms, %.1f tokens/s\n",
+            (long long)a->n_prompt, (long long)a->n_cached, (double)a->prefill_ns * 1e-6,
+            per_second(a->n_prompt - a->n_cached, a->prefill_ns));
     fprintf(stderr, "answer    %lld tokens, %.0f ms, %.1f tokens/s, ended by %s\n", (long long)a->n_generated,
             (double)a->decode_ns * 1e-6, per_second(a->n_step, a->decode_ns), cli_stop_name(a->stop));
     fprintf(stderr, "threads   %d\nseed      %llu\n", hth_team_size(c->engine->team),
@@ -104,7 +105,8 @@ static hth_code read_prompt(const cli_args *args, hth_str *prompt, hth_err *err)
     hth_str_init(&piped, HTH_MEM_TEXT, CLI_MAX_TEXT);
     hth_code code = cli_read_stdin(&piped, err);
     if (code == HTH_OK && !values.chat.raw) { // the newline that ends a file is not part of the question
-        while (piped.len > 0 && (piped.p[piped.len - 1] == '\n' || piped.p[piped.len - 1] == '\r')) piped.len--;
+        while (piped.len > 0 && (piped.p[piped.len - 1] == '\n' || piped.p[piped.len - 1] == '\r'))
+            piped.len--;
     }
     if (code == HTH_OK && prompt->len > 0 && piped.len > 0) hth_str_puts(prompt, "\n\n");
     if (code == HTH_OK && !hth_str_append(prompt, hth_str_text(&piped), piped.len)) {
@@ -117,8 +119,10 @@ static hth_code read_prompt(const cli_args *args, hth_str *prompt, hth_err *err)
 static int run(const cli_args *args, const void *unused) {
     (void)unused;
     bool is_interactive = args->n == 1 && hth_term_is_stdin_tty();
-    if (values.chat.raw && values.chat.system) return cli_usage_error("run", "--system has no place with --raw");
-    if (values.chat.raw && values.chat.format) return cli_usage_error("run", "give either --raw or --chat-format");
+    if (values.chat.raw && values.chat.system)
+        return cli_usage_error("run", "--system has no place with --raw");
+    if (values.chat.raw && values.chat.format)
+        return cli_usage_error("run", "give either --raw or --chat-format");
     if (is_interactive && values.json) return cli_usage_error("run", "--json needs a prompt");
     hth_err err;
     cli_chat chat;
@@ -131,8 +135,10 @@ static int run(const cli_args *args, const void *unused) {
         code = cli_fail(&err);
     } else {
         if (chat.format && hth_chat_format_source(chat.format) == HTH_CHAT_FROM_TOKENS) {
-            fprintf(stderr, "hearth: the model has no chat template; the format %s is taken from its control tokens\n",
-                    hth_chat_format_name(chat.format));
+            fprintf(
+                stderr,
+                "hearth: the model has no chat template; the format %s is taken from its control tokens\n",
+                hth_chat_format_name(chat.format));
         }
         hth_term_catch_interrupt();
         code = is_interactive ? cli_repl(&chat, print_timings) : ask_once(&chat, &prompt, args->items[0]);
@@ -142,46 +148,43 @@ static int run(const cli_args *args, const void *unused) {
     return code;
 }
 
-#define CHAT(field) offsetof(run_values, chat.field)
-
 static const cli_option options[] = {
-    {.name = "n-predict", .letter = 'n', .kind = CLI_INT, .offset = CHAT(n_predict), .value = "N", .lo = 1, .hi = 1e15,
-     .help = "most tokens of an answer (default: until it ends or the context is full)"},
-    {.name = "ctx", .letter = 'c', .kind = CLI_INT, .offset = CHAT(n_ctx), .value = "N", .lo = 1, .hi = 1e15,
-     .help = "context in tokens (default: the model's, at most 8192)"},
-    {.name = "threads", .letter = 't', .kind = CLI_INT, .offset = CHAT(n_thread), .value = "N", .lo = 1, .hi = 1024,
-     .help = "threads to compute with (default: one per physical core)"},
-    {.name = "seed", .kind = CLI_INT, .offset = CHAT(seed), .value = "N", .lo = 0, .hi = 9007199254740991.0,
-     .help = "same seed, same answer (default: a new one each time)"},
-    {.name = "temp", .kind = CLI_NUM, .offset = CHAT(temperature), .value = "T", .lo = 0, .hi = 1000,
-     .help = "temperature, 0 always takes the likeliest token"},
-    {.name = "top-k", .kind = CLI_INT, .offset = CHAT(top_k), .value = "K", .lo = 0, .hi = 2147483647,
-     .help = "choose among the K likeliest tokens, 0: all"},
-    {.name = "top-p", .kind = CLI_NUM, .offset = CHAT(top_p), .value = "P", .lo = 0, .hi = 1,
-     .help = "choose among the likeliest that share P, 1: all"},
-    {.name = "min-p", .kind = CLI_NUM, .offset = CHAT(min_p), .value = "P", .lo = 0, .hi = 1,
-     .help = "leave out tokens below P of the likeliest, 0: none"},
-    {.name = "system", .kind = CLI_TEXT, .offset = CHAT(system), .value = "TEXT", .help = "system message"},
-    {.name = "raw", .kind = CLI_FLAG, .offset = CHAT(raw),
-     .help = "give the prompt to the model as it is, without its chat format"},
-    {.name = "chat-format", .kind = CLI_TEXT, .offset = CHAT(format), .value = "NAME",
-     .help = "use this chat format whatever the model's template says"},
-    {.name = "kv", .kind = CLI_CHOICE, .offset = CHAT(kv), .value = "TYPE", .choices = "f32|f16|bf16",
-     .help = "type of keys and values: f32, f16 (default), bf16"},
-    {.name = "json", .kind = CLI_FLAG, .offset = offsetof(run_values, json),
-     .help = "print the answer with counts and timings as one JSON object"},
-    {.name = "verbose", .letter = 'v', .kind = CLI_FLAG, .offset = offsetof(run_values, verbose),
-     .help = "print timings and memory on standard error"},
-    {0}};
+    CLI_OPTION_INT("n-predict", 'n', "N", run_values, chat.n_predict, 1, 1e15,
+                   "most tokens of an answer (default: until it ends or the context is full)"),
+    CLI_OPTION_INT("ctx", 'c', "N", run_values, chat.n_ctx, 1, 1e15,
+                   "context in tokens (default: the model's, at most 8192)"),
+    CLI_OPTION_THREADS(run_values, chat.n_thread),
+    CLI_OPTION_INT("seed", 0, "N", run_values, chat.seed, 0, 9007199254740991.0,
+                   "same seed, same answer (default: a new one each time)"),
+    CLI_OPTION_NUM("temp", 0, "T", run_values, chat.temperature, 0, 1000,
+                   "temperature, 0 always takes the likeliest token"),
+    CLI_OPTION_INT("top-k", 0, "K", run_values, chat.top_k, 0, 2147483647,
+                   "choose among the K likeliest tokens, 0: all"),
+    CLI_OPTION_NUM("top-p", 0, "P", run_values, chat.top_p, 0, 1,
+                   "choose among the likeliest that share P, 1: all"),
+    CLI_OPTION_NUM("min-p", 0, "P", run_values, chat.min_p, 0, 1,
+                   "leave out tokens below P of the likeliest, 0: none"),
+    CLI_OPTION_TEXT("system", 0, "TEXT", run_values, chat.system, "system message"),
+    CLI_OPTION_FLAG("raw", 0, run_values, chat.raw,
+                    "give the prompt to the model as it is, without its chat format"),
+    CLI_OPTION_TEXT("chat-format", 0, "NAME", run_values, chat.format,
+                    "use this chat format whatever the model's template says"),
+    CLI_OPTION_KV(run_values, chat.kv, "f16"),
+    CLI_OPTION_FLAG("json", 0, run_values, json,
+                    "print the answer with counts and timings as one JSON object"),
+    CLI_OPTION_FLAG("verbose", 'v', run_values, verbose, "print timings and memory on standard error"),
+    {0},
+};
 
 const cli_command cli_command_run = {
     .name = "run",
     .arguments = "MODEL [PROMPT]",
     .summary = "Talk to a model, or ask it once.",
-    .details = "Without PROMPT and with a terminal it is a conversation; /help there lists its commands. With PROMPT, or\n"
-               "with text piped in, it answers once and exits; both together are joined by a blank line. The answer goes\n"
-               "to standard output, everything else to standard error. Ctrl-C stops the answer. Sampling settings that\n"
-               "are not given are those of the model's authors, else temperature 0.8, top-k 40, top-p 0.95, min-p 0.05.",
+    .details = "Without PROMPT and with a terminal it is a conversation; /help there lists its commands.\n"
+               "With PROMPT, or with text piped in, it answers once and exits; both together are joined\n"
+               "by a blank line. The answer goes to standard output, everything else to standard error.\n"
+               "Ctrl-C stops the answer. Sampling settings that are not given are those of the model's\n"
+               "authors, else temperature 0.8, top-k 40, top-p 0.95, min-p 0.05.",
     .options = options,
     .min_args = 1,
     .max_args = 2,

@@ -15,8 +15,8 @@ static show_values values;
 
 typedef struct shown {
     hth_model *model;
-    hth_tokenizer *tokenizer;     // NULL: none
-    hth_chat_format *chat;        // NULL: none
+    hth_tokenizer *tokenizer;                 // NULL: none
+    hth_chat_format *chat;                    // NULL: none
     char tokenizer_note[256], chat_note[256]; // why not
 } shown;
 
@@ -72,14 +72,11 @@ static void format_kv(const hth_gguf_kv *kv, hth_str *out) {
         hth_str_printf(out, "[%llu x %s]", (unsigned long long)kv->n, hth_gguf_kind_name(kv->item_kind));
         return;
     case HTH_GGUF_F32:
-    case HTH_GGUF_F64:
-        snprintf(number, sizeof number, "%.9g", hth_gguf_item_f64(&item, 0));
-        break;
+    case HTH_GGUF_F64: snprintf(number, sizeof number, "%.9g", hth_gguf_item_f64(&item, 0)); break;
     case HTH_GGUF_BOOL:
         snprintf(number, sizeof number, "%s", hth_gguf_item_i64(&item, 0) ? "true" : "false");
         break;
-    default:
-        snprintf(number, sizeof number, "%lld", (long long)hth_gguf_item_i64(&item, 0));
+    default: snprintf(number, sizeof number, "%lld", (long long)hth_gguf_item_i64(&item, 0));
     }
     hth_str_puts(out, number);
 }
@@ -135,7 +132,9 @@ static void print_details(const hth_container *c) {
 }
 
 static const char *chat_source(const hth_chat_format *f) {
-    return hth_chat_format_source(f) == HTH_CHAT_FROM_TOKENS ? " (no template; by the vocabulary's control tokens)" : "";
+    return hth_chat_format_source(f) == HTH_CHAT_FROM_TOKENS
+             ? " (no template; by the vocabulary's control tokens)"
+             : "";
 }
 
 static void print_text(const shown *s) {
@@ -146,8 +145,9 @@ static void print_text(const shown *s) {
     type_share shares[MAX_TYPES];
     size_t n = count_types(c, shares);
     cli_print("model       %s\n", hth_container_path(c));
-    cli_print("container   %s, %s in %d file%s\n", container_kind(c, kind), cli_bytes(hth_container_bytes(c), bytes),
-              hth_container_n_file(c), hth_container_n_file(c) == 1 ? "" : "s");
+    cli_print("container   %s, %s in %d file%s\n", container_kind(c, kind),
+              cli_bytes(hth_container_bytes(c), bytes), hth_container_n_file(c),
+              hth_container_n_file(c) == 1 ? "" : "s");
     cli_print("family      %s%s\n", d->family, d->causal ? "" : " (encoder)");
     cli_print("parameters  %.1f M\n", (double)s->model->n_param * 1e-6);
     cli_print("types      ");
@@ -275,11 +275,11 @@ static int run(const cli_args *args, const void *unused) {
 }
 
 static const cli_option options[] = {
-    {.name = "verbose", .letter = 'v', .kind = CLI_FLAG, .offset = offsetof(show_values, verbose),
-     .help = "list the metadata of a GGUF"},
-    {.name = "tensors", .kind = CLI_FLAG, .offset = offsetof(show_values, tensors), .help = "list the tensors"},
-    {.name = "json", .kind = CLI_FLAG, .offset = offsetof(show_values, json), .help = "print JSON"},
-    {0}};
+    CLI_OPTION_FLAG("verbose", 'v', show_values, verbose, "list the metadata of a GGUF"),
+    CLI_OPTION_FLAG("tensors", 0, show_values, tensors, "list the tensors"),
+    CLI_OPTION_FLAG("json", 0, show_values, json, "print JSON"),
+    {0},
+};
 
 const cli_command cli_command_show = {
     .name = "show",

@@ -90,25 +90,22 @@ done:
 }
 
 static const cli_option options[] = {
-    {.name = "file", .letter = 'f', .kind = CLI_TEXT, .offset = offsetof(tokenize_values, file), .value = "FILE",
-     .help = "read the text from a file, - for standard input"},
-    {.name = "no-special", .kind = CLI_FLAG, .offset = offsetof(tokenize_values, no_special),
-     .help = "do not add BOS, EOS, [CLS], [SEP]"},
-    {.name = "as-text", .kind = CLI_FLAG, .offset = offsetof(tokenize_values, as_text),
-     .help = "control tokens spelled in the text stay text"},
-    {.name = "ids", .kind = CLI_FLAG, .offset = offsetof(tokenize_values, ids),
-     .help = "print ids on one line, separated by spaces (default)"},
-    {.name = "pieces", .kind = CLI_FLAG, .offset = offsetof(tokenize_values, pieces),
-     .help = "print each token's id and spelling on a line"},
-    {.name = "json", .kind = CLI_FLAG, .offset = offsetof(tokenize_values, json), .help = "print JSON"},
-    {0}};
+    CLI_OPTION_TEXT("file", 'f', "FILE", tokenize_values, file,
+                    "read the text from a file, - for standard input"),
+    CLI_OPTION_FLAG("no-special", 0, tokenize_values, no_special, "do not add BOS, EOS, [CLS], [SEP]"),
+    CLI_OPTION_FLAG("as-text", 0, tokenize_values, as_text, "control tokens spelled in the text stay text"),
+    CLI_OPTION_FLAG("ids", 0, tokenize_values, ids, "print ids on one line, separated by spaces (default)"),
+    CLI_OPTION_FLAG("pieces", 0, tokenize_values, pieces, "print each token's id and spelling on a line"),
+    CLI_OPTION_FLAG("json", 0, tokenize_values, json, "print JSON"),
+    {0},
+};
 
 const cli_command cli_command_tokenize = {
     .name = "tokenize",
     .arguments = "MODEL [TEXT]",
     .summary = "Turn text into token ids.",
-    .details = "TEXT comes from the command line, --file, or standard input. MODEL may also be a tokenizer file\n"
-               "(tokenizer.json, tekken.json, tokenizer.model, vocab.txt, *.tiktoken).",
+    .details = "TEXT comes from the command line, --file, or standard input. MODEL may also be a\n"
+               "tokenizer file (tokenizer.json, tekken.json, tokenizer.model, vocab.txt, *.tiktoken).",
     .options = options,
     .min_args = 1,
     .max_args = 2,

@@ -1,3 +1,4 @@
+// The loop of an answer: read the prompt, then pick, print and push one token after another.
 #include "cli/generate.h"
 
 #include "cli/progress.h"
@@ -43,7 +44,8 @@ static hth_code write_answer(hth_engine *e, hth_session *session, hth_sampler *s
             break;
         }
         hth_token token;
-        HTH_TRY(hth_sampler_pick(sampler, hth_session_logits(session), hth_session_len(session), &token, err));
+        HTH_TRY(
+            hth_sampler_pick(sampler, hth_session_logits(session), hth_session_len(session), &token, err));
         if (hth_tokenizer_is_end(e->tokenizer, token)) {
             a->stop = CLI_STOP_END;
             break;

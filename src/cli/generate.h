@@ -21,11 +21,12 @@ typedef struct cli_answer {
 
 // Generates after `prompt` until the model ends, `n_predict` tokens (0: no limit) are there, the context is
 // full or Ctrl-C is pressed. Text goes to `sink` (may be NULL) in whole characters and is kept in out->text;
-// a sink that returns false stops as Ctrl-C does. Control tokens are not printed. On error *out holds nothing.
+// a sink that returns false stops as Ctrl-C does. Control tokens are not printed. On error *out holds
+// nothing.
 typedef bool (*cli_text_sink)(void *user, const char *text, size_t n);
 HTH_NODISCARD hth_code cli_generate(hth_engine *e, hth_session *session, hth_sampler *sampler,
-                                    const hth_token_list *prompt, int64_t n_predict, cli_text_sink sink, void *user,
-                                    cli_answer *out, hth_err *err);
+                                    const hth_token_list *prompt, int64_t n_predict, cli_text_sink sink,
+                                    void *user, cli_answer *out, hth_err *err);
 void cli_answer_free(cli_answer *a);
 
 const char *cli_stop_name(cli_stop stop); // "stop", "length" (limit and context), "interrupted"

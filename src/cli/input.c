@@ -1,3 +1,4 @@
+// Texts and token ids from the command line, files and standard input, each with a limit.
 #include "cli/input.h"
 
 #include <errno.h>
@@ -11,7 +12,8 @@ hth_code cli_read_stdin(hth_str *out, hth_err *err) {
     size_t n;
     while ((n = fread(buffer, 1, sizeof buffer, stdin)) > 0) {
         if (out->len + n > CLI_MAX_TEXT) {
-            return hth_fail(err, HTH_ERR_LIMIT, "standard input is longer than the limit of %zu bytes", CLI_MAX_TEXT);
+            return hth_fail(err, HTH_ERR_LIMIT, "standard input is longer than the limit of %zu bytes",
+                            CLI_MAX_TEXT);
         }
         if (!hth_str_append(out, buffer, n)) return hth_fail_nomem(err, out->len + n);
     }
@@ -47,7 +49,8 @@ hth_code cli_parse_ids(const char *text, size_t n, hth_token_list *out, hth_err 
             while (len < 20 && from + len < n && !is_separator(text[from + len])) len++;
             return hth_fail(err, HTH_ERR_RANGE, "'%.*s' is not a token id", (int)len, text + from);
         }
-        if (!hth_grow(HTH_MEM_TEXT, (void **)&out->ids, &out->cap, out->n + 1, sizeof *out->ids, SIZE_MAX / 16)) {
+        if (!hth_grow(HTH_MEM_TEXT, (void **)&out->ids, &out->cap, out->n + 1, sizeof *out->ids,
+                      SIZE_MAX / 16)) {
             return hth_fail_nomem(err, (out->n + 1) * sizeof *out->ids);
         }
         out->ids[out->n++] = (hth_token)id;

@@ -1,3 +1,4 @@
+// Lines from a person: libedit where it was found (HEARTH_EDITLINE), else plain reads.
 #include "cli/line.h"
 
 #include <locale.h>
@@ -44,7 +45,8 @@ static unsigned char on_suspend(EditLine *el, int c) {
 static void choose_locale(void) {
     static const char *const fallbacks[] = {"C.UTF-8", "en_US.UTF-8"};
     const char *name = setlocale(LC_CTYPE, "");
-    for (size_t i = 0; i < HTH_COUNT(fallbacks) && (!name || (!strstr(name, "UTF-8") && !strstr(name, "utf8"))); i++) {
+    for (size_t i = 0;
+         i < HTH_COUNT(fallbacks) && (!name || (!strstr(name, "UTF-8") && !strstr(name, "utf8"))); i++) {
         name = setlocale(LC_CTYPE, fallbacks[i]);
     }
 }

@@ -1,10 +1,12 @@
+// Opening a model. Files are mapped, so this takes long only on a cold disk.
 #include "cli/load.h"
 
 #include <stdio.h>
 
 #include "os/term.h"
 
-hth_code cli_load_engine(const char *path, int64_t n_thread, bool need_tokenizer, hth_engine **out, hth_err *err) {
+hth_code cli_load_engine(const char *path, int64_t n_thread, bool need_tokenizer, hth_engine **out,
+                         hth_err *err) {
     bool is_watched = hth_term_is_stderr_tty();
     if (is_watched) {
         fprintf(stderr, "loading %s ...", path);

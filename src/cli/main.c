@@ -12,9 +12,10 @@ static const cli_command *const commands[] = {
 };
 
 static void print_help(void) {
-    cli_print("Usage: hearth COMMAND [OPTIONS] ...\n\n"
-              "Runs open AI models on this machine. MODEL is a GGUF file (any part of a split set) or a folder\n"
-              "as model hubs publish it (config.json and safetensors, plain or MLX-quantized).\n\nCommands:\n");
+    cli_print(
+        "Usage: hearth COMMAND [OPTIONS] ...\n\n"
+        "Runs open AI models on this machine. MODEL is a GGUF file (any part of a split set) or a folder\n"
+        "as model hubs publish it (config.json and safetensors, plain or MLX-quantized).\n\nCommands:\n");
     for (size_t i = 0; i < HTH_COUNT(commands); i++) {
         cli_print("  %-12s %s\n", commands[i]->name, commands[i]->summary);
     }

@@ -1,3 +1,4 @@
+// Standard output with its failures remembered, and the one-line errors.
 #include "cli/out.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+// The progress line: shown after a second, renewed ten times a second, removed at the end.
 #include "cli/progress.h"
 
 #include <stdio.h>
@@ -8,7 +9,8 @@
 #define SECOND_NS 1000000000u
 
 cli_progress cli_progress_make(const char *what) {
-    return (cli_progress){.what = what, .begin_ns = hth_clock_ns(), .first = -1, .is_tty = hth_term_is_stderr_tty()};
+    return (cli_progress){
+        .what = what, .begin_ns = hth_clock_ns(), .first = -1, .is_tty = hth_term_is_stderr_tty()};
 }
 
 bool cli_progress_step(void *user, int64_t done, int64_t total) {
@@ -18,8 +20,8 @@ bool cli_progress_step(void *user, int64_t done, int64_t total) {
     uint64_t now = hth_clock_ns();
     if (!p->is_tty || now - p->begin_ns < SECOND_NS || now - p->shown_ns < SECOND_NS / 10) return true;
     double speed = (double)(done - p->first) / ((double)(now - p->begin_ns) * 1e-9);
-    fprintf(stderr, "\r\033[K%s: %lld of %lld tokens, %.0f per second", p->what, (long long)done, (long long)total,
-            speed);
+    fprintf(stderr, "\r\033[K%s: %lld of %lld tokens, %.0f per second", p->what, (long long)done,
+            (long long)total, speed);
     fflush(stderr);
     p->shown_ns = now;
     p->is_shown = true;

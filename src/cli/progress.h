@@ -7,9 +7,9 @@
 #include <stdint.h>
 
 typedef struct cli_progress {
-    const char *what;  // "reading the prompt"
+    const char *what; // "reading the prompt"
     uint64_t begin_ns, shown_ns;
-    int64_t first;     // `done` of the first call
+    int64_t first; // `done` of the first call
     bool is_tty, is_shown;
 } cli_progress;
 

@@ -1,3 +1,5 @@
+// The conversation at the terminal: reads messages and commands, prints answers. Everything that is no answer
+// goes to standard error.
 #include "cli/repl.h"
 
 #include <stdio.h>
@@ -75,7 +77,8 @@ static void set(cli_chat *c, char *rest) {
     char *end;
     double v = strtod(value, &end);
     if (end == value || *end || !set_number(c, name, v, &err)) {
-        fprintf(stderr, "/set needs one of temperature, top_k, top_p, min_p, seed, n_predict, system and a value\n");
+        fprintf(stderr,
+                "/set needs one of temperature, top_k, top_p, min_p, seed, n_predict, system and a value\n");
     }
 }
 
@@ -129,7 +132,8 @@ bool cli_print_sink(void *user, const char *text, size_t n) {
 void cli_print_stop(const cli_chat *c, const cli_answer *a) {
     if (a->stop != CLI_STOP_CONTEXT) return;
     fprintf(stderr,
-            "hearth: the context of %lld tokens is full (%lld of prompt, %lld of answer); the answer stops here\n",
+            "hearth: the context of %lld tokens is full (%lld of prompt, %lld of answer); the answer stops "
+            "here\n",
             (long long)hth_session_n_ctx(c->session), (long long)a->n_prompt, (long long)a->n_generated);
 }
 
@@ -137,8 +141,8 @@ static void ask(cli_chat *c, const hth_str *message, cli_after_fn after) {
     hth_err err;
     cli_answer answer;
     hth_code code = message->failed ? hth_fail_nomem(&err, MAX_INPUT)
-                                    : cli_chat_ask(c, hth_str_text(message), message->len, cli_print_sink, NULL,
-                                                   &answer, &err);
+                                    : cli_chat_ask(c, hth_str_text(message), message->len, cli_print_sink,
+                                                   NULL, &answer, &err);
     (void)hth_term_take_interrupt();
     if (code != HTH_OK) {
         cli_fail(&err);

@@ -1,3 +1,4 @@
+// Sampling settings from the files that come with a model.
 #include "cli/sampling.h"
 
 #include <time.h>

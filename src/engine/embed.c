@@ -101,7 +101,8 @@ static hth_code rank(const hth_model *m, const double *pooled, float *out, hth_e
     const hth_weight *cls = &m->cls, *last = &m->cls_out;
     bool has_cls = hth_weight_exists(cls), has_last = hth_weight_exists(last);
     if ((has_cls && cls->n_col != d) || (has_last && last->n_col != (has_cls ? cls->n_row : d))) {
-        return hth_fail(err, HTH_ERR_FORMAT, "the classification head does not fit the model's width %lld", (long long)d);
+        return hth_fail(err, HTH_ERR_FORMAT, "the classification head does not fit the model's width %lld",
+                        (long long)d);
     }
     int64_t n = (has_cls && cls->n_row > d ? cls->n_row : d) + (has_last ? last->n_row : 0);
     double *a = hth_calloc(HTH_MEM_SCRATCH, (size_t)n, 2 * sizeof *a);
@@ -139,7 +140,8 @@ static hth_code finish(const embedding *b, bool normalize, float *out, hth_err *
     return HTH_OK;
 }
 
-static hth_code check(const hth_engine *e, const hth_token *tokens, size_t n, hth_pooling pooling, hth_err *err) {
+static hth_code check(const hth_engine *e, const hth_token *tokens, size_t n, hth_pooling pooling,
+                      hth_err *err) {
     const hth_desc *d = &e->model->desc;
     if (n == 0) return hth_fail(err, HTH_ERR_RANGE, "there are no tokens to embed");
     uint64_t limit = d->n_ctx_train > 0 && d->n_ctx_train < INT32_MAX ? (uint64_t)d->n_ctx_train : INT32_MAX;
@@ -149,7 +151,8 @@ static hth_code check(const hth_engine *e, const hth_token *tokens, size_t n, ht
     }
     for (size_t i = 0; i < n; i++) {
         if (tokens[i] >= 0 && tokens[i] < d->n_vocab) continue;
-        return hth_fail(err, HTH_ERR_RANGE, "token %zu is %d; the model's vocabulary has %d", i, tokens[i], d->n_vocab);
+        return hth_fail(err, HTH_ERR_RANGE, "token %zu is %d; the model's vocabulary has %d", i, tokens[i],
+                        d->n_vocab);
     }
     if (pooling == HTH_POOL_RANK && hth_engine_n_embed(e, pooling) == 0) {
         return hth_fail(err, HTH_ERR_UNSUPPORTED, "the model has no classification head to rank with");
@@ -157,8 +160,8 @@ static hth_code check(const hth_engine *e, const hth_token *tokens, size_t n, ht
     return HTH_OK;
 }
 
-hth_code hth_engine_embed(hth_engine *e, const hth_token *tokens, size_t n, hth_pooling pooling, bool normalize,
-                          float *out, hth_err *err) {
+hth_code hth_engine_embed(hth_engine *e, const hth_token *tokens, size_t n, hth_pooling pooling,
+                          bool normalize, float *out, hth_err *err) {
     if (pooling == HTH_POOL_NONE) pooling = hth_engine_pooling(e);
     HTH_TRY(check(e, tokens, n, pooling, err));
     const hth_desc *d = &e->model->desc;
@@ -168,7 +171,8 @@ hth_code hth_engine_embed(hth_engine *e, const hth_token *tokens, size_t n, hth_
     b.rows = hth_calloc(HTH_MEM_SCRATCH, (size_t)chunk, sizeof *b.rows);
     b.sum = hth_calloc(HTH_MEM_SCRATCH, d_model, sizeof *b.sum);
     b.hidden = hth_calloc(HTH_MEM_SCRATCH, n_hidden * d_model, sizeof *b.hidden);
-    hth_code code = b.rows && b.sum && b.hidden ? HTH_OK : hth_fail_nomem(err, n_hidden * d_model * sizeof *b.hidden);
+    hth_code code =
+        b.rows && b.sum && b.hidden ? HTH_OK : hth_fail_nomem(err, n_hidden * d_model * sizeof *b.hidden);
     if (code == HTH_OK) code = run_all(&b, err);
     if (code == HTH_OK) code = finish(&b, normalize, out, err);
     hth_free(b.rows);

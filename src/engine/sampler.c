@@ -26,9 +26,11 @@ hth_sampler_params hth_sampler_default(void) {
 
 hth_code hth_sampler_check(const hth_sampler_params *p, hth_err *err) {
     if (!isfinite(p->temperature) || p->temperature < 0) {
-        return hth_fail(err, HTH_ERR_RANGE, "temperature is %g; it must be 0 or more", (double)p->temperature);
+        return hth_fail(err, HTH_ERR_RANGE, "temperature is %g; it must be 0 or more",
+                        (double)p->temperature);
     }
-    if (p->top_k < 0) return hth_fail(err, HTH_ERR_RANGE, "top_k is %d; it must be 0 (off) or more", p->top_k);
+    if (p->top_k < 0)
+        return hth_fail(err, HTH_ERR_RANGE, "top_k is %d; it must be 0 (off) or more", p->top_k);
     if (!(p->top_p >= 0 && p->top_p <= 1)) {
         return hth_fail(err, HTH_ERR_RANGE, "top_p is %g; it must be between 0 and 1", (double)p->top_p);
     }
@@ -40,7 +42,8 @@ hth_code hth_sampler_check(const hth_sampler_params *p, hth_err *err) {
 
 hth_code hth_sampler_new(const hth_sampler_params *p, int32_t n_vocab, hth_sampler **out, hth_err *err) {
     HTH_TRY(hth_sampler_check(p, err));
-    if (n_vocab <= 0) return hth_fail(err, HTH_ERR_RANGE, "a vocabulary of %d tokens has nothing to choose", n_vocab);
+    if (n_vocab <= 0)
+        return hth_fail(err, HTH_ERR_RANGE, "a vocabulary of %d tokens has nothing to choose", n_vocab);
     hth_sampler *s = hth_calloc(HTH_MEM_ENGINE, 1, sizeof *s);
     candidate *list = hth_calloc(HTH_MEM_ENGINE, (size_t)n_vocab, sizeof *list);
     if (!s || !list) {

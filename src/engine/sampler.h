@@ -19,10 +19,12 @@ hth_sampler_params hth_sampler_default(void); // temperature 0.8, top_k 40, top_
 HTH_NODISCARD hth_code hth_sampler_check(const hth_sampler_params *p, hth_err *err);
 
 typedef struct hth_sampler hth_sampler;
-HTH_NODISCARD hth_code hth_sampler_new(const hth_sampler_params *p, int32_t n_vocab, hth_sampler **out, hth_err *err);
+HTH_NODISCARD hth_code hth_sampler_new(const hth_sampler_params *p, int32_t n_vocab, hth_sampler **out,
+                                       hth_err *err);
 void hth_sampler_free(hth_sampler *s);
 // Chooses from logits [n_vocab] for the token at `pos`. Order: temperature-free filters top-k, top-p, min-p,
 // then temperature (llama.cpp's default order). NaN anywhere: HTH_ERR_INTERNAL "logits are not numbers".
-HTH_NODISCARD hth_code hth_sampler_pick(hth_sampler *s, const float *logits, int64_t pos, int32_t *token, hth_err *err);
+HTH_NODISCARD hth_code hth_sampler_pick(hth_sampler *s, const float *logits, int64_t pos, int32_t *token,
+                                        hth_err *err);
 
 #endif

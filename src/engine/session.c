@@ -26,8 +26,8 @@ struct hth_session {
 
 static hth_code check_params(const hth_desc *d, const hth_session_params *p, hth_err *err) {
     if (!d->causal) {
-        return hth_fail(err, HTH_ERR_UNSUPPORTED, "%s is an encoder: it makes embeddings, it cannot write text",
-                        d->family);
+        return hth_fail(err, HTH_ERR_UNSUPPORTED,
+                        "%s is an encoder: it makes embeddings, it cannot write text", d->family);
     }
     if (p->n_ctx < 0 || p->n_ctx > INT64_MAX / 64) {
         return hth_fail(err, HTH_ERR_RANGE, "a context of %lld tokens is out of range", (long long)p->n_ctx);
@@ -79,22 +79,25 @@ void hth_session_free(hth_session *s) {
 static hth_code check_tokens(const hth_session *s, const hth_token *tokens, size_t n, hth_err *err) {
     int32_t n_vocab = s->engine->model->desc.n_vocab;
     if (n > (uint64_t)s->n_ctx) {
-        return hth_fail(err, HTH_ERR_LIMIT, "%zu tokens do not fit in a context of %lld", n, (long long)s->n_ctx);
+        return hth_fail(err, HTH_ERR_LIMIT, "%zu tokens do not fit in a context of %lld", n,
+                        (long long)s->n_ctx);
     }
     for (size_t i = 0; i < n; i++) {
         if (tokens[i] >= 0 && tokens[i] < n_vocab) continue;
-        return hth_fail(err, HTH_ERR_RANGE, "token %zu is %d; the model's vocabulary has %d", i, tokens[i], n_vocab);
+        return hth_fail(err, HTH_ERR_RANGE, "token %zu is %d; the model's vocabulary has %d", i, tokens[i],
+                        n_vocab);
     }
     return HTH_OK;
 }
 
 static bool make_room(hth_session *s, int64_t n) {
-    return hth_grow(HTH_MEM_ENGINE, (void **)&s->tokens, &s->cap, (size_t)n, sizeof *s->tokens, (size_t)s->n_ctx);
+    return hth_grow(HTH_MEM_ENGINE, (void **)&s->tokens, &s->cap, (size_t)n, sizeof *s->tokens,
+                    (size_t)s->n_ctx);
 }
 
 // Runs n <= n_chunk tokens after those already there. Rows from `first_wanted` on write logits.
-static hth_code run_rows(hth_session *s, const hth_token *tokens, int32_t n, hth_row_kind kind, int32_t first_wanted,
-                         float *logits, const volatile bool *cancel, hth_err *err) {
+static hth_code run_rows(hth_session *s, const hth_token *tokens, int32_t n, hth_row_kind kind,
+                         int32_t first_wanted, float *logits, const volatile bool *cancel, hth_err *err) {
     if (!make_room(s, s->len + n)) return hth_fail_nomem(err, (uint64_t)(s->len + n) * sizeof *s->tokens);
     for (int32_t i = 0; i < n; i++) {
         int64_t pos = s->len + i;
@@ -135,8 +138,8 @@ static hth_code go_back(hth_session *s, int64_t n, hth_err *err) {
     return HTH_OK;
 }
 
-hth_code hth_session_sync(hth_session *s, const hth_token *tokens, size_t n, hth_progress_fn progress, void *user,
-                          hth_err *err) {
+hth_code hth_session_sync(hth_session *s, const hth_token *tokens, size_t n, hth_progress_fn progress,
+                          void *user, hth_err *err) {
     HTH_TRY(check_tokens(s, tokens, n, err));
     int64_t total = (int64_t)n, same = 0;
     while (same < total && same < s->len && s->tokens[same] == tokens[same]) same++;

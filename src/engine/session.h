@@ -20,19 +20,21 @@ typedef struct hth_engine_params {
     bool need_tokenizer; // fail when there is none
 } hth_engine_params;
 
-HTH_NODISCARD hth_code hth_engine_open(const char *path, const hth_engine_params *p, hth_engine **out, hth_err *err);
+HTH_NODISCARD hth_code hth_engine_open(const char *path, const hth_engine_params *p, hth_engine **out,
+                                       hth_err *err);
 void hth_engine_close(hth_engine *e);
 
 typedef struct hth_session hth_session;
 
 typedef struct hth_session_params {
-    int64_t n_ctx;       // 0: the smaller of the model's context and 8192
-    int32_t n_chunk;     // prompt rows per step, 0: 256 (fewer where all their logits are asked for)
+    int64_t n_ctx;   // 0: the smaller of the model's context and 8192
+    int32_t n_chunk; // prompt rows per step, 0: 256 (fewer where all their logits are asked for)
     hth_kv_type kv_type;
     const volatile bool *cancel; // checked between layers of prompt steps (HTH_ERR_CANCELLED); may be NULL
 } hth_session_params;
 
-HTH_NODISCARD hth_code hth_session_new(hth_engine *e, const hth_session_params *p, hth_session **out, hth_err *err);
+HTH_NODISCARD hth_code hth_session_new(hth_engine *e, const hth_session_params *p, hth_session **out,
+                                       hth_err *err);
 void hth_session_free(hth_session *s);
 
 // Called during long work: `done` of `total` prompt tokens. Returning false cancels (HTH_ERR_CANCELLED).
@@ -44,10 +46,11 @@ typedef bool (*hth_progress_fn)(void *user, int64_t done, int64_t total);
 // Makes the session's sequence equal to `tokens`: keeps the longest common prefix that is already
 // computed, drops the rest, prefills what is missing. Afterwards hth_session_logits has the last row.
 // HTH_ERR_LIMIT with both counts when tokens do not fit in n_ctx.
-HTH_NODISCARD hth_code hth_session_sync(hth_session *s, const hth_token *tokens, size_t n, hth_progress_fn progress,
-                                        void *user, hth_err *err);
+HTH_NODISCARD hth_code hth_session_sync(hth_session *s, const hth_token *tokens, size_t n,
+                                        hth_progress_fn progress, void *user, hth_err *err);
 // Appends one generated token and computes the next logits.
-HTH_NODISCARD hth_code hth_session_push(hth_session *s, hth_token token, const volatile bool *cancel, hth_err *err);
+HTH_NODISCARD hth_code hth_session_push(hth_session *s, hth_token token, const volatile bool *cancel,
+                                        hth_err *err);
 // [n_vocab] after the last token, borrowed until the next call; NULL when there are none.
 const float *hth_session_logits(const hth_session *s);
 int64_t hth_session_len(const hth_session *s);
@@ -56,17 +59,19 @@ const hth_token *hth_session_tokens(const hth_session *s); // [len]
 
 // Runs tokens from an empty state and hands out the logits of row `first` and all after it, a chunk at a
 // time: fn(user, first_row, n_row, logits [n_row, n_vocab]). The session is empty afterwards.
-typedef hth_code (*hth_logits_fn)(void *user, int64_t first_row, int32_t n_row, const float *logits, hth_err *err);
+typedef hth_code (*hth_logits_fn)(void *user, int64_t first_row, int32_t n_row, const float *logits,
+                                  hth_err *err);
 HTH_NODISCARD hth_code hth_session_score(hth_session *s, const hth_token *tokens, size_t n, int64_t first,
                                          hth_logits_fn fn, void *user, hth_err *err);
 
-// How hth_engine_embed pools when asked with HTH_POOL_NONE: as the model says, else the last token of a causal
-// model and the mean of an encoder.
+// How hth_engine_embed pools when asked with HTH_POOL_NONE: as the model says, else the last token of a
+// causal model and the mean of an encoder.
 hth_pooling hth_engine_pooling(const hth_engine *e);
 // Numbers that hth_engine_embed writes for a pooling: d_model, or the classes of HTH_POOL_RANK.
 int32_t hth_engine_n_embed(const hth_engine *e, hth_pooling pooling);
 // Pooled embedding of one token sequence: out [hth_engine_n_embed], L2-normalised when asked (never for
-// HTH_POOL_RANK, whose numbers are scores). HTH_ERR_LIMIT when the sequence is longer than the model's context.
+// HTH_POOL_RANK, whose numbers are scores). HTH_ERR_LIMIT when the sequence is longer than the model's
+// context.
 HTH_NODISCARD hth_code hth_engine_embed(hth_engine *e, const hth_token *tokens, size_t n, hth_pooling pooling,
                                         bool normalize, float *out, hth_err *err);
 

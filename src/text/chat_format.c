@@ -18,7 +18,7 @@ struct hth_chat_format {
     hth_chat_source source;
     char *default_system; // owned; NULL: none
     bool starts_with_bos;
-    bool drops_thoughts; // of earlier answers only what follows </think> stays
+    bool drops_thoughts;   // of earlier answers only what follows </think> stays
     const char *bos, *eos; // spellings; borrowed from the tokenizer
     size_t n_bos, n_eos;
 };
@@ -59,8 +59,8 @@ static size_t match_literal(const char *p, const char *end, const char *word) {
     return (size_t)(at - p);
 }
 
-// Whether the last place of the template that begins like `answer` holds exactly it, up to the quote that ends the
-// string. Templates that open the answer with more than this (a <think> tag) are of another kind.
+// Whether the last place of the template that begins like `answer` holds exactly it, up to the quote that
+// ends the string. Templates that open the answer with more than this (a <think> tag) are of another kind.
 static bool holds_answer(slice text, const char *answer) {
     const char *end = text.p + text.n, *last = NULL;
     char head[64];
@@ -106,7 +106,8 @@ static hth_code find_default_system(hth_chat_format *f, slice text, hth_err *err
         for (const char *c = from; c < to; c++) {
             if (*c == '\\' && (c + 1 == to || c[1] != 'n')) {
                 hth_free(copy);
-                return hth_fail(err, HTH_ERR_UNSUPPORTED, "the chat template's default system text has escapes");
+                return hth_fail(err, HTH_ERR_UNSUPPORTED,
+                                "the chat template's default system text has escapes");
             }
             copy[n++] = *c == '\\' ? '\n' : *c;
             c += *c == '\\';
@@ -150,7 +151,8 @@ static hth_code make(const chat_row *row, slice text, hth_chat_source source, co
 hth_code hth_chat_format_recognise(const char *text, size_t n, const hth_tokenizer *t, hth_chat_format **out,
                                    hth_err *err) {
     if (n > MAX_TEMPLATE) {
-        return hth_fail(err, HTH_ERR_LIMIT, "the chat template has %zu bytes; the limit is %u", n, MAX_TEMPLATE);
+        return hth_fail(err, HTH_ERR_LIMIT, "the chat template has %zu bytes; the limit is %u", n,
+                        MAX_TEMPLATE);
     }
     for (size_t i = 0; i < hth_chat_n_row; i++) {
         slice whole = {text, n};
@@ -202,8 +204,8 @@ static hth_code find_template(hth_container *c, slice *out, hth_err *err) {
     return HTH_OK;
 }
 
-hth_code hth_chat_format_open(hth_container *c, const hth_tokenizer *t, const char *name, hth_chat_format **out,
-                              hth_err *err) {
+hth_code hth_chat_format_open(hth_container *c, const hth_tokenizer *t, const char *name,
+                              hth_chat_format **out, hth_err *err) {
     slice text;
     HTH_TRY(find_template(c, &text, err));
     if (name) {
@@ -242,7 +244,8 @@ void hth_chat_prompt_free(hth_chat_prompt *p) {
 
 static hth_code add(hth_chat_prompt *p, const char *text, size_t n, bool is_user, hth_err *err) {
     if (n == 0) return HTH_OK;
-    if (!hth_grow(HTH_MEM_TEXT, (void **)&p->segments, &p->cap, p->n + 1, sizeof *p->segments, MAX_SEGMENTS)) {
+    if (!hth_grow(HTH_MEM_TEXT, (void **)&p->segments, &p->cap, p->n + 1, sizeof *p->segments,
+                  MAX_SEGMENTS)) {
         return hth_fail_nomem(err, (p->n + 1) * sizeof *p->segments);
     }
     p->segments[p->n++] = (hth_text_segment){.text = text, .n = n, .is_user = is_user};
@@ -294,9 +297,9 @@ static slice text_of(const hth_chat_format *f, const hth_chat_message *m) {
     unsigned flags = f->row->flags;
     slice s = {m->text, m->n};
     if (m->role == HTH_CHAT_ASSISTANT && f->drops_thoughts) s = after_thoughts(s);
-    bool trims = m->role == HTH_CHAT_SYSTEM      ? flags & CHAT_TRIM_SYSTEM
-                 : m->role == HTH_CHAT_ASSISTANT ? flags & (CHAT_TRIM | CHAT_TRIM_ASSISTANT)
-                                                 : flags & CHAT_TRIM;
+    bool trims = m->role == HTH_CHAT_SYSTEM    ? flags & CHAT_TRIM_SYSTEM
+               : m->role == HTH_CHAT_ASSISTANT ? flags & (CHAT_TRIM | CHAT_TRIM_ASSISTANT)
+                                               : flags & CHAT_TRIM;
     return trims ? trim(s) : s;
 }
 
@@ -315,7 +318,8 @@ static hth_code check_order(const hth_chat_message *messages, size_t n, hth_err 
     return HTH_OK;
 }
 
-static hth_code add_turn(const hth_chat_format *f, hth_chat_prompt *p, hth_chat_role role, slice text, hth_err *err) {
+static hth_code add_turn(const hth_chat_format *f, hth_chat_prompt *p, hth_chat_role role, slice text,
+                         hth_err *err) {
     HTH_TRY(add_piece(f, p, f->row->around[role][0], err));
     HTH_TRY(add(p, text.p, text.n, true, err));
     return add_piece(f, p, f->row->around[role][1], err);
@@ -329,10 +333,11 @@ static hth_code add_user_turn(const hth_chat_format *f, hth_chat_prompt *p, cons
     return add_piece(f, p, f->row->around[HTH_CHAT_USER][1], err);
 }
 
-static hth_code render(const hth_chat_format *f, const hth_chat_message *messages, size_t n, hth_chat_prompt *p,
-                       hth_err *err) {
+static hth_code render(const hth_chat_format *f, const hth_chat_message *messages, size_t n,
+                       hth_chat_prompt *p, hth_err *err) {
     unsigned flags = f->row->flags;
-    bool has_system = messages[0].role == HTH_CHAT_SYSTEM, joins = flags & (CHAT_SYSTEM_FIRST | CHAT_SYSTEM_LAST);
+    bool has_system = messages[0].role == HTH_CHAT_SYSTEM,
+         joins = flags & (CHAT_SYSTEM_FIRST | CHAT_SYSTEM_LAST);
     slice system = {"", 0};
     if (has_system) {
         system = text_of(f, &messages[0]);
@@ -354,8 +359,8 @@ static hth_code render(const hth_chat_format *f, const hth_chat_message *message
     return add_piece(f, p, f->row->answer, err);
 }
 
-hth_code hth_chat_render(const hth_chat_format *f, const hth_chat_message *messages, size_t n, hth_chat_prompt *out,
-                         hth_err *err) {
+hth_code hth_chat_render(const hth_chat_format *f, const hth_chat_message *messages, size_t n,
+                         hth_chat_prompt *out, hth_err *err) {
     HTH_TRY(check_order(messages, n, err));
     hth_chat_prompt p = {.starts_with_bos = f->starts_with_bos};
     hth_code code = render(f, messages, n, &p, err);
@@ -367,14 +372,15 @@ hth_code hth_chat_render(const hth_chat_format *f, const hth_chat_message *messa
     return HTH_OK;
 }
 
-hth_code hth_chat_tokenize(const hth_chat_format *f, const hth_tokenizer *t, const hth_chat_message *messages, size_t n,
-                           hth_token_list *out, hth_err *err) {
+hth_code hth_chat_tokenize(const hth_chat_format *f, const hth_tokenizer *t, const hth_chat_message *messages,
+                           size_t n, hth_token_list *out, hth_err *err) {
     hth_chat_prompt p;
     HTH_TRY(hth_chat_render(f, messages, n, &p, err));
     hth_code code = HTH_OK;
     hth_token bos = hth_tokenizer_special(t, HTH_SPECIAL_BOS);
     if (p.starts_with_bos && bos >= 0) {
-        if (hth_grow(HTH_MEM_TEXT, (void **)&out->ids, &out->cap, out->n + 1, sizeof *out->ids, SIZE_MAX / 16)) {
+        if (hth_grow(HTH_MEM_TEXT, (void **)&out->ids, &out->cap, out->n + 1, sizeof *out->ids,
+                     SIZE_MAX / 16)) {
             out->ids[out->n++] = bos;
         } else {
             code = hth_fail_nomem(err, (out->n + 1) * sizeof *out->ids);

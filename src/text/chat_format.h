@@ -6,7 +6,12 @@
 
 #include "text/tokenizer.h"
 
-typedef enum hth_chat_role { HTH_CHAT_SYSTEM, HTH_CHAT_USER, HTH_CHAT_ASSISTANT, HTH_CHAT_ROLE_COUNT } hth_chat_role;
+typedef enum hth_chat_role {
+    HTH_CHAT_SYSTEM,
+    HTH_CHAT_USER,
+    HTH_CHAT_ASSISTANT,
+    HTH_CHAT_ROLE_COUNT
+} hth_chat_role;
 
 typedef struct hth_chat_message {
     hth_chat_role role; // a system message stands first or not at all
@@ -54,6 +59,7 @@ void hth_chat_prompt_free(hth_chat_prompt *p);
 
 // Renders and tokenizes; appends to *out.
 HTH_NODISCARD hth_code hth_chat_tokenize(const hth_chat_format *f, const hth_tokenizer *t,
-                                         const hth_chat_message *messages, size_t n, hth_token_list *out, hth_err *err);
+                                         const hth_chat_message *messages, size_t n, hth_token_list *out,
+                                         hth_err *err);
 
 #endif

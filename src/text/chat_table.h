@@ -9,14 +9,14 @@
 #define CHAT_EOS "\x02"
 
 enum {
-    CHAT_TRIM = 1 << 0,            // white space around user and assistant texts goes
-    CHAT_TRIM_ASSISTANT = 1 << 1,  // around assistant texts only
-    CHAT_TRIM_SYSTEM = 1 << 2,     // around the system text
-    CHAT_SYSTEM_FIRST = 1 << 3,    // no system turn: the text opens the first user turn
-    CHAT_SYSTEM_LAST = 1 << 4,     // no system turn: the text opens the last user turn
-    CHAT_SYSTEM_ALWAYS = 1 << 5,   // the system turn stands even when it is empty
-    CHAT_CHECK_ANSWER = 1 << 6,    // the template must hold `answer` as a whole string
-    CHAT_DEFAULT_SYSTEM = 1 << 7,  // the template may carry a system text for chats without one
+    CHAT_TRIM = 1 << 0,           // white space around user and assistant texts goes
+    CHAT_TRIM_ASSISTANT = 1 << 1, // around assistant texts only
+    CHAT_TRIM_SYSTEM = 1 << 2,    // around the system text
+    CHAT_SYSTEM_FIRST = 1 << 3,   // no system turn: the text opens the first user turn
+    CHAT_SYSTEM_LAST = 1 << 4,    // no system turn: the text opens the last user turn
+    CHAT_SYSTEM_ALWAYS = 1 << 5,  // the system turn stands even when it is empty
+    CHAT_CHECK_ANSWER = 1 << 6,   // the template must hold `answer` as a whole string
+    CHAT_DEFAULT_SYSTEM = 1 << 7, // the template may carry a system text for chats without one
     CHAT_ONLY_BY_NAME = 1 << 8,
 };
 

@@ -56,7 +56,8 @@ static void spell_byte(int byte, char out[3]) {
     bool is_plain = (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
     if (!is_plain) {
         c = 256;
-        for (int b = 0; b < byte; b++) c += !((b >= '!' && b <= '~') || (b >= 0xa1 && b <= 0xac) || b >= 0xae);
+        for (int b = 0; b < byte; b++)
+            c += !((b >= '!' && b <= '~') || (b >= 0xa1 && b <= 0xac) || b >= 0xae);
     }
     memset(out, 0, 3);
     if (c < 0x80) {
@@ -86,9 +87,10 @@ static void put_vocabulary(FILE *f) {
     put_str(f, "h e");
     put_key_u32(f, "tokenizer.ggml.bos_token_id", 257);
     put_key_u32(f, "tokenizer.ggml.eos_token_id", 258);
-    put_key_str(f, "tokenizer.chat_template",
-                "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n'}}"
-                "{% endfor %}{{ '<|im_start|>assistant\n' }}");
+    put_key_str(
+        f, "tokenizer.chat_template",
+        "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n'}}"
+        "{% endfor %}{{ '<|im_start|>assistant\n' }}");
 }
 
 static void put_metadata(FILE *f) {
@@ -228,7 +230,8 @@ static int fail_each(const char *path, bool sticky, const hth_token *want) {
             assert_memory_equal(tokens, want, sizeof tokens);
             return n_failed;
         }
-        if (code != HTH_ERR_NOMEM) fail_msg("allocation %d: code %s: %s", (int)n, hth_code_name(code), err.msg);
+        if (code != HTH_ERR_NOMEM)
+            fail_msg("allocation %d: code %s: %s", (int)n, hth_code_name(code), err.msg);
         assert_true(err.msg[0] != 0);
         n_failed++;
         if (n % 16 == 0) { // the next try succeeds

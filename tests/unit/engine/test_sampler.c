@@ -211,7 +211,8 @@ static void logits_that_are_not_numbers_are_refused(void **state) {
     (void)state;
     hth_err err;
     int32_t token;
-    const float nan_last[] = {1, 2, NAN}, inf[] = {1, INFINITY, 0}, none[] = {-INFINITY, -INFINITY, -INFINITY};
+    const float nan_last[] = {1, 2, NAN}, inf[] = {1, INFINITY, 0},
+                none[] = {-INFINITY, -INFINITY, -INFINITY};
     const float *bad[] = {nan_last, inf, none};
     for (int t = 0; t < 2; t++) {
         hth_sampler *s = make(plain((float)t), 3);

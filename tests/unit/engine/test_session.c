@@ -383,11 +383,13 @@ static void embeddings_are_pooled_and_normalised_as_asked(void **state) {
         hidden_rows(&s, tokens, n, hidden);
         for (int p = 0; p < 3; p++) {
             pool(hidden, n, d, poolings[p], want);
-            assert_int_equal(hth_engine_embed(&s.engine, tokens, (size_t)n, poolings[p], false, out, &err), HTH_OK);
+            assert_int_equal(hth_engine_embed(&s.engine, tokens, (size_t)n, poolings[p], false, out, &err),
+                             HTH_OK);
             double norm = 0;
             for (int32_t j = 0; j < d; j++) norm += want[j] * want[j];
             for (int32_t j = 0; j < d; j++) assert_true(fabs((double)out[j] - want[j]) < 1e-5 * sqrt(norm));
-            assert_int_equal(hth_engine_embed(&s.engine, tokens, (size_t)n, poolings[p], true, out, &err), HTH_OK);
+            assert_int_equal(hth_engine_embed(&s.engine, tokens, (size_t)n, poolings[p], true, out, &err),
+                             HTH_OK);
             for (int32_t j = 0; j < d; j++) assert_true(fabs((double)out[j] - want[j] / sqrt(norm)) < 1e-5);
         }
         free(hidden);
@@ -408,7 +410,8 @@ static void embeddings_refuse_what_they_cannot_do(void **state) {
     assert_int_equal(hth_engine_embed(&s.engine, tokens, 0, HTH_POOL_MEAN, true, out, &err), HTH_ERR_RANGE);
     assert_int_equal(hth_engine_embed(&s.engine, tokens, N, HTH_POOL_MEAN, true, out, &err), HTH_ERR_LIMIT);
     assert_non_null(strstr(err.msg, "64")); // positions of the tiny BERT
-    assert_int_equal(hth_engine_embed(&s.engine, tokens, 9, HTH_POOL_RANK, true, out, &err), HTH_ERR_UNSUPPORTED);
+    assert_int_equal(hth_engine_embed(&s.engine, tokens, 9, HTH_POOL_RANK, true, out, &err),
+                     HTH_ERR_UNSUPPORTED);
     tokens[3] = TINY_VOCAB;
     assert_int_equal(hth_engine_embed(&s.engine, tokens, 9, HTH_POOL_MEAN, true, out, &err), HTH_ERR_RANGE);
     close_model(&s);

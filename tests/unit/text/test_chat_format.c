@@ -6,37 +6,44 @@
 
 // The template inside SmolLM2's GGUF.
 static const char smollm2[] =
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ "
+    "'<|im_start|>system\n"
     "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
     "' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n"
     "' + message['content'] + '<|im_end|>' + '\n"
     "'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
-static const char chatml[] = "{{ bos_token }}{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + "
-                             "'<|im_end|>\\n' }}{% endfor %}{{ '<|im_start|>assistant\\n' }}";
+static const char chatml[] =
+    "{{ bos_token }}{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + "
+    "'<|im_end|>\\n' }}{% endfor %}{{ '<|im_start|>assistant\\n' }}";
 
 static const char thinking[] =
-    "{% for m in messages %}{% set c = m.content.split('</think>')[-1].lstrip('\\n') %}{{ '<|im_start|>' + m.role + '\\n' "
+    "{% for m in messages %}{% set c = m.content.split('</think>')[-1].lstrip('\\n') %}{{ '<|im_start|>' + "
+    "m.role + '\\n' "
     "+ c + '<|im_end|>\\n' }}{% endfor %}{{ '<|im_start|>assistant\\n' }}";
 
-static const char gemma[] =
-    "{{ bos_token }}{% for m in messages %}{{ '<start_of_turn>' + role + '\n' + m['content'] | trim + '<end_of_turn>\n' "
-    "}}{% endfor %}{{'<start_of_turn>model\n'}}";
+static const char gemma[] = "{{ bos_token }}{% for m in messages %}{{ '<start_of_turn>' + role + '\n' + "
+                            "m['content'] | trim + '<end_of_turn>\n' "
+                            "}}{% endfor %}{{'<start_of_turn>model\n'}}";
 
 static const char llama3[] =
     "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + "
-    "m['content'] | trim + '<|eot_id|>' }}{% endfor %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}";
+    "m['content'] | trim + '<|eot_id|>' }}{% endfor %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' "
+    "}}";
 
-static const char llama2[] =
-    "{% if messages[0]['role'] == 'system' %}{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + "
-    "content %}{% endif %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{{ ' ' + content.strip() + ' ' + "
-    "eos_token }}";
+static const char llama2[] = "{% if messages[0]['role'] == 'system' %}{% set content = '<<SYS>>\\n' + "
+                             "system_message + '\\n<</SYS>>\\n\\n' + "
+                             "content %}{% endif %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' "
+                             "}}{{ ' ' + content.strip() + ' ' + "
+                             "eos_token }}";
 
-static const char tekken[] = "{{- bos_token }}[AVAILABLE_TOOLS]{{- \"[INST]\" + system_message + \"\\n\\n\" + content + "
-                             "\"[/INST]\" }}{{- content + eos_token}}";
+static const char tekken[] =
+    "{{- bos_token }}[AVAILABLE_TOOLS]{{- \"[INST]\" + system_message + \"\\n\\n\" + content + "
+    "\"[/INST]\" }}{{- content + eos_token}}";
 
-static const char zephyr[] = "{% for m in messages %}{{ '<|user|>\\n' + message['content'] + eos_token }}\n{% endfor %}"
-                             "{{ '<|assistant|>' }}\n";
+static const char zephyr[] =
+    "{% for m in messages %}{{ '<|user|>\\n' + message['content'] + eos_token }}\n{% endfor %}"
+    "{{ '<|assistant|>' }}\n";
 
 static const char phi3[] = "{% for m in messages %}{{'<|user|>\n' + m['content'] + '<|end|>\n'}}{% endfor %}"
                            "{{ '<|assistant|>\n' }}";
@@ -48,7 +55,8 @@ static const char command_r[] =
 static hth_chat_format *recognise(const char *text, const char *name) {
     hth_chat_format *f = NULL;
     hth_err err;
-    if (hth_chat_format_recognise(text, strlen(text), NULL, &f, &err) != HTH_OK) fail_msg("%s: %s", name, err.msg);
+    if (hth_chat_format_recognise(text, strlen(text), NULL, &f, &err) != HTH_OK)
+        fail_msg("%s: %s", name, err.msg);
     assert_string_equal(hth_chat_format_name(f), name);
     return f;
 }
@@ -57,7 +65,9 @@ static hth_chat_format *recognise(const char *text, const char *name) {
 static size_t parse(const char *const *chat, hth_chat_message *messages) {
     size_t n = 0;
     for (; chat[n]; n++) {
-        hth_chat_role role = chat[n][0] == 's' ? HTH_CHAT_SYSTEM : chat[n][0] == 'u' ? HTH_CHAT_USER : HTH_CHAT_ASSISTANT;
+        hth_chat_role role = chat[n][0] == 's' ? HTH_CHAT_SYSTEM
+                           : chat[n][0] == 'u' ? HTH_CHAT_USER
+                                               : HTH_CHAT_ASSISTANT;
         messages[n] = (hth_chat_message){role, chat[n] + 2, strlen(chat[n] + 2)};
     }
     return n;
@@ -87,31 +97,52 @@ typedef struct expected {
 } expected;
 
 static const expected cases[] = {
-    {smollm2, "chatml", {"u:Hi"},
+    {smollm2,
+     "chatml",
+     {"u:Hi"},
      "<|im_start|>system\n{You are a helpful AI assistant named SmolLM, trained by Hugging Face}<|im_end|>\n"
      "<|im_start|>user\n{Hi}<|im_end|>\n<|im_start|>assistant\n"},
-    {smollm2, "chatml", {"s:Be brief.", "u:Hi", "a:Hello", "u: more \n"},
-     "<|im_start|>system\n{Be brief.}<|im_end|>\n<|im_start|>user\n{Hi}<|im_end|>\n<|im_start|>assistant\n{Hello}"
+    {smollm2,
+     "chatml",
+     {"s:Be brief.", "u:Hi", "a:Hello", "u: more \n"},
+     "<|im_start|>system\n{Be "
+     "brief.}<|im_end|>\n<|im_start|>user\n{Hi}<|im_end|>\n<|im_start|>assistant\n{Hello}"
      "<|im_end|>\n<|im_start|>user\n{ more \n}<|im_end|>\n<|im_start|>assistant\n"},
     {chatml, "chatml", {"u:a"}, "<BOS><|im_start|>user\n{a}<|im_end|>\n<|im_start|>assistant\n"},
-    {thinking, "chatml", {"u:a", "a:<think>\nx</think>\n\nb", "u:c"},
-     "<|im_start|>user\n{a}<|im_end|>\n<|im_start|>assistant\n{b}<|im_end|>\n<|im_start|>user\n{c}<|im_end|>\n"
+    {thinking,
+     "chatml",
+     {"u:a", "a:<think>\nx</think>\n\nb", "u:c"},
+     "<|im_start|>user\n{a}<|im_end|>\n<|im_start|>assistant\n{b}<|im_end|>\n<|im_start|>user\n{c}<|im_end|>"
+     "\n"
      "<|im_start|>assistant\n"},
-    {gemma, "gemma", {"s: Be brief. ", "u: Hi ", "a: Hello\n", "u:more"},
-     "<BOS><start_of_turn>user\n{ Be brief. }\n\n{Hi}<end_of_turn>\n<start_of_turn>model\n{Hello}<end_of_turn>\n"
+    {gemma,
+     "gemma",
+     {"s: Be brief. ", "u: Hi ", "a: Hello\n", "u:more"},
+     "<BOS><start_of_turn>user\n{ Be brief. "
+     "}\n\n{Hi}<end_of_turn>\n<start_of_turn>model\n{Hello}<end_of_turn>\n"
      "<start_of_turn>user\n{more}<end_of_turn>\n<start_of_turn>model\n"},
     {gemma, "gemma", {"u:Hi"}, "<BOS><start_of_turn>user\n{Hi}<end_of_turn>\n<start_of_turn>model\n"},
-    {llama3, "llama3", {"s:S", "u: U "},
-     "<BOS><|start_header_id|>system<|end_header_id|>\n\n{S}<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n{U}"
+    {llama3,
+     "llama3",
+     {"s:S", "u: U "},
+     "<BOS><|start_header_id|>system<|end_header_id|>\n\n{S}<|eot_id|><|start_header_id|>user<|end_header_id|"
+     ">\n\n{U}"
      "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"},
-    {llama2, "llama2", {"s:S", "u:U", "a:A", "u:V"},
+    {llama2,
+     "llama2",
+     {"s:S", "u:U", "a:A", "u:V"},
      "<BOS>[INST] <<SYS>>\n{S}\n<</SYS>>\n\n{U} [/INST] {A} </s><s>[INST] {V} [/INST]"},
-    {tekken, "mistral-v3-tekken", {"s:S", "u:U", "a:A", "u:V"},
+    {tekken,
+     "mistral-v3-tekken",
+     {"s:S", "u:U", "a:A", "u:V"},
      "<BOS>[INST]{U}[/INST]{A}</s>[INST]{S}\n\n{V}[/INST]"},
     {zephyr, "zephyr", {"s:S", "u:U"}, "<|system|>\n{S}</s>\n<|user|>\n{U}</s>\n<|assistant|>\n"},
     {phi3, "phi3", {"s:S", "u:U"}, "<|system|>\n{S}<|end|>\n<|user|>\n{U}<|end|>\n<|assistant|>\n"},
-    {command_r, "command-r", {"s:S", "u: U "},
-     "<BOS><|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>{S}<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|USER_TOKEN|>{U}"
+    {command_r,
+     "command-r",
+     {"s:S", "u: U "},
+     "<BOS><|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>{S}<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|USER_"
+     "TOKEN|>{U}"
      "<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>"},
 };
 
@@ -145,7 +176,8 @@ static void templates_that_do_more_than_a_format_are_refused(void **state) {
     for (size_t i = 0; i < HTH_COUNT(refused); i++) {
         hth_chat_format *f = NULL;
         hth_err err;
-        assert_int_equal(hth_chat_format_recognise(refused[i], strlen(refused[i]), NULL, &f, &err), HTH_ERR_UNSUPPORTED);
+        assert_int_equal(hth_chat_format_recognise(refused[i], strlen(refused[i]), NULL, &f, &err),
+                         HTH_ERR_UNSUPPORTED);
         assert_null(f);
     }
 }
@@ -171,8 +203,14 @@ static void hostile_templates_cost_no_time(void **state) {
 
 static void roles_out_of_turn_are_errors(void **state) {
     (void)state;
-    static const char *const chats[][6] = {{NULL},           {"s:S"},          {"a:A"},        {"u:U", "a:A"},
-                                           {"u:U", "u:V"},   {"u:U", "s:S"},   {"s:S", "a:A"}, {"s:S", "s:T", "u:U"},
+    static const char *const chats[][6] = {{NULL},
+                                           {"s:S"},
+                                           {"a:A"},
+                                           {"u:U", "a:A"},
+                                           {"u:U", "u:V"},
+                                           {"u:U", "s:S"},
+                                           {"s:S", "a:A"},
+                                           {"s:S", "s:T", "u:U"},
                                            {"u:U", "a:A", "s:S", "u:U"}};
     hth_chat_format *f = recognise(smollm2, "chatml");
     for (size_t i = 0; i < HTH_COUNT(chats); i++) {
