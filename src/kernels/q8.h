@@ -4,7 +4,7 @@
 //   code   0 ... 255, unsigned
 //   g      32, or 16 for types with a scale per 16
 //   D, M   float32; types without minimum have M = -zero * D with one `zero` for the whole type
-//          (8 for q4_0, 128 for q8_0, 32 for q6_K, ...)
+//          (8 for q4_0, 128 for q8_0, 32 for q6_K, ...), and code - zero fits a signed byte
 // and activations as  x[t][c] = d[t][c / 32] * q[t][c],  q in -127 ... 127.
 //
 // Two uses with two arithmetics, so that a row's bits depend on its kind only (model/executor.h):

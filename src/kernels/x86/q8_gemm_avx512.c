@@ -16,6 +16,8 @@ static HTH_ALWAYS_INLINE __m512i dot4(__m512i sum, __m512i w, const int8_t *x) {
     return sum;
 }
 
+enum { SIDE = 4 };
+
 typedef struct tile {
     const uint8_t *code;
     const float *scale, *min; // of the chunk
@@ -30,6 +32,7 @@ typedef struct tile {
 // Sixteen rows, n_tok tokens: a number known when compiled, so that sums stay in registers.
 static HTH_ALWAYS_INLINE void multiply(const tile *w, const scales *s, int64_t first, const int n_tok, const int group,
                                        const bool has_min) {
+    const int side = n_tok < SIDE ? n_tok : SIDE;
     __m512 sum[TOKENS];
     const int8_t *q = w->q + first * w->q_stride;
     const float (*d)[CHUNK_GROUPS] = s->d + first, (*dsum)[CHUNK_GROUPS] = s->dsum + first;
@@ -41,21 +44,27 @@ static HTH_ALWAYS_INLINE void multiply(const tile *w, const scales *s, int64_t f
     const int64_t n_group = w->n_group;
     for (int64_t g = 0; g < n_group; g++, code += group * 16, q += group) {
         __m512i c[8];
-        HTH_UNROLL for (int i = 0; i < group / 4; i++) {
-            c[i] = _mm512_load_si512(code + 64 * i);
-            _mm_prefetch((const char *)code + 64 * (i + group / 2), _MM_HINT_T0);
-        }
+        HTH_UNROLL for (int i = 0; i < group / 4; i++) c[i] = _mm512_load_si512(code + 64 * i);
         __m512 scale = _mm512_load_ps(w->scale + 16 * g), min = _mm512_setzero_ps();
         if (has_min) min = _mm512_load_ps(w->min + 16 * g);
+        // Some tokens side by side: the sums of one would wait for each other.
         const int8_t *x = q;
-        HTH_UNROLL for (int t = 0; t < n_tok; t++) {
-            __m512i dot = has_min ? _mm512_setzero_si512() : _mm512_set1_epi32(offset[t][g]);
-            HTH_UNROLL for (int i = 0; i < group / 4; i++) dot = dot4(dot, c[i], x + 4 * i);
-            x += w->q_stride;
-            __asm__("" : "+r"(x)); // one register for the address; compilers would juggle sixteen
-            __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(d[t][g]));
-            sum[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), both, sum[t]);
-            if (has_min) sum[t] = _mm512_fmadd_ps(min, _mm512_set1_ps(dsum[t][g]), sum[t]);
+        HTH_UNROLL for (int t = 0; t < n_tok; t += side) {
+            __m512i dot[SIDE];
+            const int8_t *xs[SIDE];
+            HTH_UNROLL for (int j = 0; j < side; j++) {
+                dot[j] = has_min ? _mm512_setzero_si512() : _mm512_set1_epi32(offset[t + j][g]);
+                xs[j] = x;
+                x += w->q_stride;
+                __asm__("" : "+r"(x)); // one register per address; compilers would juggle more
+            }
+            HTH_UNROLL for (int i = 0; i < group / 4; i++)
+                HTH_UNROLL for (int j = 0; j < side; j++) dot[j] = dot4(dot[j], c[i], xs[j] + 4 * i);
+            HTH_UNROLL for (int j = 0; j < side; j++) {
+                __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(d[t + j][g]));
+                sum[t + j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[j]), both, sum[t + j]);
+                if (has_min) sum[t + j] = _mm512_fmadd_ps(min, _mm512_set1_ps(dsum[t + j][g]), sum[t + j]);
+            }
         }
     }
     HTH_UNROLL for (int t = 0; t < n_tok; t++) _mm512_mask_storeu_ps(y + t * w->y_stride, w->rows, sum[t]);
