@@ -11,6 +11,8 @@ CMAKE_ARGS ?=
 
 # configure(FOLDER, ARGUMENTS): once; later CMake itself sees what changed.
 configure = @test -f $(1)/build.ninja || cmake -S . -B $(1) -G Ninja $(2) $(CMAKE_ARGS)
+# Anew: what the tests need may have been installed since.
+configure-again = @cmake -S . -B $(1) -G Ninja $(2) $(CMAKE_ARGS) >/dev/null
 build = @cmake --build $(1) -j $(JOBS)
 
 help: ## This list
@@ -20,12 +22,6 @@ help: ## This list
 release: setup ## Build build/release/hearth (the default)
 	$(call configure,build/release,-DCMAKE_BUILD_TYPE=Release)
 	$(call build,build/release) --target hearth
-
-# Configured anew each time: what the tests need may have been installed since.
-.PHONY: release-all
-release-all:
-	@cmake -S . -B build/release -G Ninja -DCMAKE_BUILD_TYPE=Release $(CMAKE_ARGS) >/dev/null
-	$(call build,build/release)
 
 setup: ## Install what the build needs and this machine lacks
 	@tools/setup.sh build
@@ -43,30 +39,28 @@ chat: ## Talk to a model: MODEL=file or folder, PROMPT="..." for one answer on s
 
 test: ## All tests but the long ones; ends with `N passed, M failed`
 	@tools/setup.sh build test
-	@$(MAKE) --no-print-directory release-all
+	$(call configure-again,build/release,-DCMAKE_BUILD_TYPE=Release)
 	@tools/setup.sh --venv venv
 	@python3 tools/fetch_models.py
-	@python3 tools/run_tests.py build/release --python
+	@python3 tools/run_tests.py build/release --build $(JOBS) --python
 
 test-long: ## The long tests (llama.cpp side by side, whole corpora), then the fuzzers
 	@tools/setup.sh build test fuzz
-	@$(MAKE) --no-print-directory release-all
+	$(call configure-again,build/release,-DCMAKE_BUILD_TYPE=Release)
 	@tools/setup.sh --venv venv-long
 	@python3 tools/fetch_models.py
 	@$(MAKE) --no-print-directory fuzz
-	@python3 tools/run_tests.py build/release --python=long
+	@python3 tools/run_tests.py build/release --build $(JOBS) --python=long
 
 debug: ## Build with address and undefined-behaviour sanitizers and run the unit tests
 	@tools/setup.sh build test
-	$(call configure,build/debug,-DCMAKE_BUILD_TYPE=Debug -DHEARTH_SANITIZE=address)
-	$(call build,build/debug)
-	@python3 tools/run_tests.py build/debug
+	$(call configure-again,build/debug,-DCMAKE_BUILD_TYPE=Debug -DHEARTH_SANITIZE=address)
+	@python3 tools/run_tests.py build/debug --build $(JOBS)
 
 tsan: ## Build with the thread sanitizer and run the tests that use threads
 	@tools/setup.sh build test
-	$(call configure,build/tsan,-DCMAKE_BUILD_TYPE=Debug -DHEARTH_SANITIZE=thread)
-	$(call build,build/tsan)
-	@python3 tools/run_tests.py build/tsan --only 'team|thread|executor|session|engine'
+	$(call configure-again,build/tsan,-DCMAKE_BUILD_TYPE=Debug -DHEARTH_SANITIZE=thread)
+	@python3 tools/run_tests.py build/tsan --build $(JOBS) --only 'team|thread|executor|session|engine'
 
 fuzz: ## Run each fuzz target for FUZZ_SECONDS (60)
 	@tools/setup.sh build fuzz
@@ -82,7 +76,9 @@ lint: ## Check layers, forbidden calls, headers alone, warnings of gcc and clang
 format: ## Reformat the sources that clang-format would change
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
-bench: setup release-all ## Build and run the benchmarks in bench/
+bench: setup ## Build and run the benchmarks in bench/
+	$(call configure,build/release,-DCMAKE_BUILD_TYPE=Release)
+	$(call build,build/release)
 	@for b in build/release/bench_*; do test -x "$$b" || continue; echo "== $$(basename $$b)"; $$b; done
 
 portability: ## Cross-compile: arm64 Linux (tests run in qemu), arm64 and x86-64 macOS (compile only)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Runs the unit tests of a build folder, then the Python tests, and counts test cases.
 
-    tools/run_tests.py BUILD [--only REGEX] [--runner COMMAND] [--python[=long]]
+    tools/run_tests.py BUILD [--build JOBS] [--only REGEX] [--runner COMMAND] [--python[=long]]
 
-The last line is `N passed, M failed`. Exit code 1 when anything failed or nothing ran.
+With --build everything is built first; what does not build is one failure, and the rest runs. The last line is `N passed, M failed`. Exit code 1 when anything failed or nothing ran.
 """
 import argparse
 import concurrent.futures
@@ -42,12 +42,26 @@ def count_cases(output, code):
     return passed, n_failed
 
 
+def run_build(build, jobs):
+    """Builds all that can be built; says whether that was everything."""
+    command = ["cmake", "--build", str(build), "-j", str(jobs), "--", "-k", "0"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode == 0:
+        return True
+    lines = done.stdout.decode(errors="replace").splitlines()
+    print("\n".join(l for l in lines if not re.match(r"\[\d+/\d+\] (?:Building|Linking)", l)))
+    print("FAIL build", flush=True)
+    return False
+
+
 def run_unit_test(command):
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT
         )
         return done.stdout.decode(errors="replace"), done.returncode
+    except OSError as e:
+        return f"not built: {e}\n", 127
     except subprocess.TimeoutExpired as e:
         return (e.stdout or b"").decode(errors="replace") + f"\nended after {TIMEOUT} s\n", 124
 
@@ -94,12 +108,15 @@ def run_python_tests(build, which):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("--build", dest="jobs", metavar="JOBS", help="build first, so many steps at once")
     parser.add_argument("--only", default="", help="run the unit tests whose name matches")
     parser.add_argument("--runner", default="", help="command in front of each unit test, as an emulator")
     parser.add_argument("--python", nargs="?", const="short", choices=["short", "long"])
     args = parser.parse_args()
     build = args.build.resolve()
+    is_built = run_build(build, args.jobs) if args.jobs else True
     passed, failed = run_unit_tests(unit_tests(build, args.only), shlex.split(args.runner))
+    failed += not is_built
     if args.python:
         more = run_python_tests(build, args.python)
         passed, failed = passed + more[0], failed + more[1]
