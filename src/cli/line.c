@@ -86,6 +86,7 @@ cli_line_status cli_line_read(const char *prompt, hth_str *out) {
     current_prompt = prompt;
     was_interrupted = false;
     int n = 0;
+    el_set(editor, EL_PREP_TERM, 1); // before the prompt shows: a key pressed at once counts as one at leisure
     const char *line = el_gets(editor, &n);
     if (was_interrupted || (!line && hth_term_take_interrupt())) {
         fputc('\n', stderr);

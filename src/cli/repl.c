@@ -140,6 +140,7 @@ void cli_print_stop(const cli_chat *c, const cli_answer *a) {
 static void ask(cli_chat *c, const hth_str *message, cli_after_fn after) {
     hth_err err;
     cli_answer answer;
+    (void)hth_term_take_interrupt(); // one that came while the line was read is not meant for the answer
     hth_code code = message->failed ? hth_fail_nomem(&err, MAX_INPUT)
                                     : cli_chat_ask(c, hth_str_text(message), message->len, cli_print_sink,
                                                    NULL, &answer, &err);

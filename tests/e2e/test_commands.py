@@ -176,7 +176,8 @@ def test_logits_are_a_numpy_file_that_no_setting_changes(run_hearth, smollm2, tm
 
 @pytest.mark.parametrize("ids", ["1,2,49152", "", "1,two"])
 def test_failed_logits_leave_no_file(run_hearth, smollm2, tmp_path, ids):
-    assert_one_line(run_hearth("logits", smollm2, "--tokens", ids, "--out", tmp_path / "x.npy", check=False), 1)
+    done = run_hearth("logits", smollm2, "--tokens", ids, "--out", tmp_path / "x.npy", check=False)
+    assert_one_line(done, 1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -190,7 +191,8 @@ def test_an_unwritable_place_is_an_error(run_hearth, smollm2, tmp_path):
 
 def test_show_tells_what_the_model_is(run_hearth, smollm2):
     shown = json.loads(run_hearth("show", smollm2, "--json", "--verbose", "--tensors").stdout)
-    assert (shown["family"], shown["n_layer"], shown["d_model"], shown["n_vocab"]) == ("llama", 30, 576, 49152)
+    assert shown["family"] == "llama"
+    assert (shown["n_layer"], shown["d_model"], shown["n_vocab"]) == (30, 576, 49152)
     assert (shown["n_head"], shown["n_kv_head"], shown["head_dim"]) == (9, 3, 64)
     assert shown["parameters"] == 134515008
     assert shown["types"]["q4_1"]["tensors"] == 210
@@ -201,8 +203,9 @@ def test_show_tells_what_the_model_is(run_hearth, smollm2):
     assert len(shown["tensors"]) == 272
     assert sum(t["bytes"] for t in shown["tensors"]) == sum(t["bytes"] for t in shown["types"].values())
     text = run_hearth("show", smollm2, "--verbose", "--tensors").stdout.decode()
-    for word in ["llama", "134.5 M", "q4_1", "8192", "chatml", "general.name = Smollm2", "[49152, 576] token_embd.weight"]:
+    for word in ["llama", "134.5 M", "q4_1", "8192", "chatml"]:
         assert word in text
+    assert "general.name = Smollm2" in text and "[49152, 576] token_embd.weight" in text
 
 
 def test_info_names_the_machine_and_its_kernels(run_hearth):
@@ -255,9 +258,10 @@ def test_perplexity_follows_its_stated_method(run_hearth, smollm2, tmp_path):
 
 def test_a_reader_that_goes_away_is_no_error(hearth, smollm2, tmp_path):
     (tmp_path / "text").write_text("word " * 50000)
-    for args in (["tokenize", smollm2, "-f", tmp_path / "text"], ["show", smollm2, "--tensors"], ["run", "--help"]):
+    tokenize = ["tokenize", smollm2, "-f", tmp_path / "text"]
+    for args in (tokenize, ["show", smollm2, "--tensors"], ["run", "--help"]):
         child = subprocess.Popen(
-            [hearth, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+            [hearth, *map(str, args)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         assert len(child.stdout.read(1)) == 1
         child.stdout.close()

@@ -35,7 +35,8 @@ def test_the_same_seed_gives_the_same_text_with_any_threads(run_hearth, smollm2)
 def test_greedy_text_is_stable_and_needs_no_seed(run_hearth, smollm2):
     args = [smollm2, "Count to ten.", "--temp", "0", "-n", "30"]
     assert len({ask(run_hearth, *args, "-t", t)["text"] for t in (1, 2)}) == 1
-    assert ask(run_hearth, *args, "--seed", "5")["text"] == ask(run_hearth, *args, "--top-k", "1", "--seed", "9")["text"]
+    one = ask(run_hearth, *args, "--seed", "5")["text"]
+    assert one == ask(run_hearth, *args, "--top-k", "1", "--seed", "9")["text"]
 
 
 def test_json_tells_counts_and_reasons(run_hearth, smollm2):
@@ -63,7 +64,8 @@ def test_the_prompt_comes_from_argument_pipe_or_both(run_hearth, smollm2):
 
 def test_the_prompt_is_the_models_own_format(run_hearth, smollm2):
     system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
-    written = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{ASK}<|im_end|>\n<|im_start|>assistant\n"
+    written = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{ASK}<|im_end|>\n"
+    written += "<|im_start|>assistant\n"
     args = ["--temp", "0", "-n", "20"]
     chat = ask(run_hearth, smollm2, ASK, *args)
     raw = ask(run_hearth, smollm2, written, "--raw", *args)
@@ -85,7 +87,8 @@ def test_a_users_text_never_becomes_a_control_token(run_hearth, smollm2):
 
 
 def test_a_full_context_is_said(run_hearth, smollm2):
-    done = run_hearth("run", smollm2, "Write a very long story about the sea.", "-c", "60", "--temp", "0", "--json")
+    story = "Write a very long story about the sea."
+    done = run_hearth("run", smollm2, story, "-c", "60", "--temp", "0", "--json")
     answer = json.loads(done.stdout)
     assert answer["stop_reason"] == "length" and answer["context_full"] is True
     assert answer["tokens"]["prompt"] + answer["tokens"]["generated"] == 61  # the last one is not read again
