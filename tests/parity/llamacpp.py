@@ -85,3 +85,34 @@ def tokens_of(path, text, n):
     tokens = [int(t) for t in done.stdout.split()]
     assert len(tokens) == n
     return tokens
+
+
+def embedding(path, tokens, out):
+    """llama.cpp's pooled embedding of one sequence, in a process of its own."""
+    code = """if True:
+        import sys, ctypes, numpy, llama_cpp as lib
+        quiet = lib.llama_log_callback(lambda level, text, data: None)
+        lib.llama_log_set(quiet, ctypes.c_void_p(0))
+        tokens = [int(t) for t in sys.argv[3].split(",")]
+        options = lib.llama_model_default_params()
+        options.use_extra_bufts = False
+        model = lib.llama_model_load_from_file(sys.argv[1].encode(), options)
+        how = lib.llama_context_default_params()
+        how.n_ctx = how.n_batch = how.n_ubatch = max(len(tokens), 32)
+        how.n_threads = how.n_threads_batch = 1
+        how.embeddings, how.flash_attn_type = True, 0
+        context = lib.llama_init_from_model(model, how)
+        batch = lib.llama_batch_init(len(tokens), 0, 1)
+        batch.n_tokens = len(tokens)
+        for i, t in enumerate(tokens):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = t, i, 1, 1
+            batch.seq_id[i][0] = 0
+        assert lib.llama_encode(context, batch) == 0
+        row = lib.llama_get_embeddings_seq(context, 0)
+        n = lib.llama_model_n_embd(model)
+        numpy.save(sys.argv[2], numpy.ctypeslib.as_array(row, shape=(n,)))
+    """
+    ids = ",".join(str(int(t)) for t in tokens)
+    done = subprocess.run([sys.executable, "-c", code, str(path), str(out), ids], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1500:]
+    return np.load(out).astype(np.float64)

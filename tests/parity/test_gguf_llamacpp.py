@@ -1,7 +1,6 @@
 """llama.cpp as the judge of GGUF: what tiny_gguf.py writes is what it takes the format to mean.
 
-Run by the long target (marker `long`), which installs llama-cpp-python into its environment
-(requirements-long.txt). Each evaluation is a process of its own, since llama.cpp ends the process on files it
+Run by the long target (marker `long`), which installs llama-cpp-python into its environment. Each evaluation is a process of its own, since llama.cpp ends the process on files it
 does not like.
 """
 import pathlib
@@ -15,6 +14,7 @@ pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
 pytest.importorskip("mlx_lm", reason="the reference is not installed")
 
 import llamacpp  # noqa: E402
+import test_encoders  # noqa: E402
 import tiny_gguf  # noqa: E402
 import tiny_models  # noqa: E402
 
@@ -37,3 +37,14 @@ def test_llamacpp_gives_the_logits_of_the_tiny_file(family):
     if family.text_config.get("num_hidden_layers") == 64:
         bound = 1e-7
     assert tiny_models.nmse(reference, llamacpp.judge(path, tokens, folder / "llamacpp.npy")) <= bound
+
+
+@pytest.mark.parametrize("arch, config, shapes, forward, how", test_encoders.gguf_cases())
+def test_llamacpp_gives_the_embeddings_of_the_tiny_encoder(arch, config, shapes, forward, how, tmp_path):
+    weights = test_encoders.random_weights(shapes, arch)
+    path = tiny_gguf.convert_encoder(arch, config, weights, tmp_path / "model.gguf", how)
+    tokens = test_encoders.TOKENS
+    want = test_encoders.pool(forward(weights, config, tokens), how)
+    got = llamacpp.embedding(path, tokens, tmp_path / "out.npy")
+    # BERT's exact GELU: llama.cpp takes the tanh form, from its table
+    assert tiny_models.nmse(want, got / np.linalg.norm(got)) <= (1e-5 if arch == "bert" else 1e-9)

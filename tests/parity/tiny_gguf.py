@@ -351,3 +351,29 @@ def build(family, root):
     if not path.exists() or path.stat().st_mtime < newest:
         convert(family, load_file(folder / "model.safetensors"), path)
     return path, folder
+
+
+POOLING = {"mean": 1, "cls": 2, "last": 3, "rank": 4}
+
+
+def convert_encoder(arch, config, weights, path, how):
+    """Writes a tiny BERT ("bert") or nomic-bert ("nomic-bert") that pools by mean, cls, last or rank."""
+    c = config
+    w = Writer(path, arch)
+    w.number("block_count", c.get("num_hidden_layers", c.get("n_layer")))
+    w.number("context_length", c.get("max_position_embeddings", 2048))
+    w.number("embedding_length", c.get("hidden_size", c.get("n_embd")))
+    w.number("feed_forward_length", c.get("intermediate_size", c.get("n_inner")))
+    w.number("attention.head_count", c.get("num_attention_heads", c.get("n_head")))
+    w.number("attention.layer_norm_epsilon", c.get("layer_norm_eps", c.get("layer_norm_epsilon")))
+    w.number("attention.causal", False)
+    w.number("pooling_type", POOLING[how])
+    w.number("vocab_size", c["vocab_size"])
+    w.file.add_token_type_count(c["type_vocab_size"])
+    if "rotary_emb_base" in c:
+        w.number("rope.freq_base", float(c["rotary_emb_base"]))
+    w.file.add_string("tokenizer.ggml.model", "none")
+    for name, value in sorted(weights.items()):
+        w.tensor(w.name(name.removeprefix("bert.")), value)
+    w.close()
+    return path
