@@ -1,5 +1,11 @@
-"""Rewrites GGUF files: dequantized to float32, or SmolLM2 zero-padded to a width that 256 divides."""
+"""Rewrites GGUF files: dequantized to float32, or SmolLM2 zero-padded to a width that 256 divides.
+
+    gguf_files.py dequantize SOURCE TARGET
+    gguf_files.py pad-smollm2 SOURCE TARGET
+    gguf_files.py quantize SOURCE TARGET KIND     with llama-cpp-python: Q4_K_M, IQ4_XS, ...
+"""
 import math
+import sys
 
 import numpy as np
 
@@ -103,3 +109,7 @@ def quantize(source, target, kind):
     how.allow_requantize = True
     if lib.llama_model_quantize(str(source).encode(), str(target).encode(), how) != 0:
         raise ValueError(f"llama.cpp does not quantize {source} to {kind}")
+
+
+if __name__ == "__main__":
+    {"dequantize": dequantize, "pad-smollm2": pad_smollm2, "quantize": quantize}[sys.argv[1]](*sys.argv[2:])

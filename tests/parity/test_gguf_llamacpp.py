@@ -1,7 +1,7 @@
 """llama.cpp as the judge of GGUF: what tiny_gguf.py writes is what it takes the format to mean.
 
-Run by the long target (marker `long`), which installs llama-cpp-python into its environment. Each evaluation is a process of its own, since llama.cpp ends the process on files it
-does not like.
+Run by the long target (marker `long`), which installs llama-cpp-python into its environment. Each evaluation
+is a process of its own, since llama.cpp ends the process on files it does not like.
 """
 import pathlib
 import sys

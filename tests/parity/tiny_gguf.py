@@ -325,7 +325,7 @@ def gguf_rows():
     rows.append(row("exaone4", head_dim=12, layer_types=(["sliding_attention"] * 3 + ["full_attention"]) * 16, **small))
     # It takes the long divisors when the context, which it rounds up to 256, exceeds the original one.
     rows.append(row("phi3-longrope-short", original_max_position_embeddings=512, max_position_embeddings=2048))
-    # Gemma 3n: widths of the published models, the first ten layers sparse as they are, sharing from layer 20 on, no clipping.
+    # Gemma 3n: the widths of the published models, their ten sparse layers, sharing from layer 20 on, no clipping.
     inner = dict(hidden_size_per_layer_input=256, vocab_size_per_layer_input=283, laurel_rank=64,
                  activation_sparsity_pattern=[0.95] * 7, num_kv_shared_layers=0, altup_coef_clip=120.0,
                  final_logit_softcapping=30.0)

@@ -36,8 +36,8 @@ ODD = [
 
 def letters(first, last):
     old = unicodedata.ucd_3_2_0
-    found = [chr(c) for c in range(first, last + 1)]
-    return [c for c in found if old.category(c) not in ("Cn", "Cs") and old.category(c) == unicodedata.category(c)]
+    found = [c for c in map(chr, range(first, last + 1)) if old.category(c) not in ("Cn", "Cs")]
+    return [c for c in found if old.category(c) == unicodedata.category(c)] or found
 
 
 def script_text(rng, alphabet, n):
