@@ -3,7 +3,7 @@
 // heap, which costs n log n whatever the word is.
 #include <string.h>
 
-#include "text/model.h"
+#include "text/pieces.h"
 
 #define SHORT_WORD 48
 #define MAX_WORD (1u << 30)
@@ -23,7 +23,7 @@ typedef struct candidate {
 } candidate;
 
 // Rank of the pair (a, b) and what it becomes; NO_RANK when they do not merge.
-static uint32_t pair_rank(const hth_model *m, const hth_vocab *v, const uint8_t *word, const symbol *a,
+static uint32_t pair_rank(const hth_pieces *m, const hth_vocab *v, const uint8_t *word, const symbol *a,
                           const symbol *b, uint32_t *merged) {
     if (m->kind == MODEL_PAIRS) {
         if (a->id == MERGE_FREE || b->id == MERGE_FREE || m->n_merge_slot == 0) return NO_RANK;
@@ -44,7 +44,7 @@ static uint32_t pair_rank(const hth_model *m, const hth_vocab *v, const uint8_t 
     return v->rank ? v->rank[id] : (uint32_t)id;
 }
 
-static uint32_t find_affixed(const hth_model *m, const hth_vocab *v, const uint8_t *text, size_t n, bool first,
+static uint32_t find_affixed(const hth_pieces *m, const hth_vocab *v, const uint8_t *text, size_t n, bool first,
                              bool last) {
     char buf[48];
     size_t len = 0;
@@ -63,7 +63,7 @@ static uint32_t find_affixed(const hth_model *m, const hth_vocab *v, const uint8
 
 // Cuts the word into its first symbols. Characters that would vanish are left out here already, so that
 // their neighbours meet.
-static hth_code make_symbols(const hth_model *m, const hth_vocab *v, model_work *w, const uint8_t *word, size_t n,
+static hth_code make_symbols(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word, size_t n,
                              size_t *n_symbol) {
     if (n > MAX_WORD) return hth_fail(w->err, HTH_ERR_LIMIT, "a text of %zu bytes without a break is too long", n);
     if (!hth_grow(HTH_MEM_TEXT, (void **)&w->symbols, &w->cap_symbols, n, sizeof *w->symbols, MAX_WORD)) {
@@ -93,18 +93,18 @@ static hth_code make_symbols(const hth_model *m, const hth_vocab *v, model_work 
     return HTH_OK;
 }
 
-static hth_code push_symbol(const hth_model *m, const hth_vocab *v, model_work *w, const uint8_t *word,
+static hth_code push_symbol(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word,
                             const symbol *s) {
     if (s->id == MERGE_FREE) return hth_pieces_push_unknown(m, v, w, word + s->start, s->end - s->start);
     w->last_unk = false;
     return hth_token_push(w->out, (hth_token)s->id, w->err);
 }
 
-static void rank_pair(const hth_model *m, const hth_vocab *v, const uint8_t *word, symbol *s, size_t n, size_t i) {
+static void rank_pair(const hth_pieces *m, const hth_vocab *v, const uint8_t *word, symbol *s, size_t n, size_t i) {
     s[i].rank = i + 1 < n ? pair_rank(m, v, word, &s[i], &s[i + 1], &s[i].merged) : NO_RANK;
 }
 
-static size_t merge_by_scan(const hth_model *m, const hth_vocab *v, const uint8_t *word, symbol *s, size_t n) {
+static size_t merge_by_scan(const hth_pieces *m, const hth_vocab *v, const uint8_t *word, symbol *s, size_t n) {
     for (size_t i = 0; i < n; i++) rank_pair(m, v, word, s, n, i);
     for (;;) {
         size_t best = 0;
@@ -153,7 +153,7 @@ static candidate heap_pop(model_work *w) {
     return top;
 }
 
-static hth_code push_candidate(const hth_model *m, const hth_vocab *v, model_work *w, const uint8_t *word, uint32_t at) {
+static hth_code push_candidate(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word, uint32_t at) {
     symbol *s = w->symbols;
     if (at == NO_SYMBOL || s[at].next == NO_SYMBOL) return HTH_OK;
     const symbol *b = &s[s[at].next];
@@ -162,7 +162,7 @@ static hth_code push_candidate(const hth_model *m, const hth_vocab *v, model_wor
     return c.rank == NO_RANK ? HTH_OK : heap_push(w, c);
 }
 
-static hth_code merge_by_heap(const hth_model *m, const hth_vocab *v, model_work *w, const uint8_t *word, size_t n) {
+static hth_code merge_by_heap(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word, size_t n) {
     symbol *s = w->symbols;
     w->n_heap = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -194,7 +194,7 @@ static bool is_newlines(const uint8_t *word, size_t n) {
     return true;
 }
 
-hth_code hth_bpe_encode(const hth_model *m, const hth_vocab *v, model_work *w, const uint8_t *word, size_t n) {
+hth_code hth_bpe_encode(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word, size_t n) {
     if (m->whole_first || (m->whole_newlines && is_newlines(word, n))) {
         int32_t id = hth_vocab_find_text(v, word, n);
         if (id >= 0) return hth_token_push(w->out, id, w->err);

@@ -136,16 +136,7 @@ static int decode_part(const hth_tokenizer *t, const char *s, size_t n, char *ou
         memcpy(out, s, n);
         return (int)n;
     }
-    size_t k = 0;
-    for (size_t i = 0; i < n;) {
-        unsigned len = 1;
-        uint32_t cp = hth_cp_at((const uint8_t *)s + i, n - i, &len);
-        int b = hth_char_to_byte(cp);
-        if (b < 0 || k == room) return -1;
-        out[k++] = (char)b;
-        i += len;
-    }
-    return (int)k;
+    return hth_bytes_decode(s, n, out, room);
 }
 
 // Merges that name something outside the vocabulary can never lead to a token: they are passed over.

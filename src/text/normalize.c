@@ -44,10 +44,11 @@ static unsigned combining_class(uint32_t cp) {
     return cp < 0x300 ? 0 : (unsigned)utf8proc_get_property((utf8proc_int32_t)cp)->combining_class;
 }
 
+// The full decomposition of cp; at least one code point.
 static size_t decompose(uint32_t cp, unsigned options, uint32_t *out, size_t room) {
     utf8proc_int32_t buf[MAX_EXPANSION];
     int last = 0;
-    utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)cp, buf, MAX_EXPANSION, (utf8proc_option_t)options, &last);
+    utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)cp, buf, MAX_EXPANSION, (utf8proc_option_t)((options & ~(unsigned)UTF8PROC_COMPOSE) | UTF8PROC_DECOMPOSE), &last);
     if (n <= 0 || n > MAX_EXPANSION || (size_t)n > room) {
         out[0] = cp;
         return 1;
@@ -74,7 +75,7 @@ static hth_code make_steady(norm_step *s, const hth_unicode *u, hth_err *err) {
                 if (compose) hth_cpset_add(&set, cp, cp);
                 continue;
             }
-            size_t n = decompose(cp, options & ~(unsigned)UTF8PROC_COMPOSE, parts, MAX_EXPANSION);
+            size_t n = decompose(cp, options, parts, MAX_EXPANSION);
             bool same = n == 1 && parts[0] == cp;
             if (!same && compose && n > 0) {
                 for (size_t i = 1; i < n; i++) hth_cpset_add(&seconds, parts[i], parts[i]);
@@ -136,7 +137,7 @@ static hth_code form_stretch(const norm_step *s, norm_work *w, hth_str *out, con
         if (!hth_grow(HTH_MEM_TEXT, (void **)&w->cps, &w->cap_cps, k + MAX_EXPANSION, sizeof *w->cps, MAX_TEXT)) {
             return hth_fail_nomem(err, k * sizeof *w->cps);
         }
-        k += decompose(cp, options & ~(unsigned)UTF8PROC_COMPOSE, w->cps + k, MAX_EXPANSION);
+        k += decompose(cp, options, w->cps + k, MAX_EXPANSION);
         i += len;
     }
     HTH_TRY(order_marks(w, k, err));

@@ -132,6 +132,21 @@ static hth_code byte_alphabet(const uint8_t *text, piece p, hth_str *buf, piece_
     return add_piece(to, start, buf->len, err);
 }
 
+static hth_code bytes_back(const uint8_t *text, piece p, hth_str *buf, piece_list *to, hth_err *err) {
+    size_t start = buf->len;
+    for (uint32_t i = 0; i < p.n;) {
+        unsigned len;
+        int b = hth_char_to_byte(hth_cp_at(text + p.start + i, p.n - i, &len));
+        if (b < 0) {
+            (void)hth_str_append(buf, text + p.start + i, len);
+        } else {
+            (void)hth_str_putc(buf, (char)b);
+        }
+        i += len;
+    }
+    return add_piece(to, start, buf->len, err);
+}
+
 static bool begins_with(const uint8_t *p, size_t n, const char *mark, size_t n_mark) {
     return n >= n_mark && memcmp(p, mark, n_mark) == 0;
 }
@@ -164,6 +179,7 @@ static hth_code split_piece(const split_step *s, split_work *w, const uint8_t *t
     case SPLIT_THREES: return split_threes(text, p, to, err);
     case SPLIT_PREFIX_SPACE: return prefix_space(text, p, buf, to, err);
     case SPLIT_BYTE_ALPHABET: return byte_alphabet(text, p, buf, to, err);
+    case SPLIT_BYTES_BACK: return bytes_back(text, p, buf, to, err);
     case SPLIT_METASPACE: return metaspace(s, text, p, first, buf, to, err);
     }
     return HTH_OK;

@@ -9,6 +9,7 @@ typedef enum split_kind {
     SPLIT_PREFIX_SPACE,  // a space in front of every piece that does not begin with one
     SPLIT_METASPACE,     // spaces to `mark`, a mark in front, cut before marks
     SPLIT_BYTE_ALPHABET, // bytes as visible characters (only where further steps see them)
+    SPLIT_BYTES_BACK,    // the byte alphabet undone
     SPLIT_THREES,        // runs of numbers into groups of three, counted from the right
 } split_kind;
 

@@ -1,13 +1,13 @@
 // The tokenizer object and what its files share. A tokenizer is a pipeline:
 //
 //   text -> special tokens out -> normalize -> normalized added tokens out -> split -> model -> ids
-//           (added.c)             (normalize.c)  (added.c)                    (split.c) (model.c)
+//           (added.c)             (normalize.c)  (added.c)                    (split.c) (pieces.c)
 //
 // The loaders (load_*.c) fill the object; after loading it never changes.
 #ifndef HTH_TEXT_TOK_IMPL_H
 #define HTH_TEXT_TOK_IMPL_H
 
-#include "text/model.h"
+#include "text/pieces.h"
 #include "text/normalize.h"
 #include "text/split.h"
 #include "text/tokenizer.h"
@@ -33,7 +33,7 @@ struct hth_tokenizer {
     const char *kind;
     char pre[48];
     hth_vocab vocab;
-    hth_model model;
+    hth_pieces model;
     hth_unicode unicode;
     norm_step norms[TOK_MAX_STEPS];
     size_t n_norm;

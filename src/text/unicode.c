@@ -160,3 +160,15 @@ const uint32_t *hth_script_ranges(const char *name, size_t n, size_t *n_range) {
     }
     return NULL;
 }
+
+int hth_bytes_decode(const char *text, size_t n, char *out, size_t room) {
+    size_t k = 0;
+    for (size_t i = 0; i < n;) {
+        unsigned len;
+        int b = hth_char_to_byte(hth_cp_at((const uint8_t *)text + i, n - i, &len));
+        if (b < 0 || k == room) return -1;
+        out[k++] = (char)b;
+        i += len;
+    }
+    return (int)k;
+}

@@ -80,5 +80,7 @@ const uint32_t *hth_script_ranges(const char *name, size_t n, size_t *n_range);
 extern const uint16_t hth_byte_to_char[256];
 // The byte that such a character stands for, or -1.
 int hth_char_to_byte(uint32_t cp);
+// Undoes the alphabet. Returns the bytes written, -1 when they are too many or a character is foreign.
+int hth_bytes_decode(const char *text, size_t n, char *out, size_t room);
 
 #endif

@@ -1,6 +1,6 @@
 // WordPiece: the longest piece that begins the word, then the longest that goes on, and so forth; a word
 // that cannot be divided this way is unknown as a whole.
-#include "text/model.h"
+#include "text/pieces.h"
 
 static size_t count_chars(const uint8_t *word, size_t n, size_t limit) {
     size_t count = 0;
@@ -12,7 +12,7 @@ static size_t count_chars(const uint8_t *word, size_t n, size_t limit) {
     return count;
 }
 
-hth_code hth_wordpiece_encode(const hth_model *m, model_work *w, const uint8_t *word, size_t n) {
+hth_code hth_wordpiece_encode(const hth_pieces *m, model_work *w, const uint8_t *word, size_t n) {
     size_t n_before = w->out->n;
     bool known = count_chars(word, n, m->max_word_chars) <= m->max_word_chars;
     for (size_t i = 0; i < n && known;) {
