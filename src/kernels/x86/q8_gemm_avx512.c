@@ -99,7 +99,7 @@ static HTH_ALWAYS_INLINE void gemm_of(const hth_panel *p, const int group, const
                   .is_first = c == 0};
         for (int64_t t = 0; t < n_tok; t += TOKENS) {
             int64_t n = n_tok - t < TOKENS ? n_tok - t : TOKENS;
-            load_chunk(&s, x, t, n, c, n_group, group, has_min, zero);
+            load_chunk(&s, x, t, n, c, n_group, group, has_min ? BRING_DSUM : BRING_OFFSET, zero);
             w.q = x->q + t * x->q_stride + c;
             w.y = y + t * y_stride;
             multiply_any(&w, &s, n, group, has_min);
