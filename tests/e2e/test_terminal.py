@@ -203,3 +203,17 @@ def test_an_interrupt_from_outside_stops_the_answer_too(talk):
     assert "interrupted" in t.wait_for(r"\n>>> ", seconds=20)
     t.type("/bye\n")
     assert t.end() == 0
+
+
+def test_control_c_stops_the_reading_of_a_long_prompt(hearth, models):
+    t = Terminal(hearth, "run", models("default"), "word " * 7000, "-t", "1")
+    try:
+        t.wait_for(r"loading")
+        t.wait_for(r"\x1b\[K")
+        time.sleep(0.2)
+        begin = time.monotonic()
+        t.type("\x03")
+        assert t.end() == 130
+        assert time.monotonic() - begin < 5
+    finally:
+        t.close()
