@@ -58,7 +58,7 @@ static const char *patterns_of(const binder *k, hth_role role) {
 
 // Tries all spellings; `base` gets the name without suffix of the one that exists (or of the first, for messages).
 static const hth_tensor *find_tensor(const binder *k, hth_role role, int32_t layer, const char *suffix, char base[NAME_LEN]) {
-    static const char *const output_roots[] = {"", "language_model.", "model.", "model.language_model."};
+    const char *const output_roots[] = {"", k->root, "language_model.", "model.", "model.language_model."};
     const char *one_root[] = {k->b->is_gguf ? "" : k->root};
     const bool is_output = role == HTH_ROLE_OUTPUT || role == HTH_ROLE_CLS_OUT || role == HTH_ROLE_CLS;
     const char *const *roots = is_output && !k->b->is_gguf ? output_roots : one_root;
@@ -448,7 +448,9 @@ static hth_code bind_laurel(binder *k, int32_t i, hth_layer *l) {
     char base[NAME_LEN];
     const hth_tensor *t = find_tensor(k, HTH_ROLE_LAUREL_LEFT, i, ".weight", base);
     if (!t) return missing(k, HTH_ROLE_LAUREL_LEFT, i, base, ".weight");
-    const int64_t rank = t->n_dim == 2 && t->dim[0] <= d ? t->dim[0] : 1;
+    int64_t rank = t->n_dim == 2 && t->dim[0] <= d ? t->dim[0] : 1;
+    hth_meta_int(k->b->m, NULL, "laurel_rank", 1, d, &rank);
+    HTH_TRY(hth_meta_check(k->b->m));
     HTH_TRY(bind_tensor(k, base, t, rank, d, &l->laurel_left));
     HTH_TRY(bind_matrix(k, HTH_ROLE_LAUREL_RIGHT, i, d, rank, &l->laurel_right));
     return bind_norm(k, HTH_ROLE_LAUREL_NORM, i, d, &l->laurel_norm, NULL);
@@ -520,7 +522,7 @@ static hth_code bind_per_layer_tables(binder *k) {
     hth_desc *d = k->b->d;
     if (d->d_per_layer == 0) return HTH_OK;
     const int64_t width = (int64_t)d->n_layer * d->d_per_layer;
-    if (k->b->is_gguf || d->n_vocab_per_layer > d->n_vocab) d->n_vocab_per_layer = d->n_vocab;
+    if (k->b->is_gguf) d->n_vocab_per_layer = d->n_vocab;
     HTH_TRY(bind_matrix(k, HTH_ROLE_PER_LAYER_EMBD, -1, d->n_vocab_per_layer, width, &k->m->per_layer_embd));
     HTH_TRY(bind_matrix(k, HTH_ROLE_PER_LAYER_MODEL_PROJ, -1, width, d->d_model, &k->m->per_layer_model_proj));
     return bind_norm(k, HTH_ROLE_PER_LAYER_PROJ_NORM, -1, d->d_per_layer, &k->m->per_layer_proj_norm, NULL);

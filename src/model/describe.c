@@ -18,14 +18,21 @@ static const act_name acts[] = {
     {"gelu_fast", HTH_ACT_GELU_TANH}, {"relu", HTH_ACT_RELU},      {"relu2", HTH_ACT_RELU2},
 };
 
-static hth_act read_act(hth_builder *b, hth_act dflt) {
-    const char *name = NULL;
-    if (!hth_meta_str(b->m, NULL, "hidden_activation|hidden_act|activation_function", &name)) return dflt;
+static hth_act find_act(hth_builder *b, const char *name) {
     for (size_t i = 0; i < HTH_COUNT(acts); i++) {
         if (strcmp(acts[i].name, name) == 0) return acts[i].act;
     }
     hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: activation \"%s\" is not known", name);
-    return dflt;
+    return HTH_ACT_SILU;
+}
+
+static hth_act read_act(hth_builder *b, hth_act dflt) {
+    const char *name = NULL;
+    if (hth_meta_str(b->m, NULL, "hidden_activation", &name)) return find_act(b, name);
+    if (!hth_meta_str(b->m, NULL, "hidden_act|activation_function", &name)) return dflt;
+    hth_act act = find_act(b, name);
+    // The first Gemma files say "gelu" and mean the tanh form.
+    return act == HTH_ACT_GELU_ERF && (b->family->traits & HTH_TRAIT_GELU_TANH) ? HTH_ACT_GELU_TANH : act;
 }
 
 // ---- rope
@@ -106,6 +113,9 @@ void hth_builder_rope(hth_builder *b, const char *path, hth_rope *r) {
     r->divisors[0] = read_divisors(b, path, "short_factor", r->n_rot / 2);
     r->divisors[1] = read_divisors(b, path, "long_factor", r->n_rot / 2);
     if (r->scaling != HTH_SCALING_LONGROPE) r->divisors[0] = r->divisors[1] = NULL;
+    if (r->factor == 0 && r->scaling == HTH_SCALING_LINEAR && !b->is_gguf) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: %s.factor is missing", path);
+    }
     if (r->factor == 0 && r->scaling != HTH_SCALING_NONE && r->scaling != HTH_SCALING_LONGROPE) {
         r->factor = r->scaling == HTH_SCALING_YARN && r->n_ctx_orig > 0 ? (double)r->n_ctx_max / (double)r->n_ctx_orig : 1;
     }
@@ -188,8 +198,7 @@ static void read_ffn(hth_builder *b, int64_t *work) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "the feed-forward width is missing");
         return;
     }
-    hth_act act = read_act(b, t & HTH_TRAIT_PLAIN_FFN ? HTH_ACT_GELU_TANH : HTH_ACT_SILU);
-    if (t & HTH_TRAIT_GELU_TANH) act = HTH_ACT_GELU_TANH;
+    hth_act act = read_act(b, t & (HTH_TRAIT_PLAIN_FFN | HTH_TRAIT_GELU_TANH) ? HTH_ACT_GELU_TANH : HTH_ACT_SILU);
     for (int32_t i = 0; i < d->n_layer; i++) {
         d->layers[i].ffn = t & HTH_TRAIT_PLAIN_FFN ? HTH_FFN_PLAIN : HTH_FFN_GATED;
         d->layers[i].act = act;

@@ -62,7 +62,7 @@ static void adjust_mistral(hth_builder *b) {
 static void adjust_mistral3(hth_builder *b) {
     hth_desc *d = b->d;
     read_bias_flags(b, "attention_bias", "mlp_bias");
-    if (hth_meta_has(b->m, NULL, "layer_types")) window_by_type(b, 1);
+    window_by_type(b, 0);
     float beta = 0;
     hth_meta_float(b->m, "attention.temperature_scale", "rope_parameters.llama_4_scaling_beta", &beta);
     double log_mul = 0;
@@ -114,6 +114,13 @@ static void adjust_qwen3(hth_builder *b) {
     window_of_qwen(b);
 }
 
+// Embedding models of the Gemma line let text see ahead; "vision" leaves text causal.
+static void refuse_two_way(hth_builder *b) {
+    const hth_json *v = b->is_gguf ? NULL : hth_json_get(b->m->text, "use_bidirectional_attention");
+    bool ahead = v && ((v->kind == HTH_JSON_BOOL && v->u.b) || (v->kind == HTH_JSON_STRING && strcmp(v->u.str, "vision") != 0));
+    if (ahead) hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: use_bidirectional_attention is not supported for text");
+}
+
 static void set_query_scale(hth_builder *b) {
     double scalar = b->d->layers[0].attn.head_dim;
     // GGUF has no key for it; the 27B models of Gemma 2 (46 layers) and 3 (62) use the width of an equal share.
@@ -148,6 +155,7 @@ static void adjust_gemma2(hth_builder *b) {
 static void adjust_gemma3(hth_builder *b) {
     hth_desc *d = b->d;
     read_bias_flags(b, "attention_bias", NULL);
+    refuse_two_way(b);
     set_query_scale(b);
     read_softcaps(b);
     window_by_type(b, 6);
@@ -220,6 +228,7 @@ static void adjust_gemma4(hth_builder *b) {
     bool is_full[HTH_MAX_LAYER], k_is_v = false, wide = false;
     int32_t n_shared = 0, full_kv = 0, full_dim = d->layers[0].attn.head_dim, local_dim = full_dim;
     read_bias_flags(b, "attention_bias", NULL);
+    refuse_two_way(b);
     read_softcaps(b);
     window_by_type(b, 6);
     hth_meta_i32(b->m, NULL, "global_head_dim", 2, 65536, &full_dim);
@@ -233,8 +242,13 @@ static void adjust_gemma4(hth_builder *b) {
     hth_meta_bool(b->m, NULL, "use_double_wide_mlp", &wide);
     for (int32_t i = 0; i < d->n_layer; i++) {
         is_full[i] = hth_builder_is_full(b, i, 6);
-        gemma4_layer(b, i, is_full[i], full_dim, local_dim);
         hth_layer_desc *l = &d->layers[i];
+        char path[64]; // how newer configs state what global_head_dim and num_global_key_value_heads state
+        snprintf(path, sizeof path, "per_layer_config.%d.head_dim", (int)i);
+        hth_meta_i32(b->m, NULL, path, 2, 65536, is_full[i] ? &full_dim : &local_dim);
+        gemma4_layer(b, i, is_full[i], full_dim, local_dim);
+        snprintf(path, sizeof path, "per_layer_config.%d.num_key_value_heads", (int)i);
+        hth_meta_i32(b->m, NULL, path, 1, 65536, &l->attn.n_kv_head);
         if (k_is_v && is_full[i]) l->attn.v_is_k = true;
         if (k_is_v && is_full[i] && full_kv > 0) l->attn.n_kv_head = full_kv;
         if (wide && i >= d->n_layer - n_shared) l->d_ff *= 2;
@@ -304,6 +318,7 @@ static void adjust_gemma3n(hth_builder *b) {
     hth_desc *d = b->d;
     bool is_full[HTH_MAX_LAYER];
     int32_t n_shared = b->is_gguf && d->n_layer > 20 ? d->n_layer - 20 : 0; // what GGUF files leave out
+    read_bias_flags(b, "attention_bias", NULL);
     read_softcaps(b);
     window_by_type(b, 5);
     hth_rope *local = add_local_rope(b);
@@ -337,7 +352,10 @@ static void adjust_phi3(hth_builder *b) {
 }
 
 static void adjust_phi2(hth_builder *b) {
+    bool qk_norm = false;
     if (!b->is_gguf) b->qkv_bias = b->o_bias = b->mlp_bias = 1;
+    hth_meta_bool(b->m, NULL, "qk_layernorm", &qk_norm);
+    if (qk_norm) hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: qk_layernorm is not known to family phi2");
 }
 
 static void read_logit_scale(hth_builder *b, const char *path, bool divides) {
@@ -433,7 +451,8 @@ static void adjust_starcoder2(hth_builder *b) {
 // "LLLG" repeats over the layers.
 static bool exaone4_is_full(hth_builder *b, int32_t i) {
     const hth_json *v = b->is_gguf ? NULL : hth_json_get(b->m->text, "sliding_window_pattern");
-    if (!v || v->kind != HTH_JSON_STRING || v->n == 0) return hth_builder_is_full(b, i, 4);
+    bool is_typed = hth_meta_has(b->m, NULL, "layer_types");
+    if (is_typed || !v || v->kind != HTH_JSON_STRING || v->n == 0) return hth_builder_is_full(b, i, 4);
     return v->u.str[(uint32_t)i % v->n] != 'L';
 }
 
@@ -511,9 +530,33 @@ static void adjust_bert(hth_builder *b) {
     d->learned_positions = true;
     d->n_token_type = 2;
     hth_meta_i32(b->m, "/tokenizer.ggml.token_type_count", "type_vocab_size", 1, 65536, &d->n_token_type);
-    for (int32_t i = 0; i < d->n_layer; i++) d->layers[i].act = HTH_ACT_GELU_ERF;
+    bool act_stated = hth_meta_has(b->m, NULL, "hidden_act");
+    for (int32_t i = 0; i < d->n_layer && !act_stated; i++) d->layers[i].act = HTH_ACT_GELU_ERF;
     if (!b->is_gguf) b->qkv_bias = b->o_bias = b->mlp_bias = 1;
+    const char *positions = "absolute";
+    hth_meta_str(b->m, NULL, "position_embedding_type", &positions);
+    if (strcmp(positions, "absolute") != 0) {
+        hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: position_embedding_type \"%s\" is not known", positions);
+    }
     read_pooling(b);
+}
+
+// What the configuration class can state and no published model of the family has.
+static void refuse_other_nomic(hth_builder *b) {
+    static const char *const switches[] = {"causal", "parallel_block", "prenorm"};
+    bool fc2 = b->mlp_bias, interleaved = false;
+    for (size_t i = 0; i < HTH_COUNT(switches); i++) {
+        bool on = false;
+        hth_meta_bool(b->m, NULL, switches[i], &on);
+        if (on) hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: %s is not supported in family nomic-bert", switches[i]);
+    }
+    hth_meta_bool(b->m, NULL, "mlp_fc2_bias", &fc2);
+    if (fc2 != (b->mlp_bias != 0)) hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: mlp_fc2_bias differs from mlp_fc1_bias");
+    if (hth_meta_has(b->m, NULL, "rotary_emb_scale_base")) {
+        hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: rotary_emb_scale_base is not supported");
+    }
+    hth_meta_bool(b->m, NULL, "rotary_emb_interleaved", &interleaved);
+    if (interleaved) b->d->rope[0].pairing = HTH_ROPE_NORM;
 }
 
 static void adjust_nomic_bert(hth_builder *b) {
@@ -522,6 +565,7 @@ static void adjust_nomic_bert(hth_builder *b) {
     if (!b->is_gguf) {
         read_bias_flags(b, "qkv_proj_bias", "mlp_fc1_bias");
         b->o_bias = b->qkv_bias;
+        refuse_other_nomic(b);
     }
     read_pooling(b);
 }
@@ -580,7 +624,7 @@ static const hth_family families[] = {
     {"minicpm", {"minicpm"}, {"minicpm"}, PAIRS_GGUF, names_prenorm, NULL, adjust_minicpm, NULL},
     {"glm4", {"glm4"}, {"glm4"}, PAIRS_BOTH | HTH_TRAIT_SANDWICH, names_glm4, NULL, adjust_glm4, NULL},
     {"glm", {"chatglm"}, {"glm"}, PAIRS_BOTH, names_prenorm, NULL, adjust_glm4, NULL},
-    {"starcoder2", {"starcoder2"}, {"starcoder2"}, HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN | HTH_TRAIT_GELU_TANH,
+    {"starcoder2", {"starcoder2"}, {"starcoder2"}, HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN,
      names_prenorm, NULL, adjust_starcoder2, NULL},
     {"exaone", {"exaone"}, {"exaone"}, 0, names_prenorm, NULL, NULL, NULL},
     {"exaone4", {"exaone4"}, {"exaone4"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_HEAD, NULL, NULL, adjust_exaone4, NULL},

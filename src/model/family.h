@@ -18,7 +18,7 @@ typedef enum hth_trait {
     HTH_TRAIT_QK_NORM_ALL = 1 << 7,    // RMS over all heads together
     HTH_TRAIT_PLUS_ONE_HUB = 1 << 8,   // hub norms are stored as w - 1
     HTH_TRAIT_EMBD_SQRT = 1 << 9,      // embeddings times sqrt(d_model)
-    HTH_TRAIT_GELU_TANH = 1 << 10,     // whatever the config's hidden_act says
+    HTH_TRAIT_GELU_TANH = 1 << 10,     // "gelu" means its tanh form
     HTH_TRAIT_PLAIN_FFN = 1 << 11,     // no gate
     HTH_TRAIT_ENCODER = 1 << 12,       // every row sees every row; norms after the sums
 } hth_trait;
