@@ -158,6 +158,43 @@ static void write_gguf(const char *path) {
     assert_int_equal(fclose(w.f), 0);
 }
 
+// ---- a folder as hubs publish it, with a byte-level BPE over the letters of the prompt
+
+static void write_text_file(const char *dir, const char *name, const char *text) {
+    char path[192];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    put(f, text, strlen(text));
+    assert_int_equal(fclose(f), 0);
+}
+
+#define FILLER "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@"
+
+static void write_tokenizer(const char *dir) {
+    char text[8192];
+    size_t n = (size_t)snprintf(
+        text, sizeof text,
+        "{\"added_tokens\": [{\"id\": 95, \"content\": \"<|im_start|>\", \"special\": true}, "
+        "{\"id\": 96, \"content\": \"<|im_end|>\", \"special\": true}], \"pre_tokenizer\": "
+        "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": true}, "
+        "\"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", "
+        "\"merges\": [\"h e\"], \"vocab\": {\"\\u0120\": 0, \"\\u010a\": 1, \"he\": 2");
+    for (int i = 3; i < TINY_VOCAB - 2; i++) {
+        // Letters, then tokens that nothing makes.
+        bool is_letter = i < 29;
+        n += (size_t)snprintf(text + n, sizeof text - n, ", \"%c%.*s\": %d", is_letter ? 'a' + i - 3 : '@',
+                              is_letter ? 0 : i - 28, FILLER, i);
+    }
+    snprintf(text + n, sizeof text - n, "}}}");
+    write_text_file(dir, "tokenizer.json", text);
+    write_text_file(
+        dir, "tokenizer_config.json",
+        "{\"eos_token\": \"<|im_end|>\", \"chat_template\": \"{% for m in messages %}{{'<|im_start|>' + "
+        "m.role + '\\\\n' + m.content + '<|im_end|>' + '\\\\n'}}{% endfor %}{{ '<|im_start|>assistant\\\\n' "
+        "}}\"}");
+}
+
 // ---- the scenario
 
 typedef struct world {
@@ -175,7 +212,7 @@ static hth_code load(world *w, const char *path, hth_err *err) {
     HTH_TRY(hth_engine_open(path, &params, &w->engine, err));
     HTH_TRY(hth_chat_format_open(w->engine->model->container, w->engine->tokenizer, NULL, &w->format, err));
     HTH_TRY(hth_session_new(w->engine, &session, &w->session, err));
-    return hth_sampler_new(&sampling, N_VOCAB, &w->sampler, err);
+    return hth_sampler_new(&sampling, w->engine->model->desc.n_vocab, &w->sampler, err);
 }
 
 static hth_code write_three(world *w, hth_token *tokens, hth_str *text, hth_err *err) {
@@ -261,7 +298,31 @@ static void a_gguf_survives_every_failed_allocation(void **state) {
     rmdir(dir);
 }
 
+static void a_folder_survives_every_failed_allocation(void **state) {
+    (void)state;
+    char dir[128], path[160];
+    tiny *t = test_malloc(sizeof *t);
+    memset(t, 0, sizeof *t);
+    tiny_make(TINY_LLAMA, t);
+    tiny_make_dir(dir);
+    tiny_write_config(t, dir);
+    tiny_write_weights(t, dir);
+    write_tokenizer(dir);
+    every_failed_allocation_is_survived(dir, false);
+    every_failed_allocation_is_survived(dir, true);
+    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json"};
+    for (size_t i = 0; i < HTH_COUNT(names); i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        unlink(path);
+    }
+    tiny_remove_dir(dir);
+    test_free(t);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_gguf_survives_every_failed_allocation)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_gguf_survives_every_failed_allocation),
+        cmocka_unit_test(a_folder_survives_every_failed_allocation),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
