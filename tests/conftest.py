@@ -20,6 +20,12 @@ if not os.access(os.environ["HEARTH"], os.X_OK):
 else:
     os.environ.setdefault("HEARTH_BIN", os.environ["HEARTH"])
 
+# Probe programs lie beside the program, or in HEARTH_BUILD.
+BUILD = pathlib.Path(os.environ.get("HEARTH_BUILD", ROOT / "build" / "release"))
+os.environ.setdefault("HEARTH_PROBES", str(BUILD))
+if (BUILD / "probe_quant").exists():
+    os.environ.setdefault("HEARTH_PROBE_QUANT", str(BUILD / "probe_quant"))
+
 
 @pytest.fixture(scope="session")
 def hearth():
