@@ -36,6 +36,9 @@ void hth_q8_gemm_avx_vnni(hth_q8_kernels *k);
 void hth_q8_panel_avx512(hth_q8_kernels *k);
 void hth_q8_gemm_avx512(hth_q8_kernels *k); // VNNI
 void hth_q8_gemm_amx(hth_q8_kernels *k);
+// The AVX-512 product, to which the tiles leave what is not theirs.
+void hth_q8_gemm_avx512_run(const hth_panel *w, hth_q8_type type, int64_t n_row, int64_t n_col, const hth_q8 *x,
+                            int64_t n_tok, float *y, int64_t y_stride);
 void hth_q8_panel_neon(hth_q8_kernels *k);
 void hth_q8_gemm_neon(hth_q8_kernels *k); // dotprod
 void hth_q8_gemv_avx2(hth_q8_kernels *k);

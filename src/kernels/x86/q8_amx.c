@@ -1,8 +1,9 @@
-// Integer products with AMX tiles: sixteen tokens times sixteen rows.
+// Integer products with AMX tiles: sixteen tokens times sixteen rows. What is left of the tokens goes to the level
+// below, which gives the same bits.
 //
-// A tile product takes 16 cycles whatever its depth, and the folding of its 256 integers into floats 24 to 32 of the
-// vector units, which therefore set the pace: the products and stores of later groups run underneath. Codes with
-// a zero are made signed first, chunk by chunk, so that folding has nothing to take away.
+// A tile product takes 16 cycles whatever its depth, its way to memory as many, and the folding of its 256
+// integers into floats 48 to 80 vector operations, which set the pace: products run a few groups ahead of
+// folding. Codes with a zero are made signed first, chunk by chunk, so that folding has nothing to take away.
 #include "kernels/levels.h"
 
 #if defined(__x86_64__)
@@ -20,15 +21,15 @@
 
 #include "kernels/x86/q8_tile512.inc"
 
-enum { AHEAD = 4 }; // tiles of integers between product and folding
+enum { AHEAD = 2, SLOTS = 4 }; // groups that products are ahead of folding; tiles of integers in memory
 
 // The compilers' tile intrinsics do not say that they read memory: what was written must not wait or be dropped.
 static HTH_ALWAYS_INLINE void written(const void *p) {
     __asm__ volatile("" : : "r"(p) : "memory");
 }
 
-// Registers 0 and 1 sum, 2 and 3 hold tokens, 4 and 5 weights.
-static void configure(int n_tok, int group) {
+// Registers 0, 1, 6 and 7 sum, 2 and 3 hold tokens, 4 and 5 weights.
+static void configure(int group) {
     struct {
         uint8_t palette, start, reserved[14];
         uint16_t row_bytes[16];
@@ -36,11 +37,9 @@ static void configure(int n_tok, int group) {
     } config;
     memset(&config, 0, sizeof config);
     config.palette = 1;
-    for (int i = 0; i < 2; i++) {
-        config.row_bytes[i] = config.row_bytes[4 + i] = 64;
-        config.rows[i] = config.rows[2 + i] = (uint8_t)n_tok;
-        config.row_bytes[2 + i] = (uint16_t)group;
-        config.rows[4 + i] = (uint8_t)(group / 4);
+    for (int i = 0; i < 8; i++) {
+        config.row_bytes[i] = (uint16_t)(i == 2 || i == 3 ? group : 64);
+        config.rows[i] = (uint8_t)(i == 4 || i == 5 ? group / 4 : 16);
     }
     written(&config);
     _tile_loadconfig(&config);
@@ -65,7 +64,7 @@ typedef struct tile {
     bool is_first; // chunk of the columns
 } tile;
 
-// One group's product; two sets of registers take turns.
+// One group's product; sets of registers take turns.
 #define DEFINE_PRODUCT(name, c, a, b)                                                                                \
     static HTH_ALWAYS_INLINE void name(int32_t *out, const tile *w, int64_t g, const int group, const bool has_min) { \
         _tile_zero(c);                                                                                               \
@@ -75,8 +74,10 @@ typedef struct tile {
         else _tile_dpbssd(c, a, b);                                                                                  \
         _tile_stored(c, out, 64);                                                                                    \
     }
-DEFINE_PRODUCT(product_even, 0, 2, 4)
-DEFINE_PRODUCT(product_odd, 1, 3, 5)
+DEFINE_PRODUCT(product_0, 0, 2, 4)
+DEFINE_PRODUCT(product_1, 1, 3, 5)
+DEFINE_PRODUCT(product_2, 6, 2, 4)
+DEFINE_PRODUCT(product_3, 7, 3, 5)
 #undef DEFINE_PRODUCT
 
 static HTH_ALWAYS_INLINE void fold(__m512 sum[TOKENS], const int32_t *dot, const tile *w, const scales *s, int64_t g,
@@ -90,38 +91,36 @@ static HTH_ALWAYS_INLINE void fold(__m512 sum[TOKENS], const int32_t *dot, const
     }
 }
 
-// All sixteen tokens are folded, of which n_tok exist.
-static HTH_ALWAYS_INLINE void multiply(const tile *w, const scales *s, int64_t n_tok, int32_t dots[AHEAD][256],
-                                       const int group, const bool has_min) {
+static HTH_ALWAYS_INLINE void multiply(const tile *w, const scales *s, int32_t dots[SLOTS][256], const int group,
+                                       const bool has_min) {
     __m512 sum[TOKENS];
     HTH_UNROLL for (int t = 0; t < TOKENS; t++)
-        sum[t] = w->is_first || t >= n_tok ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(w->rows, w->y + t * w->y_stride);
+        sum[t] = w->is_first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(w->rows, w->y + t * w->y_stride);
     const int64_t n = w->n_group;
-    product_even(dots[0], w, 0, group, has_min);
-    if (n > 1) product_odd(dots[1], w, 1, group, has_min);
-    for (int64_t g = 0; g < n; g += 2) {
-        if (g + 2 < n) product_even(dots[(g + 2) % AHEAD], w, g + 2, group, has_min);
-        fold(sum, dots[g % AHEAD], w, s, g, has_min);
-        if (g + 3 < n) product_odd(dots[(g + 3) % AHEAD], w, g + 3, group, has_min);
-        if (g + 1 < n) fold(sum, dots[(g + 1) % AHEAD], w, s, g + 1, has_min);
+    for (int64_t g = 0; g < n + AHEAD; g += SLOTS) {
+#define STEP(i)                                                                                                      \
+    if (g + i < n) product_##i(dots[i], w, g + i, group, has_min);                                                   \
+    if (g + i >= AHEAD && g + i < n + AHEAD) fold(sum, dots[(i + AHEAD) % SLOTS], w, s, g + i - AHEAD, has_min);
+        STEP(0)
+        STEP(1)
+        STEP(2)
+        STEP(3)
+#undef STEP
     }
-    HTH_UNROLL for (int t = 0; t < TOKENS; t++)
-        if (t < n_tok) _mm512_mask_storeu_ps(w->y + t * w->y_stride, w->rows, sum[t]);
+    HTH_UNROLL for (int t = 0; t < TOKENS; t++) _mm512_mask_storeu_ps(w->y + t * w->y_stride, w->rows, sum[t]);
 }
 
 typedef struct buffers {
-    int32_t dots[AHEAD][256];
+    int32_t dots[SLOTS][256];
     uint8_t codes[CHUNK * 16];
     scales s;
 } buffers;
 
-// Tokens t ... in tiles of n; the tile registers are configured for n tokens.
-static HTH_ALWAYS_INLINE void gemm_tiles(const hth_panel *p, const int group, const bool has_min, uint8_t zero,
-                                         int64_t n_row, int64_t n_col, const hth_q8 *x, int64_t t0, int64_t t1, int64_t n,
-                                         float *y, int64_t y_stride) {
+// n_tok is a multiple of TOKENS.
+static HTH_ALWAYS_INLINE void gemm_of(const hth_panel *p, const int group, const bool has_min, uint8_t zero, int64_t n_row,
+                                      int64_t n_col, const hth_q8 *x, int64_t n_tok, float *y, int64_t y_stride) {
     buffers b __attribute__((aligned(64)));
-    memset(b.dots, 0, sizeof b.dots);
-    memset(&b.s, 0, sizeof b.s);
+    configure(group);
     for (int64_t c = 0; c < n_col; c += CHUNK) {
         int64_t n_chunk = n_col - c < CHUNK ? n_col - c : CHUNK;
         tile w = {.code = has_min ? p->code + c * 16 : b.codes,
@@ -133,35 +132,34 @@ static HTH_ALWAYS_INLINE void gemm_tiles(const hth_panel *p, const int group, co
                   .rows = first_n(n_row),
                   .is_first = c == 0};
         if (!has_min) make_signed(b.codes, p->code + c * 16, n_chunk * 16, zero);
-        for (int64_t t = t0; t < t1; t += n) {
-            load_chunk(&b.s, x, t, n, c, w.n_group, group, has_min, zero);
+        for (int64_t t = 0; t < n_tok; t += TOKENS) {
+            load_chunk(&b.s, x, t, TOKENS, c, w.n_group, group, has_min ? BRING_DSUM : BRING_D, 0);
             w.q = x->q + t * x->q_stride + c;
             w.y = y + t * y_stride;
-            multiply(&w, &b.s, n, b.dots, group, has_min);
+            multiply(&w, &b.s, b.dots, group, has_min);
         }
-    }
-}
-
-static HTH_ALWAYS_INLINE void gemm_of(const hth_panel *p, const int group, const bool has_min, uint8_t zero, int64_t n_row,
-                                      int64_t n_col, const hth_q8 *x, int64_t n_tok, float *y, int64_t y_stride) {
-    int64_t whole = n_tok / TOKENS * TOKENS;
-    if (whole) {
-        configure(TOKENS, group);
-        gemm_tiles(p, group, has_min, zero, n_row, n_col, x, 0, whole, TOKENS, y, y_stride);
-    }
-    if (whole < n_tok) {
-        configure((int)(n_tok - whole), group);
-        gemm_tiles(p, group, has_min, zero, n_row, n_col, x, whole, n_tok, n_tok - whole, y, y_stride);
     }
     _tile_release();
 }
 
+static void gemm_tiles(const hth_panel *w, hth_q8_type type, int64_t n_row, int64_t n_col, const hth_q8 *x, int64_t n_tok,
+                       float *y, int64_t y_stride) {
+    if (type.has_min) gemm_of(w, 32, true, 0, n_row, n_col, x, n_tok, y, y_stride);
+    else gemm_of(w, 32, false, type.zero, n_row, n_col, x, n_tok, y, y_stride);
+}
+
+// Groups of 16 are too shallow: their folding costs as much as all of vpdpbusd.
 static void gemm_amx(const hth_panel *w, hth_q8_type type, int64_t n_row, int64_t n_col, const hth_q8 *x, int64_t n_tok,
                      float *y, int64_t y_stride) {
-    if (type.group == 32 && type.has_min) gemm_of(w, 32, true, 0, n_row, n_col, x, n_tok, y, y_stride);
-    else if (type.group == 32) gemm_of(w, 32, false, type.zero, n_row, n_col, x, n_tok, y, y_stride);
-    else if (type.has_min) gemm_of(w, 16, true, 0, n_row, n_col, x, n_tok, y, y_stride);
-    else gemm_of(w, 16, false, type.zero, n_row, n_col, x, n_tok, y, y_stride);
+    const int64_t whole = type.group == 32 && n_col > 0 ? n_tok / TOKENS * TOKENS : 0;
+    if (whole) gemm_tiles(w, type, n_row, n_col, x, whole, y, y_stride);
+    if (whole == n_tok) return;
+    const hth_q8 rest = {.q = x->q + whole * x->q_stride,
+                         .d = x->d + whole * x->d_stride,
+                         .sum = x->sum + whole * 2 * x->d_stride,
+                         .q_stride = x->q_stride,
+                         .d_stride = x->d_stride};
+    hth_q8_gemm_avx512_run(w, type, n_row, n_col, &rest, n_tok - whole, y + whole * y_stride, y_stride);
 }
 
 #if defined(__clang__)

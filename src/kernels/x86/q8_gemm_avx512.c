@@ -108,8 +108,8 @@ static HTH_ALWAYS_INLINE void gemm_of(const hth_panel *p, const int group, const
     } while (c < n_col);
 }
 
-static void gemm_avx512(const hth_panel *w, hth_q8_type type, int64_t n_row, int64_t n_col, const hth_q8 *x,
-                        int64_t n_tok, float *y, int64_t y_stride) {
+void hth_q8_gemm_avx512_run(const hth_panel *w, hth_q8_type type, int64_t n_row, int64_t n_col, const hth_q8 *x,
+                            int64_t n_tok, float *y, int64_t y_stride) {
     if (type.group == 32 && type.has_min) gemm_of(w, 32, true, 0, n_row, n_col, x, n_tok, y, y_stride);
     else if (type.group == 32) gemm_of(w, 32, false, type.zero, n_row, n_col, x, n_tok, y, y_stride);
     else if (type.has_min) gemm_of(w, 16, true, 0, n_row, n_col, x, n_tok, y, y_stride);
@@ -119,7 +119,7 @@ static void gemm_avx512(const hth_panel *w, hth_q8_type type, int64_t n_row, int
 
 void hth_q8_gemm_avx512(hth_q8_kernels *k) {
 #if defined(__x86_64__)
-    k->gemm = gemm_avx512;
+    k->gemm = hth_q8_gemm_avx512_run;
 #else
     (void)k;
 #endif
