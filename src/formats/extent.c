@@ -2,6 +2,7 @@
 #include "formats/extent.h"
 
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -16,7 +17,7 @@ hth_shown hth_show_name(const char *name, size_t n) {
         while (keep > 0 && hth_utf8_is_tail((uint8_t)name[keep])) keep--;
     }
     if (keep) memcpy(s.text, name, keep);
-    strcpy(s.text + keep, keep < n ? "..." : "");
+    snprintf(s.text + keep, sizeof s.text - keep, "%s", keep < n ? "..." : "");
     return s;
 }
 
