@@ -161,11 +161,20 @@ static void read_main_rope(hth_builder *b) {
 
 // ---- shapes
 
+// A required value that neither key nor path has; the first alternative of each is named.
+static void fail_missing(hth_builder *b, const char *what, const char *key, const char *path) {
+    if (b->is_gguf) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "metadata key %s.%s (%s) is missing", b->m->arch, key ? key : "", what);
+    } else {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: %.*s (%s) is missing", (int)strcspn(path, "|"), path, what);
+    }
+}
+
 static void read_heads(hth_builder *b, int64_t *work) {
     hth_desc *d = b->d;
     const int32_t n = d->n_layer;
     if (!hth_meta_ints(b->m, "attention.head_count", "num_attention_heads|n_head", 1, 65536, work, n)) {
-        hth_meta_fail(b->m, HTH_ERR_FORMAT, "the number of attention heads is missing");
+        fail_missing(b, "the number of attention heads", "attention.head_count", "num_attention_heads");
         return;
     }
     for (int32_t i = 0; i < n; i++) d->layers[i].attn.n_head = d->layers[i].attn.n_kv_head = (int32_t)work[i];
@@ -195,7 +204,7 @@ static void read_ffn(hth_builder *b, int64_t *work) {
     hth_desc *d = b->d;
     const unsigned t = b->family->traits;
     if (!hth_meta_ints(b->m, "feed_forward_length", "intermediate_size|n_inner", 1, MAX_DIM, work, d->n_layer)) {
-        hth_meta_fail(b->m, HTH_ERR_FORMAT, "the feed-forward width is missing");
+        fail_missing(b, "the feed-forward width", "feed_forward_length", "intermediate_size");
         return;
     }
     hth_act act = read_act(b, t & (HTH_TRAIT_PLAIN_FFN | HTH_TRAIT_GELU_TANH) ? HTH_ACT_GELU_TANH : HTH_ACT_SILU);
@@ -227,7 +236,7 @@ static void read_size(hth_builder *b, const char *what, const char *key, const c
     if (hth_meta_int(b->m, key, path, 1, hi, &v)) {
         *out = (int32_t)v;
     } else {
-        hth_meta_fail(b->m, HTH_ERR_FORMAT, "%s is missing", what);
+        fail_missing(b, what, key, path);
     }
 }
 
@@ -246,7 +255,7 @@ static void read_shape(hth_builder *b, int64_t *work) {
     double eps = 0;
     const char *eps_key = t & HTH_TRAIT_LAYER_NORM ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
     if (!hth_meta_num(b->m, eps_key, "rms_norm_eps|layer_norm_eps|norm_epsilon|layer_norm_epsilon|norm_eps", &eps)) {
-        hth_meta_fail(b->m, HTH_ERR_FORMAT, "the norm's epsilon is missing");
+        fail_missing(b, "the norm's epsilon", eps_key, "rms_norm_eps");
     } else if (!(eps >= 0 && eps < 1)) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "the norm's epsilon is %g, outside 0..1", eps);
     }

@@ -233,6 +233,12 @@ static void adjust_gemma4(hth_builder *b) {
     window_by_type(b, 6);
     hth_meta_i32(b->m, NULL, "global_head_dim", 2, 65536, &full_dim);
     hth_meta_i32(b->m, "attention.key_length_swa", NULL, 2, 65536, &local_dim);
+    int32_t full_v = full_dim, local_v = local_dim;
+    hth_meta_i32(b->m, "attention.value_length", NULL, 2, 65536, &full_v);
+    hth_meta_i32(b->m, "attention.value_length_swa", NULL, 2, 65536, &local_v);
+    if (full_v != full_dim || local_v != local_dim) {
+        hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "keys of %d and values of %d in one head", (int)full_dim, (int)full_v);
+    }
     hth_meta_i32(b->m, "embedding_length_per_layer_input", "hidden_size_per_layer_input", 0, 65536, &d->d_per_layer);
     d->n_vocab_per_layer = d->n_vocab;
     hth_meta_i32(b->m, NULL, "vocab_size_per_layer_input", 1, INT32_MAX, &d->n_vocab_per_layer);
