@@ -33,7 +33,6 @@ void hth_ref_q8_gemv(hth_q8_kernels *k);
 void hth_q8_panel_avx2(hth_q8_kernels *k); // quantize, panel
 void hth_q8_gemm_avx2(hth_q8_kernels *k);
 void hth_q8_gemm_avx_vnni(hth_q8_kernels *k);
-void hth_q8_panel_avx512(hth_q8_kernels *k);
 void hth_q8_gemm_avx512(hth_q8_kernels *k); // VNNI
 void hth_q8_gemm_amx(hth_q8_kernels *k);
 // The AVX-512 product, to which the tiles leave what is not theirs.

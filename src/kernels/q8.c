@@ -40,7 +40,6 @@ static const struct level {
     {"ref", 0, fill_ref},
     {"avx2", HTH_CPU_AVX2, fill_avx2},
     {"avx-vnni", HTH_CPU_AVX2 | HTH_CPU_AVX_VNNI, hth_q8_gemm_avx_vnni},
-    {"avx512", HTH_CPU_AVX512, hth_q8_panel_avx512},
     {"avx512-vnni", HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI, fill_avx512_vnni},
     {"amx-int8", HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI | HTH_CPU_AMX_INT8, hth_q8_gemm_amx},
     {"neon", HTH_CPU_NEON, hth_q8_panel_neon},

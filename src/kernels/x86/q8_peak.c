@@ -26,8 +26,8 @@ enum { LOOPS = 20000, RUNS = 12 };
 DEFINE_LOOP(loop_avx512, "vpxor %%xmm10, %%xmm10, %%xmm10\n", REPEAT_10(DOT_512), "vzeroupper\n", REGISTERS)
 #define DOT_256(i) "%{vex%} vpdpbusd %%ymm10, %%ymm10, %%ymm" i "\n"
 DEFINE_LOOP(loop_avx_vnni, "vpxor %%xmm10, %%xmm10, %%xmm10\n", REPEAT_10(DOT_256), "vzeroupper\n", REGISTERS)
-// Without a dot instruction: products of 16-bit numbers, and their addition.
-#define MADD_256(i) "vpmaddwd %%ymm10, %%ymm10, %%ymm11\n vpaddd %%ymm11, %%ymm" i ", %%ymm" i "\n"
+// Without a dot instruction: products of pairs of bytes, and their addition.
+#define MADD_256(i) "vpmaddubsw %%ymm10, %%ymm10, %%ymm11\n vpaddw %%ymm11, %%ymm" i ", %%ymm" i "\n"
 DEFINE_LOOP(loop_avx2, "vpxor %%xmm10, %%xmm10, %%xmm10\n", REPEAT_10(MADD_256), "vzeroupper\n", REGISTERS)
 
 // Four sums of 16 x 16 numbers over 64 columns each, two operands of each side.
@@ -59,7 +59,7 @@ static const struct loop {
     {HTH_CPU_AVX2 | HTH_CPU_AMX_INT8, loop_amx, LOOPS / 4 * 4.0 * 16 * 16 * 64 * 2},
     {HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI, loop_avx512, LOOPS * 10.0 * 64 * 2},
     {HTH_CPU_AVX2 | HTH_CPU_AVX_VNNI, loop_avx_vnni, LOOPS * 10.0 * 32 * 2},
-    {HTH_CPU_AVX2, loop_avx2, LOOPS * 10.0 * 16 * 2},
+    {HTH_CPU_AVX2, loop_avx2, LOOPS * 10.0 * 32 * 2},
 };
 
 double hth_q8_peak(uint32_t cpu_features) {

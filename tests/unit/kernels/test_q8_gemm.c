@@ -211,7 +211,10 @@ static product make(hth_q8_type type, int64_t n_row, int64_t n_col, int64_t n_to
     product p = {{code, scale, type.has_min ? min : NULL}, {.q = q, .d = d, .sum = sum}, type, n_row, n_col, n_tok};
     p.x.q_stride = (n_col + 63) / 64 * 64;
     p.x.d_stride = n_col / 32 + random_bits() % 3;
-    const uint32_t top = type.zero < 128 && !type.has_min ? type.zero + 127u : 255; // code - zero fits a signed byte
+    // code - zero fits a signed byte; levels may work by the largest code.
+    static const uint32_t tops[] = {1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255};
+    uint32_t top = type.zero < 128 && !type.has_min ? type.zero + 127u : 255, other = tops[random_bits() % HTH_COUNT(tops)];
+    if (random_bits() % 3 && other < top) top = other;
     for (int64_t i = 0; i < n_col * 16; i++)
         code[i] = (uint8_t)(extreme ? random_bits() % 2 * top : random_bits() % (top + 1));
     if (extreme && random_bits() % 2) memset(code, (int)top, sizeof code);

@@ -1,0 +1,99 @@
+// Panels with what every arm64 CPU has: rows of codes by the reference, which compilers turn into vector code well
+// enough, then four columns of sixteen rows at a time; and quantization of activations.
+#include "kernels/levels.h"
+
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#include <string.h>
+
+#include "base/fp.h"
+
+enum { STEP = 256 }; // columns between transpositions
+
+// Four rows of four 32-bit numbers become columns, 64 bytes apart.
+static HTH_ALWAYS_INLINE void transpose(const uint8_t *src, int64_t stride, uint8_t *dst) {
+    uint32x4_t a = vreinterpretq_u32_u8(vld1q_u8(src)), b = vreinterpretq_u32_u8(vld1q_u8(src + stride));
+    uint32x4_t c = vreinterpretq_u32_u8(vld1q_u8(src + 2 * stride)), d = vreinterpretq_u32_u8(vld1q_u8(src + 3 * stride));
+    uint64x2_t ab0 = vreinterpretq_u64_u32(vtrn1q_u32(a, b)), ab1 = vreinterpretq_u64_u32(vtrn2q_u32(a, b));
+    uint64x2_t cd0 = vreinterpretq_u64_u32(vtrn1q_u32(c, d)), cd1 = vreinterpretq_u64_u32(vtrn2q_u32(c, d));
+    vst1q_u8(dst, vreinterpretq_u8_u64(vtrn1q_u64(ab0, cd0)));
+    vst1q_u8(dst + 64, vreinterpretq_u8_u64(vtrn1q_u64(ab1, cd1)));
+    vst1q_u8(dst + 128, vreinterpretq_u8_u64(vtrn2q_u64(ab0, cd0)));
+    vst1q_u8(dst + 192, vreinterpretq_u8_u64(vtrn2q_u64(ab1, cd1)));
+}
+
+static void convert(uint32_t t, const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t n_col, const hth_panel *out) {
+    const hth_type_info *info = hth_type_get(t);
+    const int64_t len = info->block_len, group = hth_q8_type_of(t).group;
+    const bool has_min = hth_q8_type_of(t).has_min;
+    hth_q8_codes_fn codes = hth_q8_codes(t);
+    uint8_t code[HTH_PANEL_ROWS][STEP] __attribute__((aligned(64)));
+    float d[HTH_PANEL_ROWS][16], m[HTH_PANEL_ROWS][16];
+    memset(code, 0, sizeof code);
+    memset(d, 0, sizeof d);
+    memset(m, 0, sizeof m);
+    for (int64_t c = 0; c < n_col; c += STEP) {
+        const int64_t n = n_col - c < STEP ? n_col - c : STEP;
+        for (int64_t r = 0; r < n_row; r++) {
+            const uint8_t *b = w + r * row_bytes + c / len * info->block_bytes;
+            for (int64_t i = 0; i < n; i += len, b += info->block_bytes)
+                codes(b, code[r] + i, d[r] + i / group, m[r] + i / group);
+        }
+        for (int64_t i = 0; i < n; i += 16)
+            for (int r = 0; r < HTH_PANEL_ROWS; r += 4) transpose(code[r] + i, STEP, out->code + (c + i) * 16 + 4 * r);
+        for (int64_t g = 0; g < n / group; g++)
+            for (int r = 0; r < HTH_PANEL_ROWS; r++) {
+                out->scale[(c / group + g) * 16 + r] = d[r][g];
+                if (has_min) out->min[(c / group + g) * 16 + r] = m[r][g];
+            }
+    }
+}
+
+#define FOR_EACH_TYPE(X)                                                                                             \
+    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_NL) X(IQ4_XS) X(IQ2_XXS)   \
+    X(IQ2_XS) X(IQ2_S) X(IQ3_XXS) X(IQ3_S) X(IQ1_S) X(IQ1_M) X(TQ1_0) X(TQ2_0) X(MXFP4) X(NVFP4) X(Q1_0) X(Q2_0)
+
+#define DEFINE_PANEL(T)                                                                                              \
+    static void panel_##T##_neon(const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t n_col,                  \
+                                 const hth_panel *out) {                                                             \
+        convert(HTH_TYPE_##T, w, row_bytes, n_row, n_col, out);                                                      \
+    }
+FOR_EACH_TYPE(DEFINE_PANEL)
+#undef DEFINE_PANEL
+
+static void quantize_neon(const float *x, int64_t n, int8_t *q, float *d, int32_t *sum) {
+    for (int64_t i = 0; i < n; i += 32, x += 32, q += 32, d++, sum += 2) {
+        float32x4_t v[8];
+        uint32x4_t a = vdupq_n_u32(0);
+        HTH_UNROLL for (int j = 0; j < 8; j++) {
+            v[j] = vld1q_f32(x + 4 * j);
+            a = vmaxq_u32(a, vreinterpretq_u32_f32(vabsq_f32(v[j])));
+        }
+        uint32_t largest = vmaxvq_u32(a); // as bits: NaN above infinity above numbers
+        float step = largest < 0x7f800000 ? hth_f32_from_bits(largest) / 127.0f : hth_f32_from_bits(0x7fc00000);
+        if (step < 0x1p-126f) step = 0;
+        *d = step;
+        HTH_UNROLL for (int h = 0; h < 2; h++) {
+            int32x4_t w[4];
+            HTH_UNROLL for (int j = 0; j < 4; j++) w[j] = vcvtnq_s32_f32(vdivq_f32(v[4 * h + j], vdupq_n_f32(step)));
+            int8x8_t low = vmovn_s16(vcombine_s16(vmovn_s32(w[0]), vmovn_s32(w[1])));
+            int8x8_t high = vmovn_s16(vcombine_s16(vmovn_s32(w[2]), vmovn_s32(w[3])));
+            int8x16_t packed = step > 0 ? vcombine_s8(low, high) : vdupq_n_s8(0);
+            vst1q_s8(q + 16 * h, packed);
+            sum[h] = vaddlvq_s8(packed);
+        }
+    }
+    if (n % 64) memset(q, 0, HTH_Q8_BLOCK);
+}
+#endif
+
+void hth_q8_panel_neon(hth_q8_kernels *k) {
+#if defined(__aarch64__)
+    k->quantize = quantize_neon;
+#define SET_PANEL(T) k->panel[HTH_TYPE_##T] = panel_##T##_neon;
+    FOR_EACH_TYPE(SET_PANEL)
+#undef SET_PANEL
+#else
+    (void)k;
+#endif
+}
