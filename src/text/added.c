@@ -38,18 +38,19 @@ static const added_token *longest(const hth_tokenizer *t, const hth_trie *trie, 
     return best;
 }
 
-static void strip_around(const added_token *a, const uint8_t *text, size_t n, size_t from, added_match *m) {
+// Takes the spaces around a match, on the left not beyond `done`.
+static void strip_around(const added_token *a, const uint8_t *text, size_t n, size_t done, added_match *m) {
     unsigned len;
-    while (a->lstrip && m->start > from) {
+    while (a->lstrip && m->start > done) {
         size_t p = hth_cp_before(text, m->start);
-        if (p < from || !hth_cp_is_space(hth_cp_at(text + p, m->start - p, &len))) break;
+        if (p < done || !hth_cp_is_space(hth_cp_at(text + p, m->start - p, &len))) break;
         m->start = p;
     }
     while (a->rstrip && m->end < n && hth_cp_is_space(hth_cp_at(text + m->end, n - m->end, &len))) m->end += len;
 }
 
 bool hth_added_next(const hth_tokenizer *t, const hth_trie *trie, const hth_trie *second, const uint8_t *text, size_t n,
-                    size_t from, const user_range *users, size_t n_user, bool control, added_match *out) {
+                    size_t from, size_t done, const user_range *users, size_t n_user, bool control, added_match *out) {
     size_t hint = 0;
     for (size_t at = from; at < n; at++) {
         if (trie->root[text[at]] == HTH_TRIE_NONE && (!second || second->root[text[at]] == HTH_TRIE_NONE)) continue;
@@ -65,8 +66,8 @@ bool hth_added_next(const hth_tokenizer *t, const hth_trie *trie, const hth_trie
             at = end - 1;
             continue;
         }
-        *out = (added_match){.start = at, .end = end, .token = a};
-        strip_around(a, text, n, from, out);
+        *out = (added_match){.start = at, .end = end, .next = end, .token = a};
+        strip_around(a, text, n, done, out);
         return true;
     }
     return false;

@@ -103,7 +103,8 @@ static hth_code set_added(json_loader *l, const hth_json *a) {
     token.single_word = hth_json_bool(a, "single_word", false, &bad);
     token.normalized = hth_json_bool(a, "normalized", !special, &bad);
     if (bad) return hth_json_fail(l, bad, "added_tokens: a flag is not true or false");
-    HTH_TRY(hth_vocab_set(&t->vocab, id, content->u.str, content->n, special ? TOK_CONTROL : TOK_ADDED, l->err));
+    unsigned flags = (special ? TOK_CONTROL : TOK_ADDED) | (t->vocab.e[id].flags & TOK_BYTE);
+    HTH_TRY(hth_vocab_set(&t->vocab, id, content->u.str, content->n, flags, l->err));
     return content->n > 0 ? hth_tok_add_added(t, token, l->err) : HTH_OK;
 }
 

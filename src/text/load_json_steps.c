@@ -6,6 +6,8 @@
 
 #define MAX_SEQUENCE_DEPTH 8
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+// \w+|[^\w\s]+ as Rust's regex crate reads it: joiners are of words.
+#define RUST_WORDS "[\\w\\x{200c}\\x{200d}]+|[^\\w\\s\\x{200c}\\x{200d}]+"
 #define PUNCT "[\\p{P}!-/:-@\\[-`{-~]"
 
 hth_code hth_json_flatten(json_loader *l, const hth_json *v, const char *key, const hth_json **list, size_t *n) {
@@ -208,7 +210,7 @@ static hth_code read_pre(json_loader *l, const hth_json *s, bool last, bool mapp
     if (hth_json_is(s, "type", "ByteLevel")) return read_byte_level(l, s, last, mapped);
     if (hth_json_is(s, "type", "Split")) return read_split(l, s);
     if (hth_json_is(s, "type", "Metaspace")) return read_metaspace(l, s);
-    if (hth_json_is(s, "type", "Whitespace")) return add_plain(l, "\\w+|[^\\w\\s]+", SPLIT_REMOVED, true);
+    if (hth_json_is(s, "type", "Whitespace")) return add_plain(l, RUST_WORDS, SPLIT_REMOVED, true);
     if (hth_json_is(s, "type", "WhitespaceSplit")) return add_plain(l, "\\s", SPLIT_REMOVED, false);
     if (hth_json_is(s, "type", "Digits")) {
         bool individual = hth_json_bool(s, "individual_digits", false, NULL);

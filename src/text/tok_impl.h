@@ -98,12 +98,13 @@ typedef struct user_range {
 
 typedef struct added_match {
     size_t start, end; // bytes it takes, stripped spaces included
+    size_t next;       // where the search goes on: spaces taken on the right may be tokens once more
     const added_token *token;
 } added_match;
 
-// The next added token in [from, n) of text. `users`: where control tokens do not count; `control` false:
+// The next added token in [from, n) of text, of which everything before `done` is dealt with. `users`: where control tokens do not count; `control` false:
 // they count nowhere.
 bool hth_added_next(const hth_tokenizer *t, const hth_trie *trie, const hth_trie *second, const uint8_t *text, size_t n,
-                    size_t from, const user_range *users, size_t n_user, bool control, added_match *out);
+                    size_t from, size_t done, const user_range *users, size_t n_user, bool control, added_match *out);
 
 #endif

@@ -91,9 +91,9 @@ static hth_code encode_stretch(work *w, const uint8_t *text, size_t n, bool firs
     const hth_tokenizer *t = w->t;
     HTH_TRY(hth_normalize(t->norms, t->n_norm, t->model.byte_level, &w->norm, text, n, &text, &n, w->err));
     size_t done = 0;
-    added_match m;
-    while (t->has_normal && hth_added_next(t, &t->normal, NULL, text, n, done, NULL, 0, w->n_user == 0, &m)) {
-        HTH_TRY(encode_normal(w, text + done, m.start - done, first && done == 0));
+    added_match m = {0};
+    while (t->has_normal && hth_added_next(t, &t->normal, NULL, text, n, m.next, done, NULL, 0, w->n_user == 0, &m)) {
+        if (m.start > done) HTH_TRY(encode_normal(w, text + done, m.start - done, first && done == 0));
         HTH_TRY(hth_token_push(w->out, m.token->id, w->err));
         done = m.end;
     }
@@ -104,9 +104,9 @@ static hth_code encode_text(work *w, const uint8_t *text, size_t n) {
     const hth_tokenizer *t = w->t;
     const hth_trie *later = t->has_raw_later && w->n_user > 0 ? &t->raw_later : NULL;
     size_t done = 0;
-    added_match m;
+    added_match m = {0};
     while ((t->has_raw || later) &&
-           hth_added_next(t, &t->raw, later, text, n, done, w->users, w->n_user, true, &m)) {
+           hth_added_next(t, &t->raw, later, text, n, m.next, done, w->users, w->n_user, true, &m)) {
         if (m.start > done) HTH_TRY(encode_stretch(w, text + done, m.start - done, done == 0));
         HTH_TRY(hth_token_push(w->out, m.token->id, w->err));
         done = m.end;

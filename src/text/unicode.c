@@ -85,7 +85,7 @@ bool hth_cp_is_space(uint32_t cp) {
 bool hth_cp_is_word(uint32_t cp) {
     const unsigned word = HTH_CATS_L | HTH_CATS_M | 1u << HTH_CAT_ND | 1u << HTH_CAT_NL | 1u << HTH_CAT_PC;
     if (word >> hth_cp_category(cp) & 1) return true;
-    return (cp >= 0x24b6 && cp <= 0x24e9) || (cp >= 0x1f130 && cp <= 0x1f149) ||
+    return cp == 0x200c || cp == 0x200d || (cp >= 0x24b6 && cp <= 0x24e9) || (cp >= 0x1f130 && cp <= 0x1f149) ||
            (cp >= 0x1f150 && cp <= 0x1f169) || (cp >= 0x1f170 && cp <= 0x1f189);
 }
 

@@ -58,7 +58,7 @@ enum {
 
 unsigned hth_cp_category(uint32_t cp);
 bool hth_cp_is_space(uint32_t cp); // White_Space
-bool hth_cp_is_word(uint32_t cp);  // \w: alphabetic, marks, decimal digits, connectors
+bool hth_cp_is_word(uint32_t cp);  // alphabetic, marks, decimal digits, connectors, joiners (UTS 18)
 
 // All of Unicode as runs of one category, to build character sets from quickly.
 typedef struct hth_cat_run {
