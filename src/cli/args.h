@@ -55,6 +55,10 @@ typedef struct cli_option {
 #define CLI_OPTION_KV(type, field, default_)                        \
     CLI_OPTION_CHOICE("kv", 0, "TYPE", type, field, "f32|f16|bf16", \
                       "type of keys and values: f32, f16, bf16 (default: " default_ ")")
+// 0: 8-bit integers where the weights are quantized, 1: f32.
+#define CLI_OPTION_ACTIVATIONS(type, field, default_)                  \
+    CLI_OPTION_CHOICE("activations", 0, "TYPE", type, field, "q8|f32", \
+                      "what quantized weights are multiplied with: q8 (fast) or f32 (exact; default: " default_ ")")
 
 // What is left of a command line: the arguments that are no options.
 typedef struct cli_args {

@@ -12,10 +12,10 @@
 typedef struct logits_values {
     const char *tokens, *out;
     int64_t n_chunk, n_ctx, n_thread;
-    int kv;
+    int kv, activations;
 } logits_values;
 
-static logits_values values;
+static logits_values values = {.activations = 1};
 
 // Format version 1.0: magic, header length, a Python dictionary padded to a multiple of 64 bytes.
 static hth_code write_npy_header(hth_file_out *f, size_t n_row, size_t n_col, hth_err *err) {
@@ -46,6 +46,7 @@ static hth_code compute(hth_engine *e, const hth_token_list *list, hth_err *err)
     hth_session_params params = {.n_ctx = values.n_ctx ? values.n_ctx : (int64_t)list->n,
                                  .n_chunk = (int32_t)values.n_chunk,
                                  .kv_type = (hth_kv_type)values.kv,
+                                 .f32_activations = values.activations == 1,
                                  .cancel = hth_term_interrupt_flag()};
     hth_code code;
     HTH_TRY_GOTO(code, hth_session_new(e, &params, &session, err), done);
@@ -93,6 +94,7 @@ static const cli_option options[] = {
                    "planned context (default: the number of tokens); decides long rope factors"),
     CLI_OPTION_THREADS(logits_values, n_thread),
     CLI_OPTION_KV(logits_values, kv, "f32"),
+    CLI_OPTION_ACTIVATIONS(logits_values, activations, "f32"),
     {0},
 };
 

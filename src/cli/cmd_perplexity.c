@@ -16,11 +16,11 @@
 typedef struct perplexity_values {
     const char *file;
     int64_t n_ctx, n_window, n_thread;
-    int kv;
+    int kv, activations;
     bool json;
 } perplexity_values;
 
-static perplexity_values values;
+static perplexity_values values = {.activations = 1};
 
 // Sums over all scored tokens.
 typedef struct score {
@@ -114,7 +114,7 @@ static hth_code measure(hth_engine *e, hth_token_list *list, int *exit_code, hth
     if (values.n_window && values.n_window < n_window) n_window = values.n_window;
     hth_session *session;
     hth_session_params params = {
-        .n_ctx = n_ctx, .kv_type = (hth_kv_type)values.kv, .cancel = hth_term_interrupt_flag()};
+        .n_ctx = n_ctx, .kv_type = (hth_kv_type)values.kv, .f32_activations = values.activations == 1, .cancel = hth_term_interrupt_flag()};
     HTH_TRY(hth_session_new(e, &params, &session, err));
     score s = {.n_ctx = n_ctx, .n_vocab = d->n_vocab};
     uint64_t begin = hth_clock_ns();
@@ -157,6 +157,7 @@ static const cli_option options[] = {
     CLI_OPTION_INT("windows", 0, "N", perplexity_values, n_window, 1, 1e9, "score at most so many windows"),
     CLI_OPTION_THREADS(perplexity_values, n_thread),
     CLI_OPTION_KV(perplexity_values, kv, "f32"),
+    CLI_OPTION_ACTIVATIONS(perplexity_values, activations, "f32"),
     CLI_OPTION_FLAG("json", 0, perplexity_values, json, "print JSON"),
     {0},
 };

@@ -170,6 +170,7 @@ static const cli_option options[] = {
     CLI_OPTION_TEXT("chat-format", 0, "NAME", run_values, chat.format,
                     "use this chat format whatever the model's template says"),
     CLI_OPTION_KV(run_values, chat.kv, "f16"),
+    CLI_OPTION_ACTIVATIONS(run_values, chat.activations, "q8"),
     CLI_OPTION_FLAG("json", 0, run_values, json,
                     "print the answer with counts and timings as one JSON object"),
     CLI_OPTION_FLAG("verbose", 'v', run_values, verbose, "print timings and memory on standard error"),

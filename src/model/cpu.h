@@ -6,10 +6,15 @@
 
 #include <stdatomic.h>
 
+#include "kernels/q8.h"
 #include "model/state.h"
 
 // Rows of a weight that are dequantized together into a thread's panel.
 #define CPU_PANEL_ROWS 16
+// Integer products: panels of rows that a thread converts before it goes through the tokens, and tokens
+// whose activations stay in cache meanwhile.
+#define CPU_Q8_PANELS 4
+#define CPU_Q8_TOKENS 128
 // Keys per attention partial; partials are folded in order, so this number is part of the arithmetic.
 #define CPU_ATTN_BLOCK 256
 
@@ -38,8 +43,10 @@ typedef struct cpu_scratch {
     float *cos_, *sin_; // [n_rope, n, n_rot_max / 2]
     float *panels;    // [n_thread, panel_len]
     float *scores;    // [n_thread, CPU_ATTN_BLOCK]
+    hth_q8 q8;        // [n, widest input of a product] the input of the present product, quantized
+    uint8_t *q8_panels; // [n_thread, q8_panel_bytes]
     float *accs;      // [n_thread, 2 * head_dim_v]
-    size_t panel_len, acc_len;
+    size_t panel_len, acc_len, q8_panel_bytes;
     int32_t n_rot_max;
 } cpu_scratch;
 
@@ -47,6 +54,9 @@ typedef struct cpu_executor {
     hth_executor base;
     hth_team *team; // borrowed
     const hth_kernels *kernels;
+    const hth_q8_kernels *q8;
+    // Whether integer products beat f32 ones here: where only the reference has them, they do not.
+    bool fast_gemm, fast_gemv[HTH_TYPE_GGML_COUNT];
     float *memory; // scratch, grows to the largest step so far
     size_t memory_len;
     hth_ticket n_done; // steps run so far; submit runs them at once
@@ -57,8 +67,12 @@ typedef struct cpu_step {
     const hth_step *step;
     const hth_model *model;
     const hth_kernels *k;
+    const hth_q8_kernels *q8;
+    const struct cpu_executor *ex;
     hth_team *team;
     cpu_row *rows; // [n_row]
+    uint8_t *kinds;       // [n_row] hth_row_kind
+    uint8_t *logit_kinds; // [n_logits] of the rows that want logits
     int32_t n_row, n_logits, n_hidden;
     cpu_scratch s;
     atomic_bool cancelled; // written by thread 0 before a barrier, read by all after it
@@ -90,9 +104,16 @@ static inline cpu_range cpu_my_rows(const cpu_thread *t) {
     return r;
 }
 
-// Computes the products over x [n_tok, x_stride]; ends with a barrier.
-void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product, const float *x, int64_t x_stride,
-                int64_t n_tok);
+// What the products multiply: x [n_tok, x_stride], and each row's kind [n_tok].
+typedef struct cpu_input {
+    const float *x;
+    int64_t x_stride, n_tok;
+    const uint8_t *kinds;
+} cpu_input;
+
+// Computes the products; ends with a barrier. Weights with an integer path are multiplied with activations
+// quantized to 8 bits unless the step asks for f32.
+void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in);
 
 // Attention of layer `i` for all rows: reads s.q and the states, writes s.attn; ends with a barrier.
 void cpu_attention(const cpu_thread *t, int32_t i);

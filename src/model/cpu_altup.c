@@ -37,7 +37,7 @@ void cpu_streams_begin(const cpu_thread *t) {
         p[j - 1] = (cpu_product){
             .w = &m->stream_proj[j - 1], .y = stream(t, 0, j), .y_stride = (int64_t)d->n_stream * d->d_model};
     }
-    cpu_linear(t, p, d->n_stream - 1, t->c->s.x, d->d_model, t->c->n_row);
+    cpu_linear(t, p, d->n_stream - 1, &(cpu_input){t->c->s.x, d->d_model, t->c->n_row, t->c->kinds});
     const cpu_range r = cpu_my_rows(t);
     for (int64_t i = r.first; i < r.last; i++) {
         const float *x = t->c->s.x + i * d->d_model;
@@ -128,7 +128,7 @@ void cpu_streams_end(const cpu_thread *t) {
             memcpy(t->c->s.h + i * n, stream(t, i, j), (size_t)n * sizeof(float));
         hth_team_barrier(t->c->team);
         cpu_product p = {.w = &m->stream_unembd[j - 1], .y = t->c->s.branch, .y_stride = n};
-        cpu_linear(t, &p, 1, t->c->s.h, n, t->c->n_row);
+        cpu_linear(t, &p, 1, &(cpu_input){t->c->s.h, n, t->c->n_row, t->c->kinds});
         for (int64_t i = r.first; i < r.last; i++) {
             float *b = t->c->s.branch + i * n;
             match_size(t, b, root_mean_square(stream(t, i, 0), n), n);
@@ -145,9 +145,9 @@ void cpu_laurel(const cpu_thread *t, int32_t layer, const float *in) {
     const hth_layer *l = &t->c->model->layers[layer];
     const int64_t rank = l->laurel_left.n_row, n = d->d_model;
     cpu_product left = {.w = &l->laurel_left, .y = t->c->s.gate, .y_stride = rank};
-    cpu_linear(t, &left, 1, in, n, t->c->n_row);
+    cpu_linear(t, &left, 1, &(cpu_input){in, n, t->c->n_row, t->c->kinds});
     cpu_product right = {.w = &l->laurel_right, .y = t->c->s.branch2, .y_stride = n};
-    cpu_linear(t, &right, 1, t->c->s.gate, rank, t->c->n_row);
+    cpu_linear(t, &right, 1, &(cpu_input){t->c->s.gate, rank, t->c->n_row, t->c->kinds});
     const cpu_range r = cpu_my_rows(t);
     for (int64_t i = r.first; i < r.last; i++) {
         float *b = t->c->s.branch2 + i * n;

@@ -171,9 +171,17 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     s->panel_len = (size_t)(CPU_PANEL_ROWS * w.cols + 16);
     s->acc_len = (size_t)(2 * w.head_v + 16);
     s->n_rot_max = (int32_t)w.n_rot;
+    // The input of a product as bytes padded to 64, a scale per 32, a sum per 16; a panel as the codes of its
+    // rows and, in the worst case, a scale and a minimum per 16.
+    const int64_t q8_cols = (w.cols + 63) / 64 * 64, q8_blocks = q8_cols / HTH_Q8_BLOCK;
+    s->q8_panel_bytes = (size_t)(CPU_Q8_PANELS * HTH_PANEL_ROWS * (q8_cols + q8_cols / 16 * 8));
+    s->q8.q_stride = q8_cols;
+    s->q8.d_stride = q8_blocks;
+    float *q8_codes, *q8_sums, *q8_panels;
     planner p = {0};
     float **const parts[] = {&s->x,  &s->h,  &s->branch,    &s->branch2, &s->streams, &s->q, &s->k,      &s->v,     &s->attn,
-                             &s->gate, &s->up, &s->per_layer, &s->cos_,    &s->sin_, &s->panels, &s->scores, &s->accs};
+                             &s->gate, &s->up, &s->per_layer, &s->cos_,    &s->sin_, &s->panels, &s->scores, &s->accs,
+                             &q8_codes, &s->q8.d, &q8_sums, &q8_panels};
     const int64_t half_rot = w.n_rot / 2 * d->n_rope;
     const size_t at[] = {plan(&p, n, d->d_model), plan(&p, n, d->d_model), plan(&p, n, d->d_model),
                          plan(&p, w.branch2 ? n : 0, d->d_model),
@@ -181,7 +189,8 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
                          plan(&p, n, w.attn), plan(&p, n, w.ff), plan(&p, n, w.ff),
                          plan(&p, n, (int64_t)d->n_layer * d->d_per_layer), plan(&p, n, half_rot), plan(&p, n, half_rot),
                          plan(&p, n_thread, (int64_t)s->panel_len), plan(&p, n_thread, CPU_ATTN_BLOCK),
-                         plan(&p, n_thread, (int64_t)s->acc_len)};
+                         plan(&p, n_thread, (int64_t)s->acc_len), plan(&p, n, q8_cols / 4), plan(&p, n, q8_blocks),
+                         plan(&p, n, 2 * q8_blocks), plan(&p, n_thread, (int64_t)s->q8_panel_bytes / 4)};
     _Static_assert(HTH_COUNT(parts) == HTH_COUNT(at), "one offset per buffer");
     if (p.overflow) return hth_fail(err, HTH_ERR_LIMIT, "a step of %lld rows is too large", (long long)n);
     if (p.n > ex->memory_len) {
@@ -192,6 +201,9 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
         ex->memory_len = p.n;
     }
     for (size_t i = 0; i < HTH_COUNT(parts); i++) *parts[i] = ex->memory + at[i];
+    s->q8.q = (int8_t *)(void *)q8_codes;
+    s->q8.sum = (int32_t *)(void *)q8_sums;
+    s->q8_panels = (uint8_t *)(void *)q8_panels;
     return HTH_OK;
 }
 
@@ -308,12 +320,16 @@ static void close_sequences(const hth_step *step, sequence *seqs, bool done) {
 static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs, hth_arena *arena, hth_err *err) {
     const hth_batch *b = &step->batch;
     HTH_TRY(open_sequences(ex, step, seqs, err));
-    cpu_step c = {.step = step, .model = step->model, .k = ex->kernels, .team = ex->team, .n_row = b->n_row};
+    cpu_step c = {.step = step, .model = step->model, .k = ex->kernels, .q8 = ex->q8, .ex = ex, .team = ex->team, .n_row = b->n_row};
     c.rows = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *c.rows);
     int32_t *parents = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *parents);
-    if (!c.rows || !parents) return hth_fail_nomem(err, (uint64_t)b->n_row * sizeof *c.rows);
+    c.kinds = hth_arena_alloc(arena, (size_t)b->n_row, 1);
+    c.logit_kinds = hth_arena_alloc(arena, (size_t)b->n_row, 1);
+    if (!c.rows || !parents || !c.kinds || !c.logit_kinds) return hth_fail_nomem(err, (uint64_t)b->n_row * sizeof *c.rows);
     HTH_TRY(link_rows(step, seqs, c.rows, parents, arena, err));
     for (int32_t i = 0; i < b->n_row; i++) {
+        c.kinds[i] = b->rows[i].kind;
+        if ((b->rows[i].want & HTH_WANT_LOGITS) != 0) c.logit_kinds[c.n_logits] = b->rows[i].kind;
         c.n_logits += (b->rows[i].want & HTH_WANT_LOGITS) != 0 && gives_logits(step);
         c.n_hidden += (b->rows[i].want & HTH_WANT_HIDDEN) != 0 && gives_hidden(step);
     }
@@ -355,7 +371,11 @@ hth_code hth_executor_cpu_new(hth_team *team, hth_executor **out, hth_err *err) 
     *out = NULL;
     cpu_executor *ex = hth_calloc(HTH_MEM_SCRATCH, 1, sizeof *ex);
     if (!ex) return hth_fail_nomem(err, sizeof *ex);
-    *ex = (cpu_executor){.base = {.ops = &cpu_ops}, .team = team, .kernels = hth_kernels_get()};
+    *ex = (cpu_executor){.base = {.ops = &cpu_ops}, .team = team, .kernels = hth_kernels_get(), .q8 = hth_q8_get()};
+    hth_q8_kernels ref;
+    hth_q8_fill(&ref, 0);
+    ex->fast_gemm = ex->q8->gemm != ref.gemm;
+    for (int t = 0; t < HTH_TYPE_GGML_COUNT; t++) ex->fast_gemv[t] = ex->q8->gemv[t] != ref.gemv[t];
     *out = &ex->base;
     return HTH_OK;
 }

@@ -1,6 +1,8 @@
-// Matrix products on the CPU: a few rows of the weight are turned into f32 in a thread's own panel and
-// multiplied with every token. One output element is one dot product whose arithmetic depends on nothing
-// but its own row and column, so threads, chunks and neighbours never change a bit of it.
+// Matrix products on the CPU. Weights with an integer path meet activations quantized to 8 bits: prompt rows
+// through panels of converted rows, generated rows straight from the file's layout. Other weights, and steps that
+// ask for f32 activations, turn a few rows into f32 in a thread's own panel and multiply them with every token.
+// One output element is one dot product whose arithmetic depends on nothing but its own row, column and kind,
+// so threads, chunks and neighbours never change a bit of it.
 #include "model/cpu.h"
 
 #include <string.h>
@@ -36,9 +38,10 @@ static void add_bias(const cpu_product *p, int64_t first, int64_t last, int64_t 
     }
 }
 
+// ---- f32 activations
+
 // Rows [first, last) of one product.
-static void multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const float *x,
-                          int64_t x_stride, int64_t n_tok) {
+static void multiply_f32(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in) {
     const hth_kernels *k = t->c->k;
     const hth_weight *w = p->w;
     float *panel = t->c->s.panels + (size_t)t->i * t->c->s.panel_len;
@@ -52,11 +55,113 @@ static void multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t fir
         } else {
             for (int64_t i = 0; i < n; i++) cpu_weight_row(k, w, p->expert, r + i, panel + i * w->n_col);
         }
-        k->gemm_f32(rows, stride, x, x_stride, p->y + r, p->y_stride, n, n_tok, w->n_col);
+        k->gemm_f32(rows, stride, in->x, in->x_stride, p->y + r, p->y_stride, n, in->n_tok, w->n_col);
+    }
+}
+
+// ---- 8-bit activations
+
+static bool is_integer(const cpu_step *c, const hth_weight *w) {
+    return !c->step->f32_activations && w->scheme == HTH_SCHEME_BLOCK && w->type < HTH_TYPE_GGML_COUNT &&
+           c->ex->fast_gemm && c->q8->type[w->type].group != 0 && c->q8->panel[w->type] && !w->codes.experts &&
+           w->n_col % HTH_Q8_BLOCK == 0;
+}
+
+static void quantize_rows(const cpu_thread *t, const cpu_input *in, int64_t n_col) {
+    int64_t first, last;
+    hth_team_part(in->n_tok, 1, t->i, t->n, &first, &last);
+    const hth_q8 *q = &t->c->s.q8;
+    for (int64_t i = first; i < last; i++) {
+        t->c->q8->quantize(in->x + i * in->x_stride, n_col, q->q + i * q->q_stride, q->d + i * q->d_stride,
+                           q->sum + i * 2 * q->d_stride);
+    }
+    hth_team_barrier(t->c->team);
+}
+
+// The rows of `all` from i on.
+static hth_q8 q8_from(const hth_q8 *all, int64_t i) {
+    return (hth_q8){.q = all->q + i * all->q_stride, .d = all->d + i * all->d_stride, .sum = all->sum + i * 2 * all->d_stride,
+                    .q_stride = all->q_stride, .d_stride = all->d_stride};
+}
+
+static const uint8_t *rows_of(const hth_weight *w, int64_t expert, int64_t row) {
+    const hth_type_info *info = hth_type_get(w->type);
+    return hth_ref_host(w->codes.at) + (uint64_t)expert * w->codes.expert_bytes +
+           (uint64_t)(w->row0 + row) * w->codes.row_bytes + (uint64_t)(w->col0 / info->block_len) * info->block_bytes;
+}
+
+// Where panel i of a thread's panels lies.
+static hth_panel panel_at(const cpu_thread *t, const hth_weight *w, int i) {
+    const int64_t n_code = HTH_PANEL_ROWS * w->n_col, n_scale = n_code / t->c->q8->type[w->type].group;
+    const size_t bytes = t->c->s.q8_panel_bytes / CPU_Q8_PANELS;
+    uint8_t *at = t->c->s.q8_panels + (size_t)t->i * t->c->s.q8_panel_bytes + (size_t)i * bytes;
+    float *scales = (float *)(void *)(at + n_code);
+    return (hth_panel){.code = at, .scale = scales, .min = scales + n_scale};
+}
+
+// Prompt rows [tok, tok_end): rows of the weight become panels, each used by all tokens.
+static void multiply_prompt(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, int64_t tok, int64_t tok_end) {
+    const hth_q8_kernels *k = t->c->q8;
+    const hth_weight *w = p->w;
+    for (int64_t r = first; r < last; r += CPU_Q8_PANELS * HTH_PANEL_ROWS) {
+        hth_panel panels[CPU_Q8_PANELS];
+        int64_t n[CPU_Q8_PANELS];
+        int n_panel = 0;
+        for (int64_t at = r; at < last && n_panel < CPU_Q8_PANELS; at += HTH_PANEL_ROWS, n_panel++) {
+            n[n_panel] = last - at < HTH_PANEL_ROWS ? last - at : HTH_PANEL_ROWS;
+            panels[n_panel] = panel_at(t, w, n_panel);
+            k->panel[w->type](rows_of(w, p->expert, at), (int64_t)w->codes.row_bytes, n[n_panel], w->n_col, &panels[n_panel]);
+        }
+        for (int64_t i = tok; i < tok_end; i += CPU_Q8_TOKENS) {
+            const int64_t n_tok = tok_end - i < CPU_Q8_TOKENS ? tok_end - i : CPU_Q8_TOKENS;
+            const hth_q8 x = q8_from(&t->c->s.q8, i);
+            for (int j = 0; j < n_panel; j++) {
+                k->gemm(&panels[j], k->type[w->type], n[j], w->n_col, &x, n_tok,
+                        p->y + i * p->y_stride + r + (int64_t)j * HTH_PANEL_ROWS, p->y_stride);
+            }
+        }
+    }
+}
+
+// Generated rows [tok, tok_end): the weight is read where it lies.
+static void multiply_generated(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, int64_t tok,
+                               int64_t tok_end) {
+    const hth_weight *w = p->w;
+    for (int64_t i = tok; i < tok_end; i += HTH_GEMV_TOKENS) {
+        const int64_t n_tok = tok_end - i < HTH_GEMV_TOKENS ? tok_end - i : HTH_GEMV_TOKENS;
+        const hth_q8 x = q8_from(&t->c->s.q8, i);
+        t->c->q8->gemv[w->type](rows_of(w, p->expert, first), (int64_t)w->codes.row_bytes, last - first, w->n_col, &x, n_tok,
+                                p->y + i * p->y_stride + first, p->y_stride);
+    }
+}
+
+static void multiply_q8(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in) {
+    for (int64_t i = 0, end; i < in->n_tok; i = end) {
+        for (end = i + 1; end < in->n_tok && in->kinds[end] == in->kinds[i]; end++) continue;
+        if (in->kinds[i] != HTH_ROW_GENERATED) {
+            multiply_prompt(t, p, first, last, i, end);
+        } else if (t->c->ex->fast_gemv[p->w->type]) {
+            multiply_generated(t, p, first, last, i, end);
+        } else {
+            const cpu_input part = {in->x + i * in->x_stride, in->x_stride, end - i, in->kinds + i};
+            cpu_product moved = *p;
+            moved.y += i * p->y_stride;
+            multiply_f32(t, &moved, first, last, &part);
+        }
+    }
+}
+
+// ---- both
+
+static void multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in) {
+    if (is_integer(t->c, p->w)) {
+        multiply_q8(t, p, first, last, in);
+    } else {
+        multiply_f32(t, p, first, last, in);
     }
     const hth_linear_hook *hook = t->c->step->hook;
-    if (hook && hook->add) hook->add(hook->user, w, x, n_tok, first, last, p->y, p->y_stride);
-    if (!hook || !hook->reduce) add_bias(p, first, last, n_tok);
+    if (hook && hook->add) hook->add(hook->user, p->w, in->x, in->n_tok, first, last, p->y, p->y_stride);
+    if (!hook || !hook->reduce) add_bias(p, first, last, in->n_tok);
 }
 
 // After a reduction over machines the bias is added once, by the thread that reduced.
@@ -70,18 +175,22 @@ static void reduce_products(const cpu_thread *t, const cpu_product *products, in
     hth_team_barrier(t->c->team);
 }
 
-void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product, const float *x, int64_t x_stride,
-                int64_t n_tok) {
+void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in) {
     int64_t n_row = 0;
-    for (int i = 0; i < n_product; i++) n_row += products[i].w->n_row;
+    bool integer = false;
+    for (int i = 0; i < n_product; i++) {
+        n_row += products[i].w->n_row;
+        integer |= is_integer(t->c, products[i].w);
+    }
+    if (integer) quantize_rows(t, in, products[0].w->n_col);
     int64_t first, last, before = 0;
     hth_team_part(n_row, CPU_PANEL_ROWS / 2, t->i, t->n, &first, &last);
     for (int i = 0; i < n_product; i++) {
         int64_t n = products[i].w->n_row;
         int64_t a = first - before < 0 ? 0 : first - before, b = last - before > n ? n : last - before;
-        if (a < b) multiply_rows(t, &products[i], a, b, x, x_stride, n_tok);
+        if (a < b) multiply_rows(t, &products[i], a, b, in);
         before += n;
     }
     hth_team_barrier(t->c->team);
-    reduce_products(t, products, n_product, n_tok);
+    reduce_products(t, products, n_product, in->n_tok);
 }

@@ -49,7 +49,7 @@ static void prepare_per_layer(const cpu_thread *t) {
     if (d->d_per_layer == 0) return;
     const int64_t width = (int64_t)d->n_layer * d->d_per_layer;
     cpu_product p = {.w = &m->per_layer_model_proj, .y = t->c->s.per_layer, .y_stride = width};
-    cpu_linear(t, &p, 1, t->c->s.x, d->d_model, t->c->n_row);
+    cpu_linear(t, &p, 1, &(cpu_input){t->c->s.x, d->d_model, t->c->n_row, t->c->kinds});
     const cpu_range r = cpu_my_rows(t);
     float *work = t->c->s.panels + (size_t)t->i * t->c->s.panel_len;
     for (int64_t i = r.first; i < r.last; i++) {
@@ -191,13 +191,13 @@ static void run_attention(const cpu_thread *t, int32_t layer, const float *in) {
                 .w = &l->v, .bias = l->v_bias, .y = s->v, .y_stride = (int64_t)a->n_kv_head * a->head_dim_v};
         }
     }
-    cpu_linear(t, p, n_p, in, d, n);
+    cpu_linear(t, p, n_p, &(cpu_input){in, d, n, t->c->kinds});
     const cpu_range r = cpu_my_rows(t);
     for (int64_t i = r.first; i < r.last; i++) prepare_qkv(t, layer, i);
     hth_team_barrier(t->c->team);
     cpu_attention(t, layer);
     cpu_product o = {.w = &l->o, .bias = l->o_bias, .y = s->branch, .y_stride = d};
-    cpu_linear(t, &o, 1, s->attn, (int64_t)a->n_head * a->head_dim_v, n);
+    cpu_linear(t, &o, 1, &(cpu_input){s->attn, (int64_t)a->n_head * a->head_dim_v, n, t->c->kinds});
 }
 
 // ---- feed-forward block: in [n, d] -> out [n, d]
@@ -210,7 +210,7 @@ static void run_ffn(const cpu_thread *t, int32_t layer, const float *in, float *
     const bool gated = ld->ffn == HTH_FFN_GATED;
     cpu_product p[2] = {{.w = &l->up, .bias = l->up_bias, .y = s->up, .y_stride = d_ff},
                         {.w = &l->gate, .bias = l->gate_bias, .y = s->gate, .y_stride = d_ff}};
-    cpu_linear(t, p, gated ? 2 : 1, in, d, n);
+    cpu_linear(t, p, gated ? 2 : 1, &(cpu_input){in, d, n, t->c->kinds});
     if (ld->has_gate_cut) cpu_cut_gate(t, ld->gate_cut, d_ff);
     int64_t first, last;
     hth_team_part(n * d_ff, 16, t->i, t->n, &first, &last);
@@ -221,7 +221,7 @@ static void run_ffn(const cpu_thread *t, int32_t layer, const float *in, float *
     }
     hth_team_barrier(t->c->team);
     cpu_product down = {.w = &l->down, .bias = l->down_bias, .y = out, .y_stride = d};
-    cpu_linear(t, &down, 1, s->up, d_ff, n);
+    cpu_linear(t, &down, 1, &(cpu_input){s->up, d_ff, n, t->c->kinds});
 }
 
 // ---- one layer
@@ -262,7 +262,7 @@ static void add_per_layer(const cpu_thread *t, int32_t layer) {
     const int64_t width = d->d_per_layer, n = t->c->n_row;
     hth_team_barrier(t->c->team);
     cpu_product gate = {.w = &l->per_layer_gate, .y = t->c->s.gate, .y_stride = width};
-    cpu_linear(t, &gate, 1, t->c->s.x, d->d_model, n);
+    cpu_linear(t, &gate, 1, &(cpu_input){t->c->s.x, d->d_model, n, t->c->kinds});
     const cpu_range r = cpu_my_rows(t);
     for (int64_t i = r.first; i < r.last; i++) {
         float *g = t->c->s.gate + i * width;
@@ -271,7 +271,7 @@ static void add_per_layer(const cpu_thread *t, int32_t layer) {
     }
     hth_team_barrier(t->c->team);
     cpu_product proj = {.w = &l->per_layer_proj, .y = t->c->s.branch, .y_stride = d->d_model};
-    cpu_linear(t, &proj, 1, t->c->s.gate, width, n);
+    cpu_linear(t, &proj, 1, &(cpu_input){t->c->s.gate, width, n, t->c->kinds});
     for (int64_t i = r.first; i < r.last; i++) {
         float *x = t->c->s.x + i * d->d_model, *b = t->c->s.branch + i * d->d_model;
         norm(t, d->norm, b, b, l->per_layer_norm, NULL, d->d_model);
@@ -349,7 +349,7 @@ static void compute_logits(const cpu_thread *t) {
     }
     hth_team_barrier(t->c->team);
     cpu_product p = {.w = &m->output, .bias = m->output_bias, .y = t->c->step->logits, .y_stride = d->n_vocab};
-    cpu_linear(t, &p, 1, t->c->s.h, d->d_model, t->c->n_logits);
+    cpu_linear(t, &p, 1, &(cpu_input){t->c->s.h, d->d_model, t->c->n_logits, t->c->logit_kinds});
     int64_t first, last;
     hth_team_part((int64_t)t->c->n_logits * d->n_vocab, 16, t->i, t->n, &first, &last);
     float *y = t->c->step->logits + first;

@@ -96,6 +96,7 @@ typedef struct hth_step {
     float *logits;         // [rows wanting logits, n_vocab] in row order
     float *hidden_want;    // [rows wanting hidden, d_model]: after the output norm, or after layer `hidden_layer`
     int32_t hidden_layer;  // -1: after the output norm
+    bool f32_activations;        // true: no 8-bit activations anywhere, as the references compute
     const hth_linear_hook *hook; // may be NULL
     const volatile bool *cancel; // checked between layers; may be NULL
 } hth_step;
