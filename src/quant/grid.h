@@ -1,4 +1,4 @@
-// Private to src/quant: the codebooks of the IQ types and how to read an entry.
+// For src/quant and src/kernels: the codebooks of the IQ types and how to read an entry.
 //
 // An entry is one 16-bit word: element j at bits 2j (IQ1, IQ2: eight elements of three levels) or 3j
 // (IQ3: four elements of eight levels). Nine kilobytes in all stay in the first cache.

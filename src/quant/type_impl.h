@@ -1,4 +1,4 @@
-// Private to src/quant: what the type files share. Block structs are made of bytes only, so that a
+// For src/quant and the converters of src/kernels: what the type files share. Block structs are made of bytes only, so that a
 // block may lie at any address and no padding can appear; numbers in them are little-endian.
 #ifndef HTH_QUANT_TYPE_IMPL_H
 #define HTH_QUANT_TYPE_IMPL_H
