@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "text/tok_impl.h"
+#include "text/merge_batch.h"
 
 #define MARK "\xe2\x96\x81"
 #define KEY(name) "tokenizer.ggml." name
@@ -129,16 +129,6 @@ static hth_code load_tokens(loader *l) {
     return hth_vocab_index(v, l->err);
 }
 
-// Undoes the byte alphabet, or copies. Returns the bytes written, -1 when they are too many or foreign.
-static int decode_part(const hth_tokenizer *t, const char *s, size_t n, char *out, size_t room) {
-    if (!t->model.byte_level) {
-        if (n > room) return -1;
-        memcpy(out, s, n);
-        return (int)n;
-    }
-    return hth_bytes_decode(s, n, out, room);
-}
-
 // Merges that name something outside the vocabulary can never lead to a token: they are passed over.
 static hth_code load_merges(loader *l) {
     hth_tokenizer *t = l->t;
@@ -151,25 +141,25 @@ static hth_code load_merges(loader *l) {
     if (!kv || kv->item_kind != HTH_GGUF_STRING || kv->n > HTH_VOCAB_MAX) {
         return hth_fail(l->err, HTH_ERR_FORMAT, KEY("merges") " is missing, too long or not an array of strings");
     }
+    merge_batch *batch = hth_calloc(HTH_MEM_TEXT, 1, sizeof *batch);
+    if (!batch) return hth_fail_nomem(l->err, sizeof *batch);
+    *batch = (merge_batch){.t = t, .n_expect = (size_t)kv->n, .err = l->err};
+    hth_code code = HTH_OK;
     const uint8_t *it = kv->data;
-    for (uint64_t i = 0; i < kv->n; i++) {
+    for (uint64_t i = 0; i < kv->n && code == HTH_OK; i++) {
         const char *s;
         size_t n;
-        char buf[1024];
+        bool ok;
         hth_gguf_next_str(&it, &s, &n);
         const char *space = n > 1 ? memchr(s + 1, ' ', n - 1) : NULL;
         if (!space) continue;
         size_t n_left = (size_t)(space - s);
-        int a = decode_part(t, s, n_left, buf, sizeof buf);
-        int b = a < 0 ? -1 : decode_part(t, space + 1, n - n_left - 1, buf + a, sizeof buf - (size_t)a);
-        if (a <= 0 || b <= 0) continue;
-        int32_t left = hth_vocab_find_text(&t->vocab, buf, (size_t)a);
-        int32_t right = hth_vocab_find_text(&t->vocab, buf + a, (size_t)b);
-        int32_t both = hth_vocab_find_text(&t->vocab, buf, (size_t)(a + b));
-        if (left < 0 || right < 0 || both < 0) continue;
-        HTH_TRY(hth_pieces_add_merge(&t->model, (size_t)kv->n, (uint32_t)left, (uint32_t)right, (uint32_t)i, (uint32_t)both, l->err));
+        hth_merge_batch_add(batch, s, n_left, space + 1, n - n_left - 1, (uint32_t)i, &ok);
+        if (batch->n == MERGE_BATCH) code = hth_merge_batch_flush(batch);
     }
-    return HTH_OK;
+    if (code == HTH_OK) code = hth_merge_batch_flush(batch);
+    hth_free(batch);
+    return code;
 }
 
 static hth_code read_special(loader *l, const char *key, hth_special which) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "text/load_json.h"
+#include "text/merge_batch.h"
 
 // Ids may have holes, but not many more than there are tokens.
 #define MAX_HOLES (1 << 20)
@@ -178,17 +179,45 @@ static hth_code resolve_merge(json_loader *l, const hth_json *v, int32_t ids[3],
     return *known || exists ? HTH_OK : hth_json_fail(l, v, "model.merges: an entry names a token that the vocabulary lacks");
 }
 
+// The merge that could not be looked up in a batch, one by one: an error, or a special token.
+static hth_code load_merge_alone(json_loader *l, const hth_json *merges, uint32_t i) {
+    int32_t ids[3];
+    bool known = false;
+    HTH_TRY(resolve_merge(l, &merges->u.items[i], ids, &known));
+    if (!known) return HTH_OK;
+    return hth_pieces_add_merge(&l->t->model, merges->n, (uint32_t)ids[0], (uint32_t)ids[1], i, (uint32_t)ids[2], l->err);
+}
+
+static hth_code flush_merges(json_loader *l, const hth_json *merges, merge_batch *batch) {
+    HTH_TRY(hth_merge_batch_flush(batch));
+    for (size_t i = 0; i < batch->n_missing; i++) HTH_TRY(load_merge_alone(l, merges, batch->missing[i]));
+    return HTH_OK;
+}
+
+static hth_code batch_merges(json_loader *l, const hth_json *merges, merge_batch *batch) {
+    for (uint32_t i = 0; i < merges->n; i++) {
+        merge_parts p;
+        bool ok = split_merge(&merges->u.items[i], &p);
+        if (ok && l->t->model.n_infix == 0) {
+            hth_merge_batch_add(batch, p.a, p.n_a, p.b, p.n_b, i, &ok);
+        } else {
+            ok = false;
+        }
+        if (!ok) HTH_TRY(load_merge_alone(l, merges, i));
+        if (batch->n == MERGE_BATCH) HTH_TRY(flush_merges(l, merges, batch));
+    }
+    return flush_merges(l, merges, batch);
+}
+
 static hth_code load_merges(json_loader *l) {
     const hth_json *merges = hth_json_get(l->model, "merges");
     if (!is_kind(merges, HTH_JSON_ARRAY)) return hth_json_fail(l, l->model, "model.merges is missing or not an array");
-    for (uint32_t i = 0; i < merges->n; i++) {
-        int32_t ids[3];
-        bool known = false;
-        HTH_TRY(resolve_merge(l, &merges->u.items[i], ids, &known));
-        if (!known) continue;
-        HTH_TRY(hth_pieces_add_merge(&l->t->model, merges->n, (uint32_t)ids[0], (uint32_t)ids[1], i, (uint32_t)ids[2], l->err));
-    }
-    return HTH_OK;
+    merge_batch *batch = hth_calloc(HTH_MEM_TEXT, 1, sizeof *batch);
+    if (!batch) return hth_fail_nomem(l->err, sizeof *batch);
+    *batch = (merge_batch){.t = l->t, .n_expect = merges->n, .err = l->err};
+    hth_code code = batch_merges(l, merges, batch);
+    hth_free(batch);
+    return code;
 }
 
 // ---- model ----

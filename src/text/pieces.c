@@ -72,6 +72,11 @@ hth_code hth_pieces_add_merge(hth_pieces *m, size_t n_expect, uint32_t left, uin
     return HTH_OK;
 }
 
+void hth_pieces_prefetch(const hth_pieces *m, uint32_t left, uint32_t right) {
+    uint64_t key[1] = {(uint64_t)left << 32 | right};
+    if (m->n_merge_slot) __builtin_prefetch(&m->merges[(size_t)hth_hash(key, sizeof key, m->seed) & (m->n_merge_slot - 1)]);
+}
+
 // Unigram: unknown characters cost more than the worst piece.
 static void find_unk_score(hth_pieces *m, const hth_vocab *v, bool min_over_all) {
     double min = INFINITY;

@@ -60,6 +60,8 @@ void hth_pieces_work_free(model_work *w);
 // Adds a merge; one that is there already keeps its rank. n_expect sizes the table at the first call.
 HTH_NODISCARD hth_code hth_pieces_add_merge(hth_pieces *m, size_t n_expect, uint32_t left, uint32_t right,
                                            uint32_t rank, uint32_t id, hth_err *err);
+// Asks the memory for the slot of a merge that will be added or looked up soon.
+void hth_pieces_prefetch(const hth_pieces *m, uint32_t left, uint32_t right);
 // Prepares what is derived from the vocabulary (ascii_id, tries, unknown score).
 HTH_NODISCARD hth_code hth_pieces_finish(hth_pieces *m, const hth_vocab *v, bool min_over_all, hth_err *err);
 

@@ -76,6 +76,13 @@ hth_code hth_vocab_decode_bytes(hth_vocab *v, int32_t id, bool *ok, hth_err *err
     return hth_str_putc(&v->pool, 0) ? HTH_OK : hth_fail_nomem(err, 1);
 }
 
+// The table is larger than the caches: asks for the slot of a token that will be inserted soon.
+static void prefetch_slot(const hth_vocab *v, int32_t i) {
+    if (i >= v->n) return;
+    uint64_t hash = hth_hash(v->pool.p + v->e[i].text, v->e[i].n_text, v->by_text.seed);
+    __builtin_prefetch(&v->by_text.slots[(size_t)hash & (v->by_text.n_slot - 1)]);
+}
+
 hth_code hth_vocab_index(hth_vocab *v, hth_err *err) {
     size_t n_text = 0, n_special = 0;
     const unsigned special = TOK_CONTROL | TOK_ADDED | TOK_UNKNOWN | TOK_FOREIGN;
@@ -90,6 +97,7 @@ hth_code hth_vocab_index(hth_vocab *v, hth_err *err) {
     bool ok = true;
     for (int32_t i = 0; i < v->n && ok; i++) {
         const tok_entry *e = &v->e[i];
+        prefetch_slot(v, i + 16);
         if (e->flags & TOK_ABSENT) continue;
         if (e->flags & special) ok = hth_map_insert(&v->by_special, v->pool.p + e->spelling, e->n_spelling, (uint32_t)i, NULL, NULL);
         if (e->flags & TOK_BYTE && v->byte_id[e->byte] < 0) v->byte_id[e->byte] = i;
