@@ -4,6 +4,7 @@
 #define HTH_KERNELS_LEVELS_H
 
 #include "kernels/kernels.h"
+#include "kernels/probe.h"
 #include "kernels/q8.h"
 
 // Plain C, all entries but dequantize. One function per file of ref/.
@@ -19,6 +20,11 @@ void hth_ref_softmax(hth_kernels *k);
 void hth_level_avx2(hth_kernels *k);
 void hth_level_avx512(hth_kernels *k);
 void hth_level_neon(hth_kernels *k);
+
+// The probe's loops, the best that the features allow.
+void hth_ref_probe(hth_probe *p);
+void hth_level_probe_x86(hth_probe *p, uint32_t cpu_features);
+void hth_level_probe_arm(hth_probe *p, uint32_t cpu_features);
 
 // Integer products (q8.h). One block of a type in the terms of q8.h: code [block_len], and per group d and
 // (types with a minimum only) m. Any alignment.
