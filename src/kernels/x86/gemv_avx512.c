@@ -1,6 +1,19 @@
-// Integer products for generated rows, AVX-512.
+// Integer products for generated rows with AVX-512 VNNI.
 #include "kernels/levels.h"
 
+#if defined(__x86_64__)
+#include <string.h>
+
+#include "kernels/x86/gemv_ops_avx512.inc"
+
+#include "kernels/vec/gemv.inc"
+#endif
+
 void hth_q8_gemv_avx512(hth_q8_kernels *k) {
+#if defined(__x86_64__)
+#define SET(TYPE) k->gemv[HTH_TYPE_##TYPE] = gemv_##TYPE;
+    FOR_GEMV_TYPES(SET)
+#else
     (void)k;
+#endif
 }
