@@ -104,7 +104,7 @@ hth_code hth_limits_measure(hth_team *team, double seconds, hth_limits *out, hth
     HTH_TRY(measure_read(team, &probe, seconds, out, err));
     out->f32 = measure_loop(team, &probe, &probe.f32, seconds);
     out->bf16 = measure_loop(team, &probe, &probe.bf16, seconds);
-    out->i8 = measure_loop(team, &probe, &probe.i8, seconds);
+    out->i8 = out->i8_vector = measure_loop(team, &probe, &probe.i8, seconds);
     const double tile = measure_loop(team, &probe, &probe.tile, seconds);
     if (tile > out->i8) {
         out->i8 = tile;

@@ -34,7 +34,7 @@ typedef struct hth_limits {
     int64_t walk_bytes;    // memory that was walked through
     double read, read_one; // bytes, all threads and one alone
     double f32, bf16;      // operations
-    double i8;             // operations, vectors and tiles: the better
+    double i8, i8_vector;  // operations: the better of vectors and tiles, and vectors alone
     const char *f32_name, *bf16_name, *i8_name; // the instructions; NULL where there is none
 } hth_limits;
 
