@@ -36,8 +36,8 @@ static int parse_list(const char *option, const char *text, int64_t lo, int64_t 
         char *end;
         const long long v = strtoll(p, &end, 10);
         if (*p < '0' || *p > '9' || v < lo || v > hi || out->n == MAX_LIST || (*end && *end != ',')) {
-            return cli_usage_error("bench", "--%s must be at most %d whole numbers from %lld to %lld with commas between, not '%s'",
-                                   option, MAX_LIST, (long long)lo, (long long)hi, text);
+            return cli_usage_error("bench", "--%s must be whole numbers from %lld to %lld, like 1,2 (at most %d), not '%s'",
+                                   option, (long long)lo, (long long)hi, MAX_LIST, text);
         }
         out->v[out->n++] = v;
         if (!*end) return 0;
