@@ -1,3 +1,4 @@
+// Large pages: fewer misses of address translation where much memory is walked through. Linux only.
 #include "os/page.h"
 
 #include <stdint.h>
