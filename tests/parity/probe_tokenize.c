@@ -29,7 +29,8 @@ static hth_code tokenize_all(const hth_tokenizer *t, const char *text, size_t n,
     hth_code code = HTH_OK;
     if (!o->records) code = tokenize(t, text, n, o, &ids, err);
     for (size_t at = 0; o->records && at < n && code == HTH_OK;) {
-        size_t len = strnlen(text + at, n - at);
+        const char *zero = memchr(text + at, 0, n - at);
+        size_t len = zero ? (size_t)(zero - text) - at : n - at;
         hth_token_list one = {0};
         code = tokenize(t, text + at, len, o, &one, err);
         int32_t end = -1;
