@@ -4,6 +4,9 @@
 #if defined(__x86_64__)
 #include <string.h>
 
+#include "quant/grid.h"
+#include "quant/type_impl.h"
+
 #include "kernels/x86/gemv_ops_avx512.inc"
 
 #include "kernels/vec/gemv.inc"
