@@ -58,7 +58,7 @@ typedef struct cli_option {
 // 0: 8-bit integers where the weights are quantized, 1: f32.
 #define CLI_OPTION_ACTIVATIONS(type, field, default_)                  \
     CLI_OPTION_CHOICE("activations", 0, "TYPE", type, field, "q8|f32", \
-                      "what quantized weights are multiplied with: q8 (fast) or f32 (exact; default: " default_ ")")
+                      "activations for quantized weights: q8 (fast), f32 (exact; default: " default_ ")")
 
 // What is left of a command line: the arguments that are no options.
 typedef struct cli_args {
