@@ -93,7 +93,13 @@ def share_of(found, model, test, programs, limits):
     return f"{100 * n_bytes * speed / ceiling:.0f} % of read"
 
 
-def write_table(found, programs, args, machine):
+def load_note():
+    """A sentence for the table when others use this machine: what it then measures is how programs bear that."""
+    load, n = os.getloadavg()[0], os.cpu_count() or 1
+    return f" The machine was not idle before (load {load:.1f} on {n} CPUs)." if load > 0.25 * n else ""
+
+
+def write_table(found, programs, args, machine, note):
     limits = {key: statistics.median(values) for key, values in found.limits.items()}
     what = ", ".join(f"{name} {limits[key] / divisor:.3g} {unit}" for key, (name, unit, divisor) in LIMITS.items())
     peers = programs[1:]
@@ -102,7 +108,7 @@ def write_table(found, programs, args, machine):
         head += [f"{peer} t/s", "ratio"]
     lines = [
         f"{datetime.date.today()}, {machine['cpu_info']}, {machine['n_threads']} threads, {platform.system()} "
-        f"{platform.machine()}; medians of {args.rounds} rounds. Limits: {what}.",
+        f"{platform.machine()}; medians of {args.rounds} rounds. Limits: {what}.{note}",
         "",
         "| " + " | ".join(head + ["share of limit"]) + " |",
         "| :--- | :--- |" + " ---: |" * (len(head) - 2) + " :--- |",
@@ -180,8 +186,11 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     commands = commands_of(args)
+    note = load_note()
+    if note:
+        print(f"compare:{note}", file=sys.stderr)
     found, machine = measure(args, commands)
-    table = write_table(found, list(commands), args, machine)
+    table = write_table(found, list(commands), args, machine, note)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with open(f"{args.out}.csv", "w", newline="") as f:
         rows = csv.writer(f)
