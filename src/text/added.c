@@ -22,8 +22,8 @@ static bool is_word_at(const uint8_t *text, size_t n, size_t at) {
 
 // Longest token at text[at]; the end goes to *end.
 static const added_token *longest(const hth_tokenizer *t, const hth_trie *trie, const uint8_t *text, size_t n,
-                                  size_t at, const user_range *users, size_t n_user, size_t *hint, bool control,
-                                  size_t *end) {
+                                  size_t at, const user_range *users, size_t n_user, size_t *hint,
+                                  bool control, size_t *end) {
     const added_token *best = NULL;
     uint32_t node = 0;
     for (size_t i = at; i < n;) {
@@ -46,17 +46,21 @@ static void strip_around(const added_token *a, const uint8_t *text, size_t n, si
         if (p < done || !hth_cp_is_space(hth_cp_at(text + p, m->start - p, &len))) break;
         m->start = p;
     }
-    while (a->rstrip && m->end < n && hth_cp_is_space(hth_cp_at(text + m->end, n - m->end, &len))) m->end += len;
+    while (a->rstrip && m->end < n && hth_cp_is_space(hth_cp_at(text + m->end, n - m->end, &len)))
+        m->end += len;
 }
 
-bool hth_added_next(const hth_tokenizer *t, const hth_trie *trie, const hth_trie *second, const uint8_t *text, size_t n,
-                    size_t from, size_t done, const user_range *users, size_t n_user, bool control, added_match *out) {
+bool hth_added_next(const hth_tokenizer *t, const hth_trie *trie, const hth_trie *second, const uint8_t *text,
+                    size_t n, size_t from, size_t done, const user_range *users, size_t n_user, bool control,
+                    added_match *out) {
     size_t hint = 0;
     for (size_t at = from; at < n; at++) {
-        if (trie->root[text[at]] == HTH_TRIE_NONE && (!second || second->root[text[at]] == HTH_TRIE_NONE)) continue;
+        if (trie->root[text[at]] == HTH_TRIE_NONE && (!second || second->root[text[at]] == HTH_TRIE_NONE))
+            continue;
         size_t end = at, end2 = at;
         const added_token *a = longest(t, trie, text, n, at, users, n_user, &hint, control, &end);
-        const added_token *b = second ? longest(t, second, text, n, at, users, n_user, &hint, control, &end2) : NULL;
+        const added_token *b =
+            second ? longest(t, second, text, n, at, users, n_user, &hint, control, &end2) : NULL;
         if (b && (!a || end2 > end)) {
             a = b;
             end = end2;

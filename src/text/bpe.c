@@ -11,15 +11,15 @@
 #define NO_SYMBOL UINT32_MAX
 
 typedef struct symbol {
-    uint32_t id; // MERGE_FREE: not in the vocabulary
-    uint32_t start, end; // bytes of the word
-    uint32_t prev, next; // in the heap way only
+    uint32_t id;           // MERGE_FREE: not in the vocabulary
+    uint32_t start, end;   // bytes of the word
+    uint32_t prev, next;   // in the heap way only
     uint32_t rank, merged; // of the pair that begins here, in the scan way only
 } symbol;
 
 typedef struct candidate {
-    uint32_t rank, at;  // `at` is the left symbol
-    uint32_t end, id;   // end of the pair, to recognise outdated candidates
+    uint32_t rank, at; // `at` is the left symbol
+    uint32_t end, id;  // end of the pair, to recognise outdated candidates
 } candidate;
 
 // Rank of the pair (a, b) and what it becomes; NO_RANK when they do not merge.
@@ -44,8 +44,8 @@ static uint32_t pair_rank(const hth_pieces *m, const hth_vocab *v, const uint8_t
     return v->rank ? v->rank[id] : (uint32_t)id;
 }
 
-static uint32_t find_affixed(const hth_pieces *m, const hth_vocab *v, const uint8_t *text, size_t n, bool first,
-                             bool last) {
+static uint32_t find_affixed(const hth_pieces *m, const hth_vocab *v, const uint8_t *text, size_t n,
+                             bool first, bool last) {
     char buf[48];
     size_t len = 0;
     if (!first) {
@@ -63,9 +63,10 @@ static uint32_t find_affixed(const hth_pieces *m, const hth_vocab *v, const uint
 
 // Cuts the word into its first symbols. Characters that would vanish are left out here already, so that
 // their neighbours meet.
-static hth_code make_symbols(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word, size_t n,
-                             size_t *n_symbol) {
-    if (n > MAX_WORD) return hth_fail(w->err, HTH_ERR_LIMIT, "a text of %zu bytes without a break is too long", n);
+static hth_code make_symbols(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word,
+                             size_t n, size_t *n_symbol) {
+    if (n > MAX_WORD)
+        return hth_fail(w->err, HTH_ERR_LIMIT, "a text of %zu bytes without a break is too long", n);
     if (!hth_grow(HTH_MEM_TEXT, (void **)&w->symbols, &w->cap_symbols, n, sizeof *w->symbols, MAX_WORD)) {
         return hth_fail_nomem(w->err, n * sizeof *w->symbols);
     }
@@ -100,11 +101,13 @@ static hth_code push_symbol(const hth_pieces *m, const hth_vocab *v, model_work 
     return hth_token_push(w->out, (hth_token)s->id, w->err);
 }
 
-static void rank_pair(const hth_pieces *m, const hth_vocab *v, const uint8_t *word, symbol *s, size_t n, size_t i) {
+static void rank_pair(const hth_pieces *m, const hth_vocab *v, const uint8_t *word, symbol *s, size_t n,
+                      size_t i) {
     s[i].rank = i + 1 < n ? pair_rank(m, v, word, &s[i], &s[i + 1], &s[i].merged) : NO_RANK;
 }
 
-static size_t merge_by_scan(const hth_pieces *m, const hth_vocab *v, const uint8_t *word, symbol *s, size_t n) {
+static size_t merge_by_scan(const hth_pieces *m, const hth_vocab *v, const uint8_t *word, symbol *s,
+                            size_t n) {
     for (size_t i = 0; i < n; i++) rank_pair(m, v, word, s, n, i);
     for (;;) {
         size_t best = 0;
@@ -126,7 +129,8 @@ static bool comes_first(const candidate *a, const candidate *b) {
 }
 
 static hth_code heap_push(model_work *w, candidate c) {
-    if (!hth_grow(HTH_MEM_TEXT, (void **)&w->heap, &w->cap_heap, w->n_heap + 1, sizeof c, SIZE_MAX / sizeof c)) {
+    if (!hth_grow(HTH_MEM_TEXT, (void **)&w->heap, &w->cap_heap, w->n_heap + 1, sizeof c,
+                  SIZE_MAX / sizeof c)) {
         return hth_fail_nomem(w->err, w->n_heap * sizeof c);
     }
     size_t i = w->n_heap++;
@@ -153,7 +157,8 @@ static candidate heap_pop(model_work *w) {
     return top;
 }
 
-static hth_code push_candidate(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word, uint32_t at) {
+static hth_code push_candidate(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word,
+                               uint32_t at) {
     symbol *s = w->symbols;
     if (at == NO_SYMBOL || s[at].next == NO_SYMBOL) return HTH_OK;
     const symbol *b = &s[s[at].next];
@@ -162,7 +167,8 @@ static hth_code push_candidate(const hth_pieces *m, const hth_vocab *v, model_wo
     return c.rank == NO_RANK ? HTH_OK : heap_push(w, c);
 }
 
-static hth_code merge_by_heap(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word, size_t n) {
+static hth_code merge_by_heap(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word,
+                              size_t n) {
     symbol *s = w->symbols;
     w->n_heap = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -194,7 +200,8 @@ static bool is_newlines(const uint8_t *word, size_t n) {
     return true;
 }
 
-hth_code hth_bpe_encode(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word, size_t n) {
+hth_code hth_bpe_encode(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word,
+                        size_t n) {
     if (m->whole_first || (m->whole_newlines && is_newlines(word, n))) {
         int32_t id = hth_vocab_find_text(v, word, n);
         if (id >= 0) return hth_token_push(w->out, id, w->err);

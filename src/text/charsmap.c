@@ -16,7 +16,8 @@ hth_code hth_charsmap_init(hth_charsmap *map, const uint8_t *blob, size_t n, hth
     if (n > MAX_BLOB) return hth_fail(err, HTH_ERR_LIMIT, "precompiled_charsmap: %zu bytes are too many", n);
     uint32_t size = n >= 4 ? load_u32(blob) : 0;
     if (n < 4 || size % 4 != 0 || size < 4 || size >= n - 4) {
-        return hth_fail(err, HTH_ERR_FORMAT, "precompiled_charsmap: its trie does not fit into its %zu bytes", n);
+        return hth_fail(err, HTH_ERR_FORMAT, "precompiled_charsmap: its trie does not fit into its %zu bytes",
+                        n);
     }
     map->n_unit = size / 4;
     map->n_strings = n - 4 - size;
@@ -40,8 +41,8 @@ static uint32_t unit_offset(uint32_t unit) {
     return (unit >> 10) << ((unit & (1u << 9)) >> 6);
 }
 
-size_t hth_charsmap_find(const hth_charsmap *map, const uint8_t *text, size_t n, bool longest, const char **to,
-                         size_t *n_to) {
+size_t hth_charsmap_find(const hth_charsmap *map, const uint8_t *text, size_t n, bool longest,
+                         const char **to, size_t *n_to) {
     if (map->n_unit == 0) return 0;
     size_t taken = 0;
     uint32_t value = 0;

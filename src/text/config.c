@@ -17,7 +17,8 @@ static void mark_end(hth_tokenizer *t, const hth_json *v) {
 }
 
 // Makes the first (or last) added token be `id`, or not, as add_bos_token and add_eos_token say.
-static void set_edge(int32_t *list, size_t *n, int32_t id, const hth_json *wanted, bool at_front, bool *adds) {
+static void set_edge(int32_t *list, size_t *n, int32_t id, const hth_json *wanted, bool at_front,
+                     bool *adds) {
     if (!wanted || wanted->kind != HTH_JSON_BOOL || id < 0) return;
     size_t k = 0;
     for (size_t i = 0; i < *n; i++) {
@@ -36,18 +37,24 @@ static void set_edge(int32_t *list, size_t *n, int32_t id, const hth_json *wante
     *adds = *n > 0;
 }
 
-hth_code hth_tok_apply_config(hth_tokenizer *t, const hth_json *config, const hth_json *generation, hth_err *err) {
+hth_code hth_tok_apply_config(hth_tokenizer *t, const hth_json *config, const hth_json *generation,
+                              hth_err *err) {
     (void)err;
-    static const struct { const char *key; hth_special which; } keys[] = {
-        {"bos_token", HTH_SPECIAL_BOS}, {"eos_token", HTH_SPECIAL_EOS}, {"unk_token", HTH_SPECIAL_UNK},
-        {"pad_token", HTH_SPECIAL_PAD}, {"cls_token", HTH_SPECIAL_CLS}, {"sep_token", HTH_SPECIAL_SEP},
-        {"mask_token", HTH_SPECIAL_MASK}};
+    static const struct {
+        const char *key;
+        hth_special which;
+    } keys[] = {{"bos_token", HTH_SPECIAL_BOS},  {"eos_token", HTH_SPECIAL_EOS},
+                {"unk_token", HTH_SPECIAL_UNK},  {"pad_token", HTH_SPECIAL_PAD},
+                {"cls_token", HTH_SPECIAL_CLS},  {"sep_token", HTH_SPECIAL_SEP},
+                {"mask_token", HTH_SPECIAL_MASK}};
     for (size_t i = 0; i < HTH_COUNT(keys); i++) {
         int32_t id = find_named(t, config, keys[i].key);
         if (id >= 0) t->special[keys[i].which] = id;
     }
-    set_edge(t->prefix, &t->n_prefix, t->special[HTH_SPECIAL_BOS], hth_json_get(config, "add_bos_token"), true, &t->adds_bos);
-    set_edge(t->suffix, &t->n_suffix, t->special[HTH_SPECIAL_EOS], hth_json_get(config, "add_eos_token"), false, &t->adds_eos);
+    set_edge(t->prefix, &t->n_prefix, t->special[HTH_SPECIAL_BOS], hth_json_get(config, "add_bos_token"),
+             true, &t->adds_bos);
+    set_edge(t->suffix, &t->n_suffix, t->special[HTH_SPECIAL_EOS], hth_json_get(config, "add_eos_token"),
+             false, &t->adds_eos);
     const hth_json *eos = hth_json_get(generation, "eos_token_id");
     if (eos && eos->kind == HTH_JSON_NUMBER) mark_end(t, eos);
     for (uint32_t i = 0; eos && eos->kind == HTH_JSON_ARRAY && i < eos->n; i++) mark_end(t, &eos->u.items[i]);

@@ -37,7 +37,8 @@ void hth_cpset_add_space(hth_cpset *s) {
 }
 
 void hth_cpset_add_word(hth_cpset *s, const hth_unicode *u) {
-    hth_cpset_add_cats(s, u, HTH_CATS_L | HTH_CATS_M | 1u << HTH_CAT_ND | 1u << HTH_CAT_NL | 1u << HTH_CAT_PC);
+    hth_cpset_add_cats(s, u,
+                       HTH_CATS_L | HTH_CATS_M | 1u << HTH_CAT_ND | 1u << HTH_CAT_NL | 1u << HTH_CAT_PC);
     hth_cpset_add(s, 0x24b6, 0x24e9);
     hth_cpset_add(s, 0x1f130, 0x1f149);
     hth_cpset_add(s, 0x1f150, 0x1f169);

@@ -108,7 +108,8 @@ static void put_sentencepiece(hth_detokenizer *d, const char *text, size_t n, ht
 hth_code hth_detokenizer_push(hth_detokenizer *d, hth_token id, hth_str *out, hth_err *err) {
     const hth_tokenizer *t = d->t;
     if (id < 0 || id >= t->vocab.n) {
-        return hth_fail(err, HTH_ERR_RANGE, "token %d is outside the vocabulary of %d", (int)id, (int)t->vocab.n);
+        return hth_fail(err, HTH_ERR_RANGE, "token %d is outside the vocabulary of %d", (int)id,
+                        (int)t->vocab.n);
     }
     const tok_entry *e = &t->vocab.e[id];
     const char *text = hth_vocab_text(&t->vocab, id);

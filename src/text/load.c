@@ -58,7 +58,8 @@ static hth_code load_file(const char *path, bool lowercase, hth_tokenizer **out,
         return load_gguf(path, out, err);
     }
     if (map.n_bytes > MAX_FILE) {
-        code = hth_fail(err, HTH_ERR_LIMIT, "%llu bytes are too many for a tokenizer", (unsigned long long)map.n_bytes);
+        code = hth_fail(err, HTH_ERR_LIMIT, "%llu bytes are too many for a tokenizer",
+                        (unsigned long long)map.n_bytes);
     } else if (format == FILE_JSON) {
         code = load_json_text(text, n, out, err);
     } else if (format == FILE_SENTENCEPIECE) {
@@ -118,7 +119,8 @@ static hth_code load_other(hth_container *c, bool lowercase, hth_tokenizer **out
         if (!slash) folder = ".";
     }
     char *path = NULL;
-    for (size_t i = 0; i < HTH_COUNT(names) && !path; i++) HTH_TRY(find_file(folder, n, names[i], &path, err));
+    for (size_t i = 0; i < HTH_COUNT(names) && !path; i++)
+        HTH_TRY(find_file(folder, n, names[i], &path, err));
     if (!path) HTH_TRY(find_tiktoken(folder, n, &path, err));
     if (!path) return hth_fail(err, HTH_ERR_NOTFOUND, "%s: no tokenizer", hth_container_path(c));
     hth_code code = load_file(path, lowercase, out, err);

@@ -26,7 +26,8 @@ static hth_code find_array(loader *l, const char *key, const hth_gguf_kv **out) 
     const hth_gguf_kv *kv = hth_gguf_find(l->g, key);
     *out = kv;
     if (kv && kv->kind != HTH_GGUF_ARRAY) {
-        return hth_fail_at(l->err, HTH_ERR_FORMAT, kv->pos, "%s is a %s, not an array", key, hth_gguf_kind_name(kv->kind));
+        return hth_fail_at(l->err, HTH_ERR_FORMAT, kv->pos, "%s is a %s, not an array", key,
+                           hth_gguf_kind_name(kv->kind));
     }
     return HTH_OK;
 }
@@ -37,7 +38,8 @@ static hth_code find_per_token(loader *l, const char *key, bool strings, const h
     const hth_gguf_kv *kv = *out;
     if (!kv) return HTH_OK;
     if ((kv->item_kind == HTH_GGUF_STRING) != strings) {
-        return hth_fail_at(l->err, HTH_ERR_FORMAT, kv->pos, "%s holds items of type %s", key, hth_gguf_kind_name(kv->item_kind));
+        return hth_fail_at(l->err, HTH_ERR_FORMAT, kv->pos, "%s holds items of type %s", key,
+                           hth_gguf_kind_name(kv->item_kind));
     }
     if (l->t->vocab.n > 0 && kv->n < (uint64_t)l->t->vocab.n) {
         return hth_fail_at(l->err, HTH_ERR_FORMAT, kv->pos, "%s has %llu items for %d tokens", key,
@@ -75,7 +77,8 @@ static hth_code set_token_text(loader *l, int32_t id, int64_t type) {
     tok_entry *e = &v->e[id];
     const char *s = hth_vocab_spelling(v, id);
     int byte = parse_byte(s, e->n_spelling);
-    if (byte >= 0 && (type == TYPE_BYTE || (l->t->model.byte_fallback && l->model != GGUF_SPM && type == TYPE_NORMAL))) {
+    if (byte >= 0 &&
+        (type == TYPE_BYTE || (l->t->model.byte_fallback && l->model != GGUF_SPM && type == TYPE_NORMAL))) {
         e->flags |= TOK_BYTE;
         e->byte = (uint8_t)byte;
         return HTH_OK;
@@ -121,7 +124,9 @@ static hth_code load_tokens(loader *l) {
         HTH_TRY(set_token_text(l, i, type));
         if (scores) {
             double score = hth_gguf_item_f64(scores, (uint64_t)i);
-            if (!isfinite(score)) return hth_fail_at(l->err, HTH_ERR_FORMAT, scores->pos, KEY("scores") ": item %d is not a number", (int)i);
+            if (!isfinite(score))
+                return hth_fail_at(l->err, HTH_ERR_FORMAT, scores->pos,
+                                   KEY("scores") ": item %d is not a number", (int)i);
             v->score[i] = score;
         }
         if (l->model == GGUF_T5 && type == TYPE_USER) v->score[i] = 0;
@@ -139,7 +144,8 @@ static hth_code load_merges(loader *l) {
         return HTH_OK;
     }
     if (!kv || kv->item_kind != HTH_GGUF_STRING || kv->n > HTH_VOCAB_MAX) {
-        return hth_fail(l->err, HTH_ERR_FORMAT, KEY("merges") " is missing, too long or not an array of strings");
+        return hth_fail(l->err, HTH_ERR_FORMAT,
+                        KEY("merges") " is missing, too long or not an array of strings");
     }
     merge_batch *batch = hth_calloc(HTH_MEM_TEXT, 1, sizeof *batch);
     if (!batch) return hth_fail_nomem(l->err, sizeof *batch);
@@ -172,13 +178,16 @@ static hth_code read_special(loader *l, const char *key, hth_special which) {
 }
 
 static hth_code read_specials(loader *l) {
-    static const struct { const char *key; hth_special which; } keys[] = {
-        {KEY("bos_token_id"), HTH_SPECIAL_BOS}, {KEY("eos_token_id"), HTH_SPECIAL_EOS},
-        {KEY("eot_token_id"), HTH_SPECIAL_EOT}, {KEY("unknown_token_id"), HTH_SPECIAL_UNK},
-        {KEY("seperator_token_id"), HTH_SPECIAL_SEP}, {KEY("padding_token_id"), HTH_SPECIAL_PAD},
-        {KEY("cls_token_id"), HTH_SPECIAL_CLS}, {KEY("mask_token_id"), HTH_SPECIAL_MASK},
-        {KEY("prefix_token_id"), HTH_SPECIAL_FIM_PRE}, {KEY("suffix_token_id"), HTH_SPECIAL_FIM_SUF},
-        {KEY("middle_token_id"), HTH_SPECIAL_FIM_MID}, {KEY("fim_pre_token_id"), HTH_SPECIAL_FIM_PRE},
+    static const struct {
+        const char *key;
+        hth_special which;
+    } keys[] = {
+        {KEY("bos_token_id"), HTH_SPECIAL_BOS},         {KEY("eos_token_id"), HTH_SPECIAL_EOS},
+        {KEY("eot_token_id"), HTH_SPECIAL_EOT},         {KEY("unknown_token_id"), HTH_SPECIAL_UNK},
+        {KEY("seperator_token_id"), HTH_SPECIAL_SEP},   {KEY("padding_token_id"), HTH_SPECIAL_PAD},
+        {KEY("cls_token_id"), HTH_SPECIAL_CLS},         {KEY("mask_token_id"), HTH_SPECIAL_MASK},
+        {KEY("prefix_token_id"), HTH_SPECIAL_FIM_PRE},  {KEY("suffix_token_id"), HTH_SPECIAL_FIM_SUF},
+        {KEY("middle_token_id"), HTH_SPECIAL_FIM_MID},  {KEY("fim_pre_token_id"), HTH_SPECIAL_FIM_PRE},
         {KEY("fim_suf_token_id"), HTH_SPECIAL_FIM_SUF}, {KEY("fim_mid_token_id"), HTH_SPECIAL_FIM_MID},
         {KEY("fim_pad_token_id"), HTH_SPECIAL_FIM_PAD}, {KEY("fim_rep_token_id"), HTH_SPECIAL_FIM_REPO},
         {KEY("fim_sep_token_id"), HTH_SPECIAL_FIM_SEP}};
@@ -212,8 +221,9 @@ static bool contains_nocase(const char *text, const char *word) {
 static void strip_flags(const loader *l, const char *arch, added_token *a) {
     const hth_tokenizer *t = l->t;
     const char *s = hth_vocab_spelling(&t->vocab, a->id);
-    bool jina = strstr(t->pre, "jina-v2-de") || strstr(t->pre, "jina-v2-es") || strstr(t->pre, "jina-v2-code") ||
-                strcmp(arch, "nomic-bert-moe") == 0 || strcmp(arch, "jina-bert-v3") == 0;
+    bool jina = strstr(t->pre, "jina-v2-de") || strstr(t->pre, "jina-v2-es") ||
+                strstr(t->pre, "jina-v2-code") || strcmp(arch, "nomic-bert-moe") == 0 ||
+                strcmp(arch, "jina-bert-v3") == 0;
     if (jina) {
         a->lstrip = strcmp(s, "<mask>") == 0;
     } else if (contains_nocase(l->name, "phi-3") || contains_nocase(l->name, "phi3")) {
@@ -247,7 +257,8 @@ static hth_code setup_bpe(loader *l) {
     if (l->model == GGUF_GEMMA4) default_specials(t, -1, -1, -1, -1, -1, -1);
     bool known = false;
     HTH_TRY(hth_tok_apply_pre(t, pre, &known, l->err));
-    if (!known) return hth_fail(l->err, HTH_ERR_UNSUPPORTED, KEY("pre") ": unknown pre-tokenizer '%.64s'", pre);
+    if (!known)
+        return hth_fail(l->err, HTH_ERR_UNSUPPORTED, KEY("pre") ": unknown pre-tokenizer '%.64s'", pre);
     bool lower = false;
     HTH_TRY(hth_gguf_get_bool(l->g, KEY("normalizer.lowercase"), &lower, l->err));
     norm_step *s = NULL;
@@ -332,9 +343,11 @@ static hth_code complete(loader *l) {
 }
 
 static hth_code find_model(loader *l) {
-    static const struct { const char *name; gguf_model model; } models[] = {
-        {"gpt2", GGUF_BPE}, {"llama", GGUF_SPM}, {"bert", GGUF_BERT}, {"t5", GGUF_T5},
-        {"gemma4", GGUF_GEMMA4}, {"whitespace", GGUF_WHITESPACE}};
+    static const struct {
+        const char *name;
+        gguf_model model;
+    } models[] = {{"gpt2", GGUF_BPE}, {"llama", GGUF_SPM},     {"bert", GGUF_BERT},
+                  {"t5", GGUF_T5},    {"gemma4", GGUF_GEMMA4}, {"whitespace", GGUF_WHITESPACE}};
     const char *name = NULL;
     HTH_TRY(hth_gguf_get_str(l->g, KEY("model"), &name, NULL, l->err));
     if (!name || strcmp(name, "none") == 0 || strcmp(name, "no_vocab") == 0) {
@@ -345,7 +358,8 @@ static hth_code find_model(loader *l) {
         l->model = models[i].model;
         return HTH_OK;
     }
-    return hth_fail(l->err, HTH_ERR_UNSUPPORTED, KEY("model") ": tokenizers of kind '%.64s' are not supported", name);
+    return hth_fail(l->err, HTH_ERR_UNSUPPORTED,
+                    KEY("model") ": tokenizers of kind '%.64s' are not supported", name);
 }
 
 static hth_code load(loader *l) {

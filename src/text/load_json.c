@@ -45,7 +45,8 @@ static hth_code count_tokens(json_loader *l, const hth_json *vocab, const hth_js
         if (!id) return hth_json_fail(l, &added->u.items[i], "added_tokens: an entry without an id");
         HTH_TRY(check_id(l, id, &max_id));
     }
-    if (max_id >= 2 * count + MAX_HOLES) return hth_json_fail(l, vocab, "token ids reach far beyond the number of tokens");
+    if (max_id >= 2 * count + MAX_HOLES)
+        return hth_json_fail(l, vocab, "token ids reach far beyond the number of tokens");
     *n = max_id + 1;
     return HTH_OK;
 }
@@ -96,7 +97,8 @@ static hth_code set_added(json_loader *l, const hth_json *a) {
     hth_tokenizer *t = l->t;
     const hth_json *bad = NULL, *content = hth_json_get(a, "content");
     int32_t id = (int32_t)hth_json_get(a, "id")->u.num.i;
-    if (!is_kind(content, HTH_JSON_STRING)) return hth_json_fail(l, a, "added_tokens: an entry without content");
+    if (!is_kind(content, HTH_JSON_STRING))
+        return hth_json_fail(l, a, "added_tokens: an entry without content");
     bool special = hth_json_bool(a, "special", false, &bad);
     added_token token = {.id = id, .control = special};
     token.lstrip = hth_json_bool(a, "lstrip", false, &bad);
@@ -112,9 +114,11 @@ static hth_code set_added(json_loader *l, const hth_json *a) {
 static hth_code load_vocab(json_loader *l) {
     const hth_json *vocab = hth_json_get(l->model, "vocab"), *added = hth_json_get(l->root, "added_tokens");
     bool scored = l->t->model.kind == MODEL_UNIGRAM;
-    if (!is_kind(vocab, scored ? HTH_JSON_ARRAY : HTH_JSON_OBJECT)) return hth_json_fail(l, l->model, "model.vocab is missing or of the wrong type");
+    if (!is_kind(vocab, scored ? HTH_JSON_ARRAY : HTH_JSON_OBJECT))
+        return hth_json_fail(l, l->model, "model.vocab is missing or of the wrong type");
     if (added && added->kind == HTH_JSON_NULL) added = NULL;
-    if (added && added->kind != HTH_JSON_ARRAY) return hth_json_fail(l, added, "added_tokens is not an array");
+    if (added && added->kind != HTH_JSON_ARRAY)
+        return hth_json_fail(l, added, "added_tokens is not an array");
     int64_t n = 0;
     HTH_TRY(count_tokens(l, vocab, added, &n));
     HTH_TRY(hth_vocab_init(&l->t->vocab, n, l->err));
@@ -139,7 +143,8 @@ typedef struct merge_parts {
 
 // A merge is "a b" or ["a", "b"].
 static bool split_merge(const hth_json *v, merge_parts *p) {
-    if (v->kind == HTH_JSON_ARRAY && v->n == 2 && v->u.items[0].kind == HTH_JSON_STRING && v->u.items[1].kind == HTH_JSON_STRING) {
+    if (v->kind == HTH_JSON_ARRAY && v->n == 2 && v->u.items[0].kind == HTH_JSON_STRING &&
+        v->u.items[1].kind == HTH_JSON_STRING) {
         *p = (merge_parts){v->u.items[0].u.str, v->u.items[1].u.str, v->u.items[0].n, v->u.items[1].n};
         return true;
     }
@@ -163,8 +168,10 @@ static hth_code resolve_merge(json_loader *l, const hth_json *v, int32_t ids[3],
     const hth_tokenizer *t = l->t;
     merge_parts p;
     if (!split_merge(v, &p)) return hth_json_fail(l, v, "model.merges: an entry is not two tokens");
-    size_t skip = t->model.n_infix && p.n_b >= t->model.n_infix && memcmp(p.b, t->model.infix, t->model.n_infix) == 0
-                      ? t->model.n_infix : 0;
+    size_t skip =
+        t->model.n_infix && p.n_b >= t->model.n_infix && memcmp(p.b, t->model.infix, t->model.n_infix) == 0
+            ? t->model.n_infix
+            : 0;
     hth_str_clear(&l->buf);
     if (!hth_str_append(&l->buf, p.a, p.n_a) || !hth_str_append(&l->buf, p.b + skip, p.n_b - skip)) {
         return hth_fail_nomem(l->err, p.n_a + p.n_b);
@@ -176,7 +183,9 @@ static hth_code resolve_merge(json_loader *l, const hth_json *v, int32_t ids[3],
     bool exists = (ids[0] >= 0 || hth_vocab_find(&t->vocab, p.a, p.n_a) >= 0) &&
                   (ids[1] >= 0 || hth_vocab_find(&t->vocab, p.b, p.n_b) >= 0) &&
                   (ids[2] >= 0 || hth_vocab_find(&t->vocab, l->buf.p, l->buf.len) >= 0);
-    return *known || exists ? HTH_OK : hth_json_fail(l, v, "model.merges: an entry names a token that the vocabulary lacks");
+    return *known || exists
+             ? HTH_OK
+             : hth_json_fail(l, v, "model.merges: an entry names a token that the vocabulary lacks");
 }
 
 // The merge that could not be looked up in a batch, one by one: an error, or a special token.
@@ -185,7 +194,8 @@ static hth_code load_merge_alone(json_loader *l, const hth_json *merges, uint32_
     bool known = false;
     HTH_TRY(resolve_merge(l, &merges->u.items[i], ids, &known));
     if (!known) return HTH_OK;
-    return hth_pieces_add_merge(&l->t->model, merges->n, (uint32_t)ids[0], (uint32_t)ids[1], i, (uint32_t)ids[2], l->err);
+    return hth_pieces_add_merge(&l->t->model, merges->n, (uint32_t)ids[0], (uint32_t)ids[1], i,
+                                (uint32_t)ids[2], l->err);
 }
 
 static hth_code flush_merges(json_loader *l, const hth_json *merges, merge_batch *batch) {
@@ -211,7 +221,8 @@ static hth_code batch_merges(json_loader *l, const hth_json *merges, merge_batch
 
 static hth_code load_merges(json_loader *l) {
     const hth_json *merges = hth_json_get(l->model, "merges");
-    if (!is_kind(merges, HTH_JSON_ARRAY)) return hth_json_fail(l, l->model, "model.merges is missing or not an array");
+    if (!is_kind(merges, HTH_JSON_ARRAY))
+        return hth_json_fail(l, l->model, "model.merges is missing or not an array");
     merge_batch *batch = hth_calloc(HTH_MEM_TEXT, 1, sizeof *batch);
     if (!batch) return hth_fail_nomem(l->err, sizeof *batch);
     *batch = (merge_batch){.t = l->t, .n_expect = merges->n, .err = l->err};
@@ -225,7 +236,8 @@ static hth_code load_merges(json_loader *l) {
 static hth_code read_affix(json_loader *l, const char *key, char out[16], uint32_t *n) {
     const hth_json *bad = NULL;
     const char *s = hth_json_str(l->model, key, "", &bad);
-    if (bad || strlen(s) > 15) return hth_json_fail(l, bad ? bad : l->model, "model: a prefix or suffix is no short string");
+    if (bad || strlen(s) > 15)
+        return hth_json_fail(l, bad ? bad : l->model, "model: a prefix or suffix is no short string");
     *n = (uint32_t)strlen(s);
     memcpy(out, s, *n + 1);
     return HTH_OK;
@@ -248,7 +260,8 @@ static hth_code find_kind(json_loader *l) {
         m->kind = MODEL_WORDPIECE;
         l->t->kind = "wordpiece";
     } else {
-        return hth_fail_at(l->err, HTH_ERR_UNSUPPORTED, type->pos, "model.type: '%.64s' is not supported", name);
+        return hth_fail_at(l->err, HTH_ERR_UNSUPPORTED, type->pos, "model.type: '%.64s' is not supported",
+                           name);
     }
     return HTH_OK;
 }
@@ -261,7 +274,8 @@ static hth_code read_model(json_loader *l) {
     m->fuse_unk = hth_json_bool(l->model, "fuse_unk", m->kind == MODEL_UNIGRAM, &bad);
     m->whole_first = hth_json_bool(l->model, "ignore_merges", false, &bad);
     int64_t max_chars = hth_json_int(l->model, "max_input_chars_per_word", 100, &bad);
-    if (bad || max_chars < 0) return hth_json_fail(l, bad ? bad : l->model, "model: a value of the wrong type");
+    if (bad || max_chars < 0)
+        return hth_json_fail(l, bad ? bad : l->model, "model: a value of the wrong type");
     m->max_word_chars = max_chars < 1000000 ? (uint32_t)max_chars : 1000000;
     if (m->kind == MODEL_PAIRS) {
         HTH_TRY(read_affix(l, "continuing_subword_prefix", m->infix, &m->n_infix));
@@ -275,10 +289,12 @@ static hth_code read_unk(json_loader *l) {
     const hth_json *bad = NULL;
     if (t->model.kind == MODEL_UNIGRAM) {
         int64_t id = hth_json_int(l->model, "unk_id", -1, &bad);
-        if (bad || id >= t->vocab.n) return hth_json_fail(l, bad ? bad : l->model, "model.unk_id is no token");
+        if (bad || id >= t->vocab.n)
+            return hth_json_fail(l, bad ? bad : l->model, "model.unk_id is no token");
         t->model.unk = id < 0 ? -1 : (int32_t)id;
     } else {
-        const char *unk = hth_json_str(l->model, "unk_token", t->model.kind == MODEL_WORDPIECE ? "[UNK]" : NULL, &bad);
+        const char *unk =
+            hth_json_str(l->model, "unk_token", t->model.kind == MODEL_WORDPIECE ? "[UNK]" : NULL, &bad);
         if (bad) return hth_json_fail(l, bad, "model.unk_token is no string");
         t->model.unk = unk ? hth_vocab_find(&t->vocab, unk, strlen(unk)) : -1;
     }
@@ -308,7 +324,8 @@ static hth_code read_decoder_step(json_loader *l, const hth_json *d) {
         t->word_suffix = t->model.n_suffix > 0;
     } else if (hth_json_is(d, "type", "Strip")) {
         t->strip_first = hth_json_int(d, "start", 0, NULL) > 0;
-    } else if (hth_json_is(d, "type", "Replace") || hth_json_is(d, "type", "ByteFallback") || hth_json_is(d, "type", "Fuse")) {
+    } else if (hth_json_is(d, "type", "Replace") || hth_json_is(d, "type", "ByteFallback") ||
+               hth_json_is(d, "type", "Fuse")) {
         t->detok = DETOK_SPM;
     }
     return HTH_OK;
@@ -319,7 +336,9 @@ static hth_code read_decoder(json_loader *l) {
     const hth_json *list[TOK_MAX_STEPS];
     size_t n = 0;
     t->cont = t->model.kind == MODEL_WORDPIECE ? l->cont : NULL;
-    t->detok = t->model.kind == MODEL_WORDPIECE ? DETOK_WORDPIECE : t->model.byte_level ? DETOK_BYTES : DETOK_SPACED;
+    t->detok = t->model.kind == MODEL_WORDPIECE ? DETOK_WORDPIECE
+             : t->model.byte_level              ? DETOK_BYTES
+                                                : DETOK_SPACED;
     HTH_TRY(hth_json_flatten(l, hth_json_get(l->root, "decoder"), "decoders", list, &n));
     for (size_t i = 0; i < n; i++) HTH_TRY(read_decoder_step(l, list[i]));
     return HTH_OK;
@@ -330,14 +349,16 @@ static hth_code read_decoder(json_loader *l) {
 static hth_code put_special(json_loader *l, const hth_json *at, bool before, int64_t id) {
     hth_tokenizer *t = l->t;
     size_t *n = before ? &t->n_prefix : &t->n_suffix;
-    if (id < 0 || id >= t->vocab.n || *n == HTH_COUNT(t->prefix)) return hth_json_fail(l, at, "post_processor: a bad special token, or too many");
+    if (id < 0 || id >= t->vocab.n || *n == HTH_COUNT(t->prefix))
+        return hth_json_fail(l, at, "post_processor: a bad special token, or too many");
     (before ? t->prefix : t->suffix)[(*n)++] = (int32_t)id;
     return HTH_OK;
 }
 
 static hth_code read_template(json_loader *l, const hth_json *p) {
     const hth_json *single = hth_json_get(p, "single"), *table = hth_json_get(p, "special_tokens");
-    if (!is_kind(single, HTH_JSON_ARRAY)) return hth_json_fail(l, p, "post_processor: a template without 'single'");
+    if (!is_kind(single, HTH_JSON_ARRAY))
+        return hth_json_fail(l, p, "post_processor: a template without 'single'");
     bool before = true;
     for (uint32_t i = 0; i < single->n; i++) {
         const hth_json *token = hth_json_get(&single->u.items[i], "SpecialToken");
@@ -346,8 +367,10 @@ static hth_code read_template(json_loader *l, const hth_json *p) {
             continue;
         }
         const hth_json *name = hth_json_get(token, "id");
-        const hth_json *ids = is_kind(name, HTH_JSON_STRING) ? hth_json_get(hth_json_get(table, name->u.str), "ids") : NULL;
-        if (!is_kind(ids, HTH_JSON_ARRAY)) return hth_json_fail(l, token, "post_processor: a template names an unknown special token");
+        const hth_json *ids =
+            is_kind(name, HTH_JSON_STRING) ? hth_json_get(hth_json_get(table, name->u.str), "ids") : NULL;
+        if (!is_kind(ids, HTH_JSON_ARRAY))
+            return hth_json_fail(l, token, "post_processor: a template names an unknown special token");
         for (uint32_t k = 0; k < ids->n; k++) {
             bool ok = ids->u.items[k].kind == HTH_JSON_NUMBER && ids->u.items[k].is_int;
             HTH_TRY(put_special(l, ids, before, ok ? ids->u.items[k].u.num.i : -1));
@@ -359,7 +382,8 @@ static hth_code read_template(json_loader *l, const hth_json *p) {
 // [CLS] and [SEP] are written as ["[CLS]", 101].
 static hth_code read_pair(json_loader *l, const hth_json *p, const char *key, bool before) {
     const hth_json *pair = hth_json_get(p, key);
-    bool ok = is_kind(pair, HTH_JSON_ARRAY) && pair->n == 2 && pair->u.items[1].kind == HTH_JSON_NUMBER && pair->u.items[1].is_int;
+    bool ok = is_kind(pair, HTH_JSON_ARRAY) && pair->n == 2 && pair->u.items[1].kind == HTH_JSON_NUMBER &&
+              pair->u.items[1].is_int;
     return put_special(l, p, before, ok ? pair->u.items[1].u.num.i : -1);
 }
 
@@ -370,7 +394,8 @@ static hth_code read_post_processor(json_loader *l) {
     for (size_t i = 0; i < n; i++) {
         if (hth_json_is(list[i], "type", "TemplateProcessing")) {
             HTH_TRY(read_template(l, list[i]));
-        } else if (hth_json_is(list[i], "type", "BertProcessing") || hth_json_is(list[i], "type", "RobertaProcessing")) {
+        } else if (hth_json_is(list[i], "type", "BertProcessing") ||
+                   hth_json_is(list[i], "type", "RobertaProcessing")) {
             HTH_TRY(read_pair(l, list[i], "cls", true));
             HTH_TRY(read_pair(l, list[i], "sep", false));
         }
@@ -382,7 +407,8 @@ static hth_code read_post_processor(json_loader *l) {
 
 static hth_code load(json_loader *l) {
     hth_tokenizer *t = l->t;
-    if (!is_kind(l->model, HTH_JSON_OBJECT)) return hth_json_fail(l, l->root, "'model' is missing or not an object");
+    if (!is_kind(l->model, HTH_JSON_OBJECT))
+        return hth_json_fail(l, l->root, "'model' is missing or not an object");
     HTH_TRY(read_model(l));
     HTH_TRY(hth_json_read_normalizer(l));
     HTH_TRY(hth_json_read_pre_tokenizer(l));
@@ -393,7 +419,8 @@ static hth_code load(json_loader *l) {
         const hth_json *bad = NULL;
         l->cont = "##";
         if (strcmp(hth_json_str(l->model, "continuing_subword_prefix", "##", &bad), "##") != 0 || bad) {
-            return hth_fail(l->err, HTH_ERR_UNSUPPORTED, "model.continuing_subword_prefix: only ## is supported");
+            return hth_fail(l->err, HTH_ERR_UNSUPPORTED,
+                            "model.continuing_subword_prefix: only ## is supported");
         }
         HTH_TRY(hth_tok_fill_wordpiece(t, l->cont, l->err));
     }

@@ -17,7 +17,8 @@ HTH_NODISCARD hth_code hth_json_fail(json_loader *l, const hth_json *at, const c
 // True when the member `key` is the string `text`.
 bool hth_json_is(const hth_json *v, const char *key, const char *text);
 // The steps of v: v itself, or the members of a (nested) Sequence under `key`. list has TOK_MAX_STEPS places.
-HTH_NODISCARD hth_code hth_json_flatten(json_loader *l, const hth_json *v, const char *key, const hth_json **list, size_t *n);
+HTH_NODISCARD hth_code hth_json_flatten(json_loader *l, const hth_json *v, const char *key,
+                                        const hth_json **list, size_t *n);
 
 HTH_NODISCARD hth_code hth_json_read_normalizer(json_loader *l);
 // Also decides whether the model is byte-level.

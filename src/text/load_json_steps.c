@@ -10,8 +10,12 @@
 #define RUST_WORDS "[\\w\\x{200c}\\x{200d}]+|[^\\w\\s\\x{200c}\\x{200d}]+"
 #define PUNCT "[\\p{P}!-/:-@\\[-`{-~]"
 
-hth_code hth_json_flatten(json_loader *l, const hth_json *v, const char *key, const hth_json **list, size_t *n) {
-    struct { const hth_json *items; uint32_t i, n; } stack[MAX_SEQUENCE_DEPTH];
+hth_code hth_json_flatten(json_loader *l, const hth_json *v, const char *key, const hth_json **list,
+                          size_t *n) {
+    struct {
+        const hth_json *items;
+        uint32_t i, n;
+    } stack[MAX_SEQUENCE_DEPTH];
     size_t depth = 0;
     *n = 0;
     if (!v || v->kind == HTH_JSON_NULL) return HTH_OK;
@@ -31,7 +35,8 @@ hth_code hth_json_flatten(json_loader *l, const hth_json *v, const char *key, co
             continue;
         }
         const hth_json *items = hth_json_get(s, key);
-        if (!items || items->kind != HTH_JSON_ARRAY) return hth_json_fail(l, s, "a sequence without its steps");
+        if (!items || items->kind != HTH_JSON_ARRAY)
+            return hth_json_fail(l, s, "a sequence without its steps");
         if (depth == MAX_SEQUENCE_DEPTH) return hth_json_fail(l, s, "sequences nest too deep");
         stack[depth].items = items->u.items;
         stack[depth].i = 0;
@@ -88,7 +93,8 @@ static hth_code read_precompiled(json_loader *l, const hth_json *s) {
     if (!blob) return hth_fail_nomem(l->err, map->n);
     size_t n = 0;
     hth_code code = HTH_OK;
-    if (!hth_base64_decode(map->u.str, map->n, blob, &n)) code = hth_json_fail(l, map, "precompiled_charsmap is not base64");
+    if (!hth_base64_decode(map->u.str, map->n, blob, &n))
+        code = hth_json_fail(l, map, "precompiled_charsmap is not base64");
     if (code == HTH_OK) code = hth_charsmap_init(&step->map, blob, n, l->err);
     hth_free(blob);
     return code;
@@ -96,16 +102,27 @@ static hth_code read_precompiled(json_loader *l, const hth_json *s) {
 
 static hth_code read_bert(json_loader *l, const hth_json *s) {
     const hth_json *bad = NULL;
-    bool clean = hth_json_bool(s, "clean_text", true, &bad), spaced = hth_json_bool(s, "handle_chinese_chars", true, &bad);
-    bool lower = hth_json_bool(s, "lowercase", true, &bad), strip = hth_json_bool(s, "strip_accents", lower, &bad);
+    bool clean = hth_json_bool(s, "clean_text", true, &bad),
+         spaced = hth_json_bool(s, "handle_chinese_chars", true, &bad);
+    bool lower = hth_json_bool(s, "lowercase", true, &bad),
+         strip = hth_json_bool(s, "strip_accents", lower, &bad);
     if (bad) return hth_json_fail(l, bad, "normalizer: a flag is not true or false");
     return hth_tok_setup_bert(l->t, clean, spaced, strip, lower, false, l->err);
 }
 
 static hth_code read_norm(json_loader *l, const hth_json *s) {
-    static const struct { const char *type; norm_kind kind; } plain[] = {
-        {"NFC", NORM_NFC}, {"NFD", NORM_NFD}, {"NFKC", NORM_NFKC}, {"NFKD", NORM_NFKD}, {"Lowercase", NORM_LOWERCASE},
-        {"StripAccents", NORM_STRIP_ACCENTS}, {"Nmt", NORM_NMT}, {"ByteLevel", NORM_BYTE_ALPHABET}, {"Strip", NORM_STRIP}};
+    static const struct {
+        const char *type;
+        norm_kind kind;
+    } plain[] = {{"NFC", NORM_NFC},
+                 {"NFD", NORM_NFD},
+                 {"NFKC", NORM_NFKC},
+                 {"NFKD", NORM_NFKD},
+                 {"Lowercase", NORM_LOWERCASE},
+                 {"StripAccents", NORM_STRIP_ACCENTS},
+                 {"Nmt", NORM_NMT},
+                 {"ByteLevel", NORM_BYTE_ALPHABET},
+                 {"Strip", NORM_STRIP}};
     norm_step *step = NULL;
     for (size_t i = 0; i < HTH_COUNT(plain); i++) {
         if (!hth_json_is(s, "type", plain[i].type)) continue;
@@ -134,7 +151,8 @@ hth_code hth_json_read_normalizer(json_loader *l) {
 
 // ---- pre-tokenizers ----
 
-static hth_code add_regex(json_loader *l, const char *pattern, size_t n, split_behavior behavior, bool invert) {
+static hth_code add_regex(json_loader *l, const char *pattern, size_t n, split_behavior behavior,
+                          bool invert) {
     hth_code code = hth_tok_add_regex(l->t, pattern, n, behavior, invert, l->err);
     return code == HTH_OK ? HTH_OK : hth_fail_in(l->err, code, "pre_tokenizer");
 }
@@ -144,7 +162,8 @@ static hth_code add_plain(json_loader *l, const char *pattern, split_behavior be
 }
 
 static hth_code read_behavior(json_loader *l, const hth_json *s, split_behavior *out) {
-    static const char *const names[] = {"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
+    static const char *const names[] = {"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext",
+                                        "Contiguous"};
     *out = SPLIT_ISOLATED;
     if (!hth_json_get(s, "behavior")) return HTH_OK;
     for (size_t i = 0; i < HTH_COUNT(names); i++) {
@@ -160,7 +179,8 @@ static hth_code add_literal(json_loader *l, const hth_json *text, split_behavior
     hth_str_clear(&l->buf);
     for (uint32_t i = 0; i < text->n; i++) {
         char c = text->u.str[i];
-        if ((c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~')) {
+        if ((c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
+            (c >= '{' && c <= '~')) {
             (void)hth_str_putc(&l->buf, '\\');
         }
         (void)hth_str_putc(&l->buf, c);
@@ -178,13 +198,15 @@ static hth_code read_split(json_loader *l, const hth_json *s) {
     HTH_TRY(read_behavior(l, s, &behavior));
     bool invert = hth_json_bool(s, "invert", false, &bad);
     if (bad) return hth_json_fail(l, bad, "pre_tokenizer: 'invert' is not true or false");
-    return is_regex ? add_regex(l, text->u.str, text->n, behavior, invert) : add_literal(l, text, behavior, invert);
+    return is_regex ? add_regex(l, text->u.str, text->n, behavior, invert)
+                    : add_literal(l, text, behavior, invert);
 }
 
 static hth_code read_byte_level(json_loader *l, const hth_json *s, bool last, bool mapped) {
     split_step *step = NULL;
     l->t->model.byte_level = true;
-    if (hth_json_bool(s, "add_prefix_space", true, NULL)) HTH_TRY(hth_tok_add_split(l->t, SPLIT_PREFIX_SPACE, &step, l->err));
+    if (hth_json_bool(s, "add_prefix_space", true, NULL))
+        HTH_TRY(hth_tok_add_split(l->t, SPLIT_PREFIX_SPACE, &step, l->err));
     if (hth_json_bool(s, "use_regex", true, NULL)) HTH_TRY(add_plain(l, GPT2, SPLIT_ISOLATED, false));
     // Steps after this one see the byte alphabet, so there it must really be written.
     return last && !mapped ? HTH_OK : hth_tok_add_split(l->t, SPLIT_BYTE_ALPHABET, &step, l->err);
@@ -193,7 +215,8 @@ static hth_code read_byte_level(json_loader *l, const hth_json *s, bool last, bo
 static hth_code read_metaspace(json_loader *l, const hth_json *s) {
     split_step *step = NULL;
     const hth_json *mark = get_string(s, "replacement");
-    if (!mark || mark->n == 0 || mark->n > 4) return hth_json_fail(l, s, "pre_tokenizer: Metaspace without a replacement character");
+    if (!mark || mark->n == 0 || mark->n > 4)
+        return hth_json_fail(l, s, "pre_tokenizer: Metaspace without a replacement character");
     HTH_TRY(hth_tok_add_split(l->t, SPLIT_METASPACE, &step, l->err));
     memcpy(step->mark, mark->u.str, mark->n);
     step->n_mark = mark->n;

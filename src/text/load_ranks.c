@@ -37,10 +37,26 @@ typedef struct tekken {
     int64_t n_special, n_vocab;
 } tekken;
 
-static const char *const old_specials[] = {
-    "<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]",
-    "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]", "[PREFIX]", "[MIDDLE]",
-    "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"};
+static const char *const old_specials[] = {"<unk>",
+                                           "<s>",
+                                           "</s>",
+                                           "[INST]",
+                                           "[/INST]",
+                                           "[AVAILABLE_TOOLS]",
+                                           "[/AVAILABLE_TOOLS]",
+                                           "[TOOL_RESULTS]",
+                                           "[/TOOL_RESULTS]",
+                                           "[TOOL_CALLS]",
+                                           "[IMG]",
+                                           "<pad>",
+                                           "[IMG_BREAK]",
+                                           "[IMG_END]",
+                                           "[PREFIX]",
+                                           "[MIDDLE]",
+                                           "[SUFFIX]",
+                                           "[SYSTEM_PROMPT]",
+                                           "[/SYSTEM_PROMPT]",
+                                           "[TOOL_CONTENT]"};
 
 static hth_code read_head(tekken *k, hth_err *err) {
     const hth_json *config = hth_json_get(k->root, "config"), *bad = NULL;
@@ -49,10 +65,13 @@ static hth_code read_head(tekken *k, hth_err *err) {
     if (k->specials && k->specials->kind == HTH_JSON_NULL) k->specials = NULL;
     k->n_special = hth_json_int(config, "default_num_special_tokens", -1, &bad);
     k->n_vocab = hth_json_int(config, "default_vocab_size", -1, &bad);
-    bool ok = !bad && k->vocab && k->vocab->kind == HTH_JSON_ARRAY && (!k->specials || k->specials->kind == HTH_JSON_ARRAY) &&
-              k->n_special >= 0 && k->n_vocab > k->n_special && k->n_vocab <= HTH_VOCAB_MAX &&
+    bool ok = !bad && k->vocab && k->vocab->kind == HTH_JSON_ARRAY &&
+              (!k->specials || k->specials->kind == HTH_JSON_ARRAY) && k->n_special >= 0 &&
+              k->n_vocab > k->n_special && k->n_vocab <= HTH_VOCAB_MAX &&
               k->n_vocab - k->n_special <= (int64_t)k->vocab->n;
-    return ok ? HTH_OK : hth_fail(err, HTH_ERR_FORMAT, "config or vocab is missing, or their sizes contradict each other");
+    return ok ? HTH_OK
+              : hth_fail(err, HTH_ERR_FORMAT,
+                         "config or vocab is missing, or their sizes contradict each other");
 }
 
 static hth_code set_specials(const tekken *k, hth_tokenizer *t, hth_err *err) {
@@ -78,7 +97,8 @@ static hth_code set_specials(const tekken *k, hth_tokenizer *t, hth_err *err) {
             return hth_fail_at(err, HTH_ERR_FORMAT, s->pos, "special_tokens: a bad entry");
         }
         bool control = hth_json_bool(s, "is_control", true, NULL);
-        HTH_TRY(hth_vocab_set(&t->vocab, (int32_t)id, text->u.str, text->n, control ? TOK_CONTROL : TOK_ADDED, err));
+        HTH_TRY(hth_vocab_set(&t->vocab, (int32_t)id, text->u.str, text->n, control ? TOK_CONTROL : TOK_ADDED,
+                              err));
         if (!control) HTH_TRY(hth_tok_add_added(t, (added_token){.id = (int32_t)id}, err));
     }
     return HTH_OK;
@@ -91,19 +111,26 @@ static hth_code load_tekken(tekken *k, hth_tokenizer *t, hth_err *err) {
     for (uint32_t i = 0; i < k->n_vocab - k->n_special; i++) {
         const hth_json *e = &k->vocab->u.items[i], *bytes = hth_json_get(e, "token_bytes");
         if (hth_json_int(e, "rank", -1, NULL) != (int64_t)i || !bytes || bytes->kind != HTH_JSON_STRING) {
-            return hth_fail_at(err, HTH_ERR_FORMAT, e->pos, "vocab: entry %u has a wrong rank or no token_bytes", (unsigned)i);
+            return hth_fail_at(err, HTH_ERR_FORMAT, e->pos,
+                               "vocab: entry %u has a wrong rank or no token_bytes", (unsigned)i);
         }
         HTH_TRY(set_base64(t, (int32_t)(k->n_special + i), bytes->u.str, bytes->n, err));
     }
     const hth_json *pattern = hth_json_get(hth_json_get(k->root, "config"), "pattern");
-    if (!pattern || pattern->kind != HTH_JSON_STRING) return hth_fail(err, HTH_ERR_FORMAT, "config.pattern is missing");
+    if (!pattern || pattern->kind != HTH_JSON_STRING)
+        return hth_fail(err, HTH_ERR_FORMAT, "config.pattern is missing");
     HTH_TRY(hth_tok_add_regex(t, pattern->u.str, pattern->n, SPLIT_ISOLATED, false, err));
     memcpy(t->pre, "tekken", 7);
     HTH_TRY(finish(t, err));
-    static const struct { const char *name; hth_special which; } known[] = {
-        {"<s>", HTH_SPECIAL_BOS}, {"</s>", HTH_SPECIAL_EOS}, {"<unk>", HTH_SPECIAL_UNK}, {"<pad>", HTH_SPECIAL_PAD},
-        {"[PREFIX]", HTH_SPECIAL_FIM_PRE}, {"[SUFFIX]", HTH_SPECIAL_FIM_SUF}, {"[MIDDLE]", HTH_SPECIAL_FIM_MID}};
-    for (size_t i = 0; i < HTH_COUNT(known); i++) t->special[known[i].which] = hth_vocab_find(&t->vocab, known[i].name, strlen(known[i].name));
+    static const struct {
+        const char *name;
+        hth_special which;
+    } known[] = {{"<s>", HTH_SPECIAL_BOS},          {"</s>", HTH_SPECIAL_EOS},
+                 {"<unk>", HTH_SPECIAL_UNK},        {"<pad>", HTH_SPECIAL_PAD},
+                 {"[PREFIX]", HTH_SPECIAL_FIM_PRE}, {"[SUFFIX]", HTH_SPECIAL_FIM_SUF},
+                 {"[MIDDLE]", HTH_SPECIAL_FIM_MID}};
+    for (size_t i = 0; i < HTH_COUNT(known); i++)
+        t->special[known[i].which] = hth_vocab_find(&t->vocab, known[i].name, strlen(known[i].name));
     t->adds_bos = t->special[HTH_SPECIAL_BOS] >= 0;
     if (t->adds_bos) t->prefix[t->n_prefix++] = t->special[HTH_SPECIAL_BOS];
     hth_tok_find_known(t);
@@ -161,9 +188,11 @@ static hth_code set_ranks(hth_tokenizer *t, const char *text, size_t n, int32_t 
         const char *space = memchr(line, ' ', len);
         int64_t rank = 0;
         size_t k = space ? (size_t)(space - line) + 1 : len;
-        for (; k < len && line[k] >= '0' && line[k] <= '9' && rank < n_rank; k++) rank = rank * 10 + (line[k] - '0');
+        for (; k < len && line[k] >= '0' && line[k] <= '9' && rank < n_rank; k++)
+            rank = rank * 10 + (line[k] - '0');
         if (!space || k != len || rank != i) {
-            return hth_fail(err, HTH_ERR_FORMAT, "line %d is not a token in base64 and its rank in order", (int)i + 1);
+            return hth_fail(err, HTH_ERR_FORMAT, "line %d is not a token in base64 and its rank in order",
+                            (int)i + 1);
         }
         HTH_TRY(set_base64(t, i++, line, (size_t)(space - line), err));
     }
@@ -183,9 +212,11 @@ static hth_code each_special(const rank_family *f, hth_tokenizer *t, int32_t *n,
             for (int32_t k = 0; k < times; k++, (*n)++) {
                 hth_str name;
                 hth_str_init(&name, HTH_MEM_TEXT, 256);
-                for (size_t i = 0; i < len; i++) (void)(p[i] == '#' ? hth_str_printf(&name, "%d", (int)k) : hth_str_putc(&name, p[i]));
+                for (size_t i = 0; i < len; i++)
+                    (void)(p[i] == '#' ? hth_str_printf(&name, "%d", (int)k) : hth_str_putc(&name, p[i]));
                 hth_code code = name.failed ? hth_fail_nomem(err, len) : HTH_OK;
-                if (t && code == HTH_OK) code = hth_vocab_set(&t->vocab, f->n_rank + *n, name.p, name.len, TOK_CONTROL, err);
+                if (t && code == HTH_OK)
+                    code = hth_vocab_set(&t->vocab, f->n_rank + *n, name.p, name.len, TOK_CONTROL, err);
                 hth_str_free(&name);
                 HTH_TRY(code);
             }
@@ -209,7 +240,9 @@ static hth_code load_ranks(hth_tokenizer *t, const char *text, size_t n, hth_err
     for (size_t i = 0; i < HTH_COUNT(families); i++) {
         if (families[i].n_rank == n_rank) f = &families[i];
     }
-    if (!f) return hth_fail(err, HTH_ERR_UNSUPPORTED, "a rank table of %d tokens: how its text is split is unknown", (int)n_rank);
+    if (!f)
+        return hth_fail(err, HTH_ERR_UNSUPPORTED,
+                        "a rank table of %d tokens: how its text is split is unknown", (int)n_rank);
     HTH_TRY(each_special(f, NULL, &n_special, err));
     HTH_TRY(hth_vocab_init(&t->vocab, (int64_t)n_rank + n_special, err));
     HTH_TRY(set_ranks(t, text, n, n_rank, err));
@@ -243,9 +276,14 @@ hth_code hth_tok_load_ranks(const char *text, size_t n, hth_tokenizer **out, hth
 // ---- vocab.txt ----
 
 static hth_code load_vocab_txt(hth_tokenizer *t, const char *text, size_t n, bool lowercase, hth_err *err) {
-    static const struct { const char *name; hth_special which; } known[] = {
-        {"[PAD]", HTH_SPECIAL_PAD}, {"[UNK]", HTH_SPECIAL_UNK}, {"[CLS]", HTH_SPECIAL_CLS},
-        {"[SEP]", HTH_SPECIAL_SEP}, {"[MASK]", HTH_SPECIAL_MASK}};
+    static const struct {
+        const char *name;
+        hth_special which;
+    } known[] = {{"[PAD]", HTH_SPECIAL_PAD},
+                 {"[UNK]", HTH_SPECIAL_UNK},
+                 {"[CLS]", HTH_SPECIAL_CLS},
+                 {"[SEP]", HTH_SPECIAL_SEP},
+                 {"[MASK]", HTH_SPECIAL_MASK}};
     const char *end = text + n, *line;
     size_t len;
     int64_t n_line = 0;
@@ -278,7 +316,8 @@ static hth_code load_vocab_txt(hth_tokenizer *t, const char *text, size_t n, boo
     return hth_tok_finish(t, false, err);
 }
 
-hth_code hth_tok_load_vocab_txt(const char *text, size_t n, bool lowercase, hth_tokenizer **out, hth_err *err) {
+hth_code hth_tok_load_vocab_txt(const char *text, size_t n, bool lowercase, hth_tokenizer **out,
+                                hth_err *err) {
     hth_tokenizer *t = NULL;
     *out = NULL;
     HTH_TRY(hth_tok_new(&t, err));

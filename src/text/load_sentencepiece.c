@@ -100,7 +100,8 @@ static hth_code read_head(sp_model *m, const uint8_t *data, size_t n, hth_err *e
     }
     if (c.failed) return hth_fail_at(err, HTH_ERR_FORMAT, c.fail_pos, "not a SentencePiece model");
     if (m->type != SP_UNIGRAM && m->type != SP_BPE) {
-        return hth_fail(err, HTH_ERR_UNSUPPORTED, "trainer_spec.model_type %d is not supported", (int)m->type);
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "trainer_spec.model_type %d is not supported",
+                        (int)m->type);
     }
     return HTH_OK;
 }
@@ -131,7 +132,8 @@ static hth_code read_piece(hth_tokenizer *t, int32_t id, hth_cursor c, hth_err *
     }
     if (c.failed || !isfinite(score)) return hth_fail(err, HTH_ERR_FORMAT, "piece %d is broken", (int)id);
     hth_vocab *v = &t->vocab;
-    HTH_TRY(hth_vocab_set(v, id, text.n ? (const char *)text.bytes : "", (size_t)text.n, flags_of(type), err));
+    HTH_TRY(
+        hth_vocab_set(v, id, text.n ? (const char *)text.bytes : "", (size_t)text.n, flags_of(type), err));
     v->score[id] = type == PIECE_USER ? 0 : score;
     if (type == PIECE_BYTE && text.n == 6 && hex(text.bytes[3]) >= 0 && hex(text.bytes[4]) >= 0) {
         v->e[id].flags |= TOK_BYTE;
@@ -141,14 +143,16 @@ static hth_code read_piece(hth_tokenizer *t, int32_t id, hth_cursor c, hth_err *
     return hth_tok_add_added(t, (added_token){.id = id, .control = type == PIECE_CONTROL}, err);
 }
 
-static hth_code read_pieces(hth_tokenizer *t, const sp_model *m, const uint8_t *data, size_t n, hth_err *err) {
+static hth_code read_pieces(hth_tokenizer *t, const sp_model *m, const uint8_t *data, size_t n,
+                            hth_err *err) {
     HTH_TRY(hth_vocab_init(&t->vocab, m->n_piece, err));
     t->vocab.score = hth_calloc(HTH_MEM_TEXT, (size_t)m->n_piece, sizeof *t->vocab.score);
     if (!t->vocab.score) return hth_fail_nomem(err, (uint64_t)m->n_piece * sizeof *t->vocab.score);
     hth_cursor c = hth_cursor_make(data, n);
     field f;
     for (int32_t id = 0; next_field(&c, &f);) {
-        if (f.number == 1 && f.wire == WIRE_BYTES) HTH_TRY(read_piece(t, id++, hth_cursor_make(f.bytes, f.n), err));
+        if (f.number == 1 && f.wire == WIRE_BYTES)
+            HTH_TRY(read_piece(t, id++, hth_cursor_make(f.bytes, f.n), err));
     }
     return hth_vocab_index(&t->vocab, err);
 }
@@ -158,8 +162,14 @@ static int32_t valid_id(const hth_tokenizer *t, int64_t id) {
 }
 
 static hth_code load(hth_tokenizer *t, const uint8_t *data, size_t n, hth_err *err) {
-    sp_model m = {.type = SP_UNIGRAM, .unk = 0, .bos = 1, .eos = 2, .pad = -1,
-                  .add_prefix = true, .merge_spaces = true, .escape = true};
+    sp_model m = {.type = SP_UNIGRAM,
+                  .unk = 0,
+                  .bos = 1,
+                  .eos = 2,
+                  .pad = -1,
+                  .add_prefix = true,
+                  .merge_spaces = true,
+                  .escape = true};
     HTH_TRY(read_head(&m, data, n, err));
     HTH_TRY(read_pieces(t, &m, data, n, err));
     t->kind = m.type == SP_BPE ? "spm" : "unigram";

@@ -10,7 +10,8 @@ static int put_part(const hth_tokenizer *t, const char *s, size_t n, char *out, 
     return (int)n;
 }
 
-void hth_merge_batch_add(merge_batch *b, const char *a, size_t n_a, const char *p, size_t n_b, uint32_t rank, bool *ok) {
+void hth_merge_batch_add(merge_batch *b, const char *a, size_t n_a, const char *p, size_t n_b, uint32_t rank,
+                         bool *ok) {
     char *buf = b->buf[b->n];
     int k = put_part(b->t, a, n_a, buf, MERGE_BYTES);
     int m = k <= 0 ? -1 : put_part(b->t, p, n_b, buf + k, MERGE_BYTES - (size_t)k);
@@ -60,7 +61,8 @@ hth_code hth_merge_batch_flush(merge_batch *b) {
             b->missing[b->n_missing++] = b->rank[k];
             continue;
         }
-        HTH_TRY(hth_pieces_add_merge(&b->t->model, b->n_expect, (uint32_t)m[0], (uint32_t)m[1], b->rank[k], (uint32_t)m[2], b->err));
+        HTH_TRY(hth_pieces_add_merge(&b->t->model, b->n_expect, (uint32_t)m[0], (uint32_t)m[1], b->rank[k],
+                                     (uint32_t)m[2], b->err));
     }
     b->n = 0;
     return HTH_OK;

@@ -21,7 +21,8 @@ typedef struct merge_batch {
 
 // Adds the merge of the tokens spelled a and p to a batch that is not full. A merge that can never apply
 // (foreign characters, too long) is passed over and *ok is false.
-void hth_merge_batch_add(merge_batch *b, const char *a, size_t n_a, const char *p, size_t n_b, uint32_t rank, bool *ok);
+void hth_merge_batch_add(merge_batch *b, const char *a, size_t n_a, const char *p, size_t n_b, uint32_t rank,
+                         bool *ok);
 // Looks up and adds what is waiting to t's model; fills `missing`.
 HTH_NODISCARD hth_code hth_merge_batch_flush(merge_batch *b);
 

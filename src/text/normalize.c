@@ -48,7 +48,9 @@ static unsigned combining_class(uint32_t cp) {
 static size_t decompose(uint32_t cp, unsigned options, uint32_t *out, size_t room) {
     utf8proc_int32_t buf[MAX_EXPANSION];
     int last = 0;
-    utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)cp, buf, MAX_EXPANSION, (utf8proc_option_t)((options & ~(unsigned)UTF8PROC_COMPOSE) | UTF8PROC_DECOMPOSE), &last);
+    utf8proc_ssize_t n = utf8proc_decompose_char(
+        (utf8proc_int32_t)cp, buf, MAX_EXPANSION,
+        (utf8proc_option_t)((options & ~(unsigned)UTF8PROC_COMPOSE) | UTF8PROC_DECOMPOSE), &last);
     if (n <= 0 || n > MAX_EXPANSION || (size_t)n > room) {
         out[0] = cp;
         return 1;
@@ -79,7 +81,8 @@ static hth_code make_steady(norm_step *s, const hth_unicode *u, hth_err *err) {
             bool same = n == 1 && parts[0] == cp;
             if (!same && compose && n > 0) {
                 for (size_t i = 1; i < n; i++) hth_cpset_add(&seconds, parts[i], parts[i]);
-                n = (size_t)utf8proc_normalize_utf32((utf8proc_int32_t *)parts, (utf8proc_ssize_t)n, (utf8proc_option_t)options);
+                n = (size_t)utf8proc_normalize_utf32((utf8proc_int32_t *)parts, (utf8proc_ssize_t)n,
+                                                     (utf8proc_option_t)options);
                 same = n == 1 && parts[0] == cp;
             }
             if (same && combining_class(cp) == 0) hth_cpset_add(&set, cp, cp);
@@ -118,7 +121,8 @@ static hth_code order_marks(norm_work *w, size_t n, hth_err *err) {
             for (size_t k = i + 1; k < end; k++) {
                 uint32_t cp = w->cps[k];
                 size_t j = k;
-                for (; j > i && combining_class(w->cps[j - 1]) > combining_class(cp); j--) w->cps[j] = w->cps[j - 1];
+                for (; j > i && combining_class(w->cps[j - 1]) > combining_class(cp); j--)
+                    w->cps[j] = w->cps[j - 1];
                 w->cps[j] = cp;
             }
         }
@@ -128,13 +132,15 @@ static hth_code order_marks(norm_work *w, size_t n, hth_err *err) {
 }
 
 // Normalizes one stretch that begins and ends at safe places.
-static hth_code form_stretch(const norm_step *s, norm_work *w, hth_str *out, const uint8_t *text, size_t n, hth_err *err) {
+static hth_code form_stretch(const norm_step *s, norm_work *w, hth_str *out, const uint8_t *text, size_t n,
+                             hth_err *err) {
     unsigned options = form_options(s->kind);
     size_t k = 0;
     for (size_t i = 0; i < n;) {
         unsigned len;
         uint32_t cp = hth_cp_at(text + i, n - i, &len);
-        if (!hth_grow(HTH_MEM_TEXT, (void **)&w->cps, &w->cap_cps, k + MAX_EXPANSION, sizeof *w->cps, MAX_TEXT)) {
+        if (!hth_grow(HTH_MEM_TEXT, (void **)&w->cps, &w->cap_cps, k + MAX_EXPANSION, sizeof *w->cps,
+                      MAX_TEXT)) {
             return hth_fail_nomem(err, k * sizeof *w->cps);
         }
         k += decompose(cp, options, w->cps + k, MAX_EXPANSION);
@@ -142,7 +148,8 @@ static hth_code form_stretch(const norm_step *s, norm_work *w, hth_str *out, con
     }
     HTH_TRY(order_marks(w, k, err));
     if (options & UTF8PROC_COMPOSE && k > 0) {
-        utf8proc_ssize_t m = utf8proc_normalize_utf32((utf8proc_int32_t *)w->cps, (utf8proc_ssize_t)k, (utf8proc_option_t)options);
+        utf8proc_ssize_t m = utf8proc_normalize_utf32((utf8proc_int32_t *)w->cps, (utf8proc_ssize_t)k,
+                                                      (utf8proc_option_t)options);
         if (m >= 0) k = (size_t)m;
     }
     for (size_t i = 0; i < k; i++) {
@@ -154,7 +161,8 @@ static hth_code form_stretch(const norm_step *s, norm_work *w, hth_str *out, con
 
 // Copies steady text; around every other character takes the stretch from the steady character before it
 // up to the next steady one. Invalid bytes end a stretch and are copied.
-static hth_code apply_form(const norm_step *s, norm_work *w, hth_str *out, const uint8_t *text, size_t n, hth_err *err) {
+static hth_code apply_form(const norm_step *s, norm_work *w, hth_str *out, const uint8_t *text, size_t n,
+                           hth_err *err) {
     size_t copied = 0, before = 0; // before: start of the latest character, if steady
     for (size_t i = 0; i < n;) {
         unsigned len;
@@ -191,7 +199,8 @@ static void put_lower(hth_str *out, uint32_t cp) {
         put_cp(out, 0x307);
         return;
     }
-    put_cp(out, cp < 128 ? (cp >= 'A' && cp <= 'Z' ? cp + 32 : cp) : (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp));
+    put_cp(out, cp < 128 ? (cp >= 'A' && cp <= 'Z' ? cp + 32 : cp)
+                         : (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp));
 }
 
 // Calls for each character: lower case, or dropping of nonspacing marks. Invalid bytes are copied.
@@ -241,7 +250,8 @@ static void replace_text(const norm_step *s, hth_str *out, const uint8_t *text, 
     (void)hth_str_append(out, text + copied, n - copied);
 }
 
-static hth_code replace_matches(const norm_step *s, norm_work *w, hth_str *out, const uint8_t *text, size_t n, hth_err *err) {
+static hth_code replace_matches(const norm_step *s, norm_work *w, hth_str *out, const uint8_t *text, size_t n,
+                                hth_err *err) {
     HTH_TRY(hth_matcher_begin(&w->matcher, s->re, text, n, err));
     size_t copied = 0, from = 0;
     while (from <= n) {
@@ -264,7 +274,8 @@ static hth_code replace_matches(const norm_step *s, norm_work *w, hth_str *out, 
     return HTH_OK;
 }
 
-// BertNormalizer without accents and case, which are steps of their own: control characters out, spaces plain, ideographs apart.
+// BertNormalizer without accents and case, which are steps of their own: control characters out, spaces
+// plain, ideographs apart.
 static void apply_bert(const norm_step *s, hth_str *out, const uint8_t *text, size_t n) {
     for (size_t i = 0; i < n;) {
         unsigned len;
@@ -377,9 +388,11 @@ static void apply_nmt(hth_str *out, const uint8_t *text, size_t n) {
     for (size_t i = 0; i < n;) {
         unsigned len;
         uint32_t c = hth_cp_at(text + i, n - i, &len);
-        bool drop = (c >= 1 && c <= 8) || c == 0xb || (c >= 0xe && c <= 0x1f) || c == 0x7f || c == 0x8f || c == 0x9f;
-        bool space = c == 9 || c == 0xa || c == 0xc || c == 0xd || c == 0x1680 || (c >= 0x200b && c <= 0x200f) ||
-                     c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xfeff || c == 0xfffd;
+        bool drop =
+            (c >= 1 && c <= 8) || c == 0xb || (c >= 0xe && c <= 0x1f) || c == 0x7f || c == 0x8f || c == 0x9f;
+        bool space = c == 9 || c == 0xa || c == 0xc || c == 0xd || c == 0x1680 ||
+                     (c >= 0x200b && c <= 0x200f) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
+                     c == 0xfeff || c == 0xfffd;
         if (space) {
             (void)hth_str_putc(out, ' ');
         } else if (!drop) {
@@ -396,9 +409,13 @@ static void apply_byte_alphabet(hth_str *out, const uint8_t *text, size_t n) {
 // ---- running ----
 
 // One step from (*text, *n) into out; a step that needs no copy changes them and leaves out empty.
-static hth_code apply_step(const norm_step *s, norm_work *w, hth_str *out, const uint8_t *text, size_t n, hth_err *err) {
+static hth_code apply_step(const norm_step *s, norm_work *w, hth_str *out, const uint8_t *text, size_t n,
+                           hth_err *err) {
     switch (s->kind) {
-    case NORM_NFC: case NORM_NFD: case NORM_NFKC: case NORM_NFKD: return apply_form(s, w, out, text, n, err);
+    case NORM_NFC:
+    case NORM_NFD:
+    case NORM_NFKC:
+    case NORM_NFKD: return apply_form(s, w, out, text, n, err);
     case NORM_LOWERCASE: map_chars(out, text, n, NULL, true); break;
     case NORM_STRIP_ACCENTS: map_chars(out, text, n, s->accents, false); break;
     case NORM_STRIP: break;
@@ -434,8 +451,8 @@ static hth_str *empty_buffer(norm_work *w, const hth_str *not_this) {
     return b;
 }
 
-hth_code hth_normalize(const norm_step *steps, size_t n_step, bool keep_invalid, norm_work *w, const uint8_t *text,
-                       size_t n, const uint8_t **out, size_t *n_out, hth_err *err) {
+hth_code hth_normalize(const norm_step *steps, size_t n_step, bool keep_invalid, norm_work *w,
+                       const uint8_t *text, size_t n, const uint8_t **out, size_t *n_out, hth_err *err) {
     bool sanitize = !keep_invalid && !is_all_valid(text, n);
     hth_str *held = NULL; // the buffer that text lies in
     if (sanitize) {
@@ -484,9 +501,11 @@ static hth_code finish_bert(norm_step *s, const hth_unicode *u, hth_err *err) {
     hth_cpset_free(&plain);
     hth_cpset_add_space(&spaces);
     // The ideographs of BERT's tokenization.py, with the ranges that the `tokenizers` package has.
-    static const uint32_t ideographs[][2] = {{0x4e00, 0x9fff}, {0x3400, 0x4dbf}, {0x20000, 0x2a6df},
-        {0x2a700, 0x2b73f}, {0x2b740, 0x2b81f}, {0x2b920, 0x2ceaf}, {0xf900, 0xfaff}, {0x2f800, 0x2fa1f}};
-    for (size_t i = 0; i < HTH_COUNT(ideographs); i++) hth_cpset_add(&apart, ideographs[i][0], ideographs[i][1]);
+    static const uint32_t ideographs[][2] = {{0x4e00, 0x9fff},   {0x3400, 0x4dbf},   {0x20000, 0x2a6df},
+                                             {0x2a700, 0x2b73f}, {0x2b740, 0x2b81f}, {0x2b920, 0x2ceaf},
+                                             {0xf900, 0xfaff},   {0x2f800, 0x2fa1f}};
+    for (size_t i = 0; i < HTH_COUNT(ideographs); i++)
+        hth_cpset_add(&apart, ideographs[i][0], ideographs[i][1]);
     s->drop = make_set(&drop);
     s->spaces = make_set(&spaces);
     s->apart = make_set(&apart);
@@ -496,7 +515,10 @@ static hth_code finish_bert(norm_step *s, const hth_unicode *u, hth_err *err) {
 hth_code hth_norm_finish(norm_step *s, const hth_unicode *u, hth_err *err) {
     hth_cpset set = {0};
     switch (s->kind) {
-    case NORM_NFC: case NORM_NFD: case NORM_NFKC: case NORM_NFKD: return make_steady(s, u, err);
+    case NORM_NFC:
+    case NORM_NFD:
+    case NORM_NFKC:
+    case NORM_NFKD: return make_steady(s, u, err);
     case NORM_BERT: return finish_bert(s, u, err);
     case NORM_STRIP_ACCENTS:
         hth_cpset_add_cats(&set, u, s->nonspacing ? 1u << HTH_CAT_MN : HTH_CATS_M);

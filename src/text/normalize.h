@@ -7,15 +7,18 @@
 #include "text/trie.h"
 
 typedef enum norm_kind {
-    NORM_NFC, NORM_NFD, NORM_NFKC, NORM_NFKD,
+    NORM_NFC,
+    NORM_NFD,
+    NORM_NFKC,
+    NORM_NFKD,
     NORM_LOWERCASE,
     NORM_STRIP_ACCENTS,
-    NORM_STRIP,       // spaces off the ends; left, right
-    NORM_REPLACE,     // every `pattern` by `content`
-    NORM_REPLACE_RE,  // every match of `re` by `content`
-    NORM_PREPEND,     // `content` in front of a text that is not empty
-    NORM_BERT,        // clean, spaced
-    NORM_CHARSMAP,    // precompiled map applied by grapheme, as the `tokenizers` package does
+    NORM_STRIP,         // spaces off the ends; left, right
+    NORM_REPLACE,       // every `pattern` by `content`
+    NORM_REPLACE_RE,    // every match of `re` by `content`
+    NORM_PREPEND,       // `content` in front of a text that is not empty
+    NORM_BERT,          // clean, spaced
+    NORM_CHARSMAP,      // precompiled map applied by grapheme, as the `tokenizers` package does
     NORM_SENTENCEPIECE, // precompiled map by longest prefix, then the rules about spaces
     NORM_NMT,
     NORM_BYTE_ALPHABET, // bytes as visible characters
@@ -32,16 +35,16 @@ HTH_NODISCARD hth_code hth_charsmap_init(hth_charsmap *map, const uint8_t *blob,
 void hth_charsmap_free(hth_charsmap *map);
 // Looks up prefixes of text. Returns the bytes that the longest (or the shortest) takes, 0 when none
 // does, and its replacement.
-size_t hth_charsmap_find(const hth_charsmap *map, const uint8_t *text, size_t n, bool longest, const char **to,
-                         size_t *n_to);
+size_t hth_charsmap_find(const hth_charsmap *map, const uint8_t *text, size_t n, bool longest,
+                         const char **to, size_t *n_to);
 
 typedef struct norm_step {
     norm_kind kind;
-    bool left, right;                               // STRIP
-    bool clean, spaced;                             // BERT
-    bool nonspacing;                                // STRIP_ACCENTS: only marks of category Mn
+    bool left, right;                                 // STRIP
+    bool clean, spaced;                               // BERT
+    bool nonspacing;                                  // STRIP_ACCENTS: only marks of category Mn
     bool add_prefix, merge_spaces, escape, as_suffix; // SENTENCEPIECE
-    char *pattern, *content; // owned
+    char *pattern, *content;                          // owned
     size_t n_pattern, n_content;
     hth_regex *re;       // owned
     hth_charsmap map;    // owned
@@ -64,6 +67,7 @@ void hth_norm_work_free(norm_work *w);
 // Applies `n_step` steps to text. *out is text itself or lies in w and lasts until the next call.
 // `keep_invalid`: invalid bytes stay as they are (byte-level tokenizers); else they become U+FFFD.
 HTH_NODISCARD hth_code hth_normalize(const norm_step *steps, size_t n_step, bool keep_invalid, norm_work *w,
-                                     const uint8_t *text, size_t n, const uint8_t **out, size_t *n_out, hth_err *err);
+                                     const uint8_t *text, size_t n, const uint8_t **out, size_t *n_out,
+                                     hth_err *err);
 
 #endif

@@ -38,7 +38,8 @@ void hth_pieces_work_free(model_work *w) {
 static merge_slot *find_slot(merge_slot *slots, size_t n, uint64_t seed, uint32_t left, uint32_t right) {
     uint64_t key[1] = {(uint64_t)left << 32 | right};
     size_t i = (size_t)hth_hash(key, sizeof key, seed) & (n - 1);
-    while (slots[i].left != MERGE_FREE && (slots[i].left != left || slots[i].right != right)) i = (i + 1) & (n - 1);
+    while (slots[i].left != MERGE_FREE && (slots[i].left != left || slots[i].right != right))
+        i = (i + 1) & (n - 1);
     return &slots[i];
 }
 
@@ -57,7 +58,7 @@ static hth_code grow_merges(hth_pieces *m, size_t n_slot, hth_err *err) {
 }
 
 hth_code hth_pieces_add_merge(hth_pieces *m, size_t n_expect, uint32_t left, uint32_t right, uint32_t rank,
-                             uint32_t id, hth_err *err) {
+                              uint32_t id, hth_err *err) {
     if (!m->merges) {
         size_t n_slot = 64;
         while (n_slot < 2 * n_expect && n_slot < (1u << 24)) n_slot *= 2;
@@ -74,7 +75,8 @@ hth_code hth_pieces_add_merge(hth_pieces *m, size_t n_expect, uint32_t left, uin
 
 void hth_pieces_prefetch(const hth_pieces *m, uint32_t left, uint32_t right) {
     uint64_t key[1] = {(uint64_t)left << 32 | right};
-    if (m->n_merge_slot) __builtin_prefetch(&m->merges[(size_t)hth_hash(key, sizeof key, m->seed) & (m->n_merge_slot - 1)]);
+    if (m->n_merge_slot)
+        __builtin_prefetch(&m->merges[(size_t)hth_hash(key, sizeof key, m->seed) & (m->n_merge_slot - 1)]);
 }
 
 // Unigram: unknown characters cost more than the worst piece.
@@ -91,7 +93,8 @@ static void find_unk_score(hth_pieces *m, const hth_vocab *v, bool min_over_all)
 static hth_code fill_trie(hth_pieces *m, const hth_vocab *v, hth_err *err) {
     HTH_TRY(hth_trie_init(&m->pieces, (size_t)v->n, err));
     for (int32_t i = 0; i < v->n; i++) {
-        if (v->e[i].flags & (TOK_CONTROL | TOK_ABSENT | TOK_BYTE | TOK_UNKNOWN) || v->e[i].n_text == 0) continue;
+        if (v->e[i].flags & (TOK_CONTROL | TOK_ABSENT | TOK_BYTE | TOK_UNKNOWN) || v->e[i].n_text == 0)
+            continue;
         const uint8_t *text = (const uint8_t *)hth_vocab_text(v, i);
         HTH_TRY(hth_trie_insert(&m->pieces, text, v->e[i].n_text, (uint32_t)i, err));
     }
@@ -108,7 +111,8 @@ hth_code hth_pieces_finish(hth_pieces *m, const hth_vocab *v, bool min_over_all,
     return fill_trie(m, v, err);
 }
 
-hth_code hth_pieces_push_unknown(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *text, size_t n) {
+hth_code hth_pieces_push_unknown(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *text,
+                                 size_t n) {
     bool bytes = m->byte_fallback;
     for (size_t i = 0; i < n && bytes && !m->fallback_bytes_drop; i++) bytes = v->byte_id[text[i]] >= 0;
     if (bytes) {
@@ -123,7 +127,8 @@ hth_code hth_pieces_push_unknown(const hth_pieces *m, const hth_vocab *v, model_
     return hth_token_push(w->out, m->unk, w->err);
 }
 
-hth_code hth_pieces_encode(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word, size_t n) {
+hth_code hth_pieces_encode(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word,
+                           size_t n) {
     w->last_unk = false;
     switch (m->kind) {
     case MODEL_UNIGRAM: return hth_unigram_encode(m, v, w, word, n);

@@ -14,7 +14,8 @@
 #define QWEN2 WORDS "\\p{N}|" SYMBOLS TAIL
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define CASED(after) "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" after "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" after "|"
+#define CASED(after) "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" after \
+    "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" after "|"
 #define SYMBOLS_SLASH " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|"
 #define GPT4O CASED(CONTRACTIONS "?") "\\p{N}{1,3}|" SYMBOLS_SLASH TAIL
 #define HAN_LESS(cats) "[" cats "&&[^\\p{Han}]]"
@@ -23,7 +24,8 @@
 #define KIMI "[\\p{Han}]+|[^\\r\\n\\p{L}\\p{N}]?" KIMI_UPPER "*" KIMI_LOWER "+" CONTRACTIONS "?|" \
     "[^\\r\\n\\p{L}\\p{N}]?" KIMI_UPPER "+" KIMI_LOWER "*" CONTRACTIONS "?|\\p{N}{1,3}|" SYMBOLS TAIL
 #define ASCII_PUNCT "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~]"
-#define DEEPSEEK3(newlines) ASCII_PUNCT "[A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+" newlines
+#define DEEPSEEK3(newlines) ASCII_PUNCT "[A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+" \
+    "| ?[\\p{P}\\p{S}]+" newlines
 #define CJK_KANA \
     "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+"
 #define DEEPSEEK_CJK \
@@ -56,8 +58,8 @@
     "[\\x{ac00}-\\x{d7a3}\\x{3131}-\\x{318e}]+|[\\x{ff01}\\x{2026}\\x{201c}\\x{201d}\\x{2018}\\x{2019}" \
     "\\x{2014}\\x{ff1a}\\x{ff1b}\\x{ff0c}\\x{3001}-\\x{303f}\\x{fe30}-\\x{fe4f}]+|[\\x{3105}-\\x{312f}]+" \
     "|[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+"
-#define JAIS2_TAIL "\\s*[\\r\\n]+|\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)|\\s{64}(?!\\S)|\\s{32}(?!\\S)|" \
-    "\\s{16}(?!\\S)|\\s{8}(?!\\S)|\\s{4}(?!\\S)|\\s{1,2}(?!\\S)|\\s{1}"
+#define JAIS2_TAIL "\\s*[\\r\\n]+|\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)|\\s{64}(?!\\S)|" \
+    "\\s{32}(?!\\S)|\\s{16}(?!\\S)|\\s{8}(?!\\S)|\\s{4}(?!\\S)|\\s{1,2}(?!\\S)|\\s{1}"
 
 enum {
     PRE_WHOLE = 1,     // a word that is a token stays whole
@@ -77,14 +79,16 @@ typedef struct pre_entry {
 
 static const pre_entry entries[] = {
     {" default ", 0, {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
-    {" llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano ", PRE_WHOLE | PRE_BOS, {LLAMA3}},
+    {" llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano ", PRE_WHOLE | PRE_BOS,
+     {LLAMA3}},
     {" dbrx smaug-bpe ", 0, {LLAMA3}},
     {" chatglm-bpe ", PRE_NO_BOS, {LLAMA3}},
     {" glm4 glm5 ", PRE_NO_BOS | PRE_WHOLE, {LLAMA3}},
     {" jais-2 ", 0, {WORDS "\\p{N}{1,3}|" SYMBOLS JAIS2_TAIL}},
     {" deepseek-llm ", 0, {"[\\r\\n]", DEEPSEEK_LETTERS, DEEPSEEK_PUNCT, "\\s+$", DEEPSEEK_CJK, "\\p{N}+"}},
     {" deepseek-coder ", 0, {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", DEEPSEEK_CJK, "\\p{N}"}},
-    {" deepseek-v3 hunyuan-dense joyai-llm hy_v4 ", 0, {"\\p{N}{1,3}", CJK_KANA, DEEPSEEK3("[\\r\\n]*|") TAIL}},
+    {" deepseek-v3 hunyuan-dense joyai-llm hy_v4 ", 0,
+     {"\\p{N}{1,3}", CJK_KANA, DEEPSEEK3("[\\r\\n]*|") TAIL}},
     {" spark2_5 ", 0, {"\\p{N}{1,3}", CJK_KANA, DEEPSEEK3("|") "[\\r\\n]|\\s+(?!\\S)|\\s+", "\\p{N}"}},
     {" youtu ", PRE_WHOLE, {YOUTU_CJK, CASED(CONTRACTION_CASES "?") "\\p{N}|" SYMBOLS_SLASH TAIL}},
     {" falcon ", 0, {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]"}},
@@ -92,26 +96,31 @@ static const pre_entry entries[] = {
     {" gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert jina-v1-en "
      "jina-v2-code roberta-bpe mpt olmo jais trillion granite-docling exaone4 ", 0, {GPT2}},
     {" qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2 ", 0, {QWEN2}},
-    {" qwen35 ", 0, {CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" TAIL}},
+    {" qwen35 ", 0,
+     {CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}|"
+      " ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" TAIL}},
     {" poro-chat bloom gpt3-finnish ", 0, {BLOOM}},
     {" viking ", 0, {BLOOM, "\\p{N}"}},
     {" tekken ", PRE_WHOLE | PRE_BOS, {CASED("") "\\p{N}|" SYMBOLS_SLASH TAIL}},
-    {" chameleon ", PRE_BOS, {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", "\\p{N}",
-                              "[\\p{P}!-/:-@\\[-`{-~]", GPT2}},
+    {" chameleon ", PRE_BOS,
+     {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", "\\p{N}",
+      "[\\p{P}!-/:-@\\[-`{-~]", GPT2}},
     {" gpt-4o llama4 kanana2 talkie minimax-m2 ", 0, {GPT4O}},
     {" granite-embed-multi-97m ", PRE_WHOLE, {GPT4O}},
     {" tiny_aya cohere2moe ", 0, {"\\d{1,3}(?=(?:\\d{3})*\\b)", GPT4O}},
     {" kimi-k2 ", 0, {KIMI}},
     {" superbpe ", 0, {"\\p{N}+", "(?=(\\d{3})+(?!\\d))"}},
-    {" bailingmoe bailingmoe2 llada-moe ", 0, {"'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}|"
-                                               " ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}},
+    {" bailingmoe bailingmoe2 llada-moe ", 0,
+     {"'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}|"
+      " ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}},
     {" seed-coder ", 0, {WORDS "\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|" TAIL}},
     {" ufakzeka ", 0, {"[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|" SYMBOLS TAIL}},
     {" afmoe ", PRE_THREES, {AFMOE_CJK, DEEPSEEK3("[\\r\\n]*|") TAIL}},
     {" laguna ", 0, {"[^\\n]+|[\\n]+", QWEN2}},
     {" exaone-moe ", 0, {CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}|"
                          " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}},
-    {" gemma4 granite-embed-multi-311m ", PRE_CHARS | PRE_ESCAPE | PRE_NEWLINES | PRE_BOS, {"[^\\n]+|[\\n]+"}},
+    {" gemma4 granite-embed-multi-311m ", PRE_CHARS | PRE_ESCAPE | PRE_NEWLINES | PRE_BOS,
+     {"[^\\n]+|[\\n]+"}},
     {" sarvam-moe ", PRE_CHARS | PRE_ESCAPE, {"[^\\n]+|[\\n]+"}},
     {" minicpm5 ", PRE_WHOLE, {"\\p{N}{1,3}", WORDS "\\p{N}+|" SYMBOLS TAIL}},
     {" whitespace ", PRE_CHARS, {NULL}},

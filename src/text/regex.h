@@ -23,7 +23,7 @@ typedef struct hth_matcher {
     size_t n;
     struct match_frame *stack; // owned
     size_t n_stack, cap_stack;
-    size_t barrier; // innermost look-around or atomic group on the stack, SIZE_MAX for none
+    size_t barrier;         // innermost look-around or atomic group on the stack, SIZE_MAX for none
     struct match_run *runs; // owned, one per class loop
     size_t cap_runs;
     uint8_t *memo; // owned; outcome per choice point and position, NULL until the text proves hard

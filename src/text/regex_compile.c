@@ -20,7 +20,14 @@ typedef struct frag {
     int width; // characters, -1 when it varies
 } frag;
 
-typedef enum group_kind { GROUP_PLAIN, GROUP_ATOMIC, GROUP_LOOK, GROUP_LOOK_NOT, GROUP_BEHIND, GROUP_BEHIND_NOT } group_kind;
+typedef enum group_kind {
+    GROUP_PLAIN,
+    GROUP_ATOMIC,
+    GROUP_LOOK,
+    GROUP_LOOK_NOT,
+    GROUP_BEHIND,
+    GROUP_BEHIND_NOT
+} group_kind;
 
 typedef struct group {
     group_kind kind;
@@ -38,7 +45,7 @@ typedef struct compiler {
     hth_regex *re;
     hth_cpset set_ranges[HTH_RE_MAX_SETS]; // of re->sets, to recognise equal ones
     group groups[MAX_GROUP_DEPTH];
-    size_t depth; // innermost group is groups[depth]
+    size_t depth;               // innermost group is groups[depth]
     frag tops[HTH_RE_MAX_ALTS]; // finished alternatives of the top level
     size_t n_top;
     bool icase;
@@ -63,7 +70,8 @@ static frag frag_empty(void) {
 
 static hth_code emit(compiler *c, frag *f, re_ins ins) {
     if (!hth_grow(HTH_MEM_TEXT, (void **)&f->ins, &f->cap, f->n + 1, sizeof ins, HTH_RE_MAX_INS)) {
-        if (f->n >= HTH_RE_MAX_INS) return hth_fail(c->err, HTH_ERR_LIMIT, "this regular expression is too large");
+        if (f->n >= HTH_RE_MAX_INS)
+            return hth_fail(c->err, HTH_ERR_LIMIT, "this regular expression is too large");
         return hth_fail_nomem(c->err, sizeof ins);
     }
     f->ins[f->n++] = ins;
@@ -120,7 +128,8 @@ static hth_code add_set(compiler *c, hth_cpset *set, int *id) {
     }
     if (c->re->n_set == HTH_RE_MAX_SETS) {
         hth_cpset_free(set);
-        return hth_fail(c->err, HTH_ERR_LIMIT, "this regular expression has more than %d character classes", HTH_RE_MAX_SETS);
+        return hth_fail(c->err, HTH_ERR_LIMIT, "this regular expression has more than %d character classes",
+                        HTH_RE_MAX_SETS);
     }
     hth_charset *made = hth_charset_make(set);
     if (!made) {
@@ -192,77 +201,6 @@ static bool take_text(compiler *c, const char *text) {
     return true;
 }
 
-typedef struct cat_name {
-    const char *name;
-    unsigned cats;
-} cat_name;
-
-// Names are compared in lower case without '_', '-' and spaces.
-static const cat_name cat_names[] = {
-    {"l", HTH_CATS_L}, {"letter", HTH_CATS_L}, {"lu", 1u << HTH_CAT_LU}, {"uppercaseletter", 1u << HTH_CAT_LU},
-    {"ll", 1u << HTH_CAT_LL}, {"lowercaseletter", 1u << HTH_CAT_LL}, {"lt", 1u << HTH_CAT_LT},
-    {"titlecaseletter", 1u << HTH_CAT_LT}, {"lc", HTH_CATS(HTH_CAT_LU, HTH_CAT_LT)},
-    {"l&", HTH_CATS(HTH_CAT_LU, HTH_CAT_LT)}, {"lm", 1u << HTH_CAT_LM}, {"modifierletter", 1u << HTH_CAT_LM},
-    {"lo", 1u << HTH_CAT_LO}, {"otherletter", 1u << HTH_CAT_LO}, {"m", HTH_CATS_M}, {"mark", HTH_CATS_M},
-    {"mn", 1u << HTH_CAT_MN}, {"nonspacingmark", 1u << HTH_CAT_MN}, {"mc", 1u << HTH_CAT_MC},
-    {"spacingmark", 1u << HTH_CAT_MC}, {"me", 1u << HTH_CAT_ME}, {"enclosingmark", 1u << HTH_CAT_ME},
-    {"n", HTH_CATS_N}, {"number", HTH_CATS_N}, {"nd", 1u << HTH_CAT_ND}, {"decimalnumber", 1u << HTH_CAT_ND},
-    {"digit", 1u << HTH_CAT_ND}, {"nl", 1u << HTH_CAT_NL}, {"letternumber", 1u << HTH_CAT_NL},
-    {"no", 1u << HTH_CAT_NO}, {"othernumber", 1u << HTH_CAT_NO}, {"p", HTH_CATS_P}, {"punct", HTH_CATS_P},
-    {"punctuation", HTH_CATS_P}, {"pc", 1u << HTH_CAT_PC}, {"connectorpunctuation", 1u << HTH_CAT_PC},
-    {"pd", 1u << HTH_CAT_PD}, {"dashpunctuation", 1u << HTH_CAT_PD}, {"ps", 1u << HTH_CAT_PS},
-    {"openpunctuation", 1u << HTH_CAT_PS}, {"pe", 1u << HTH_CAT_PE}, {"closepunctuation", 1u << HTH_CAT_PE},
-    {"pi", 1u << HTH_CAT_PI}, {"initialpunctuation", 1u << HTH_CAT_PI}, {"pf", 1u << HTH_CAT_PF},
-    {"finalpunctuation", 1u << HTH_CAT_PF}, {"po", 1u << HTH_CAT_PO}, {"otherpunctuation", 1u << HTH_CAT_PO},
-    {"s", HTH_CATS_S}, {"symbol", HTH_CATS_S}, {"sm", 1u << HTH_CAT_SM}, {"mathsymbol", 1u << HTH_CAT_SM},
-    {"sc", 1u << HTH_CAT_SC}, {"currencysymbol", 1u << HTH_CAT_SC}, {"sk", 1u << HTH_CAT_SK},
-    {"modifiersymbol", 1u << HTH_CAT_SK}, {"so", 1u << HTH_CAT_SO}, {"othersymbol", 1u << HTH_CAT_SO},
-    {"z", HTH_CATS_Z}, {"separator", HTH_CATS_Z}, {"zs", 1u << HTH_CAT_ZS}, {"spaceseparator", 1u << HTH_CAT_ZS},
-    {"zl", 1u << HTH_CAT_ZL}, {"zp", 1u << HTH_CAT_ZP}, {"c", HTH_CATS_C}, {"other", HTH_CATS_C},
-    {"cc", 1u << HTH_CAT_CC}, {"control", 1u << HTH_CAT_CC}, {"cntrl", 1u << HTH_CAT_CC},
-    {"cf", 1u << HTH_CAT_CF}, {"format", 1u << HTH_CAT_CF}, {"cn", 1u << HTH_CAT_CN},
-    {"unassigned", 1u << HTH_CAT_CN}, {"co", 1u << HTH_CAT_CO}, {"privateuse", 1u << HTH_CAT_CO},
-    {"cs", 1u << HTH_CAT_CS}, {"surrogate", 1u << HTH_CAT_CS},
-    {"alpha", HTH_CATS_L | 1u << HTH_CAT_NL | 1u << HTH_CAT_MN | 1u << HTH_CAT_MC},
-    {"alphabetic", HTH_CATS_L | 1u << HTH_CAT_NL | 1u << HTH_CAT_MN | 1u << HTH_CAT_MC},
-    {"alnum", HTH_CATS_L | 1u << HTH_CAT_NL | 1u << HTH_CAT_MN | 1u << HTH_CAT_MC | 1u << HTH_CAT_ND},
-    {"upper", 1u << HTH_CAT_LU}, {"lower", 1u << HTH_CAT_LL}, {"any", ~0u},
-};
-
-// Adds the property called name; false when there is none such.
-static bool add_property(compiler *c, hth_cpset *set, const char *name, size_t n) {
-    char key[32];
-    size_t len = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (name[i] == '_' || name[i] == '-' || name[i] == ' ') continue;
-        if (len + 1 >= sizeof key) return false;
-        key[len++] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] + 32) : name[i];
-    }
-    key[len] = 0;
-    for (size_t i = 0; i < HTH_COUNT(cat_names); i++) {
-        if (strcmp(cat_names[i].name, key) != 0) continue;
-        hth_cpset_add_cats(set, c->u, cat_names[i].cats);
-        return true;
-    }
-    if (strcmp(key, "space") == 0 || strcmp(key, "whitespace") == 0) {
-        hth_cpset_add_space(set);
-        return true;
-    }
-    if (strcmp(key, "word") == 0) {
-        hth_cpset_add_word(set, c->u);
-        return true;
-    }
-    if (strcmp(key, "ascii") == 0) {
-        hth_cpset_add(set, 0, 127);
-        return true;
-    }
-    const char *script = strncmp(key, "script=", 7) == 0 ? key + 7 : strncmp(key, "sc=", 3) == 0 ? key + 3 : key;
-    size_t n_range;
-    const uint32_t *r = hth_script_ranges(script, strlen(script), &n_range);
-    for (size_t i = 0; r && i < n_range; i++) hth_cpset_add(set, r[2 * i], r[2 * i + 1]);
-    return r != NULL;
-}
-
 // After \p or \P: {name}, {^name} or one letter.
 static hth_code parse_property(compiler *c, hth_cpset *set, bool negated) {
     hth_cpset found = {0};
@@ -278,7 +216,7 @@ static hth_code parse_property(compiler *c, hth_cpset *set, bool negated) {
     } else {
         return fail_syntax(c, "the pattern ends after \\p");
     }
-    if (!add_property(c, &found, name, n)) {
+    if (!hth_re_add_property(c->u, &found, name, n)) {
         hth_cpset_free(&found);
         return fail_unsupported(c, "a character property that this program does not know");
     }
@@ -316,15 +254,20 @@ static hth_code parse_escape(compiler *c, hth_cpset *set, bool *is_set, uint32_t
     *is_set = true;
     hth_cpset s = {0};
     switch (b) {
-    case 's': case 'S': hth_cpset_add_space(&s); break;
-    case 'd': case 'D': hth_cpset_add_cats(&s, c->u, 1u << HTH_CAT_ND); break;
-    case 'w': case 'W': hth_cpset_add_word(&s, c->u); break;
-    case 'h': case 'H':
+    case 's':
+    case 'S': hth_cpset_add_space(&s); break;
+    case 'd':
+    case 'D': hth_cpset_add_cats(&s, c->u, 1u << HTH_CAT_ND); break;
+    case 'w':
+    case 'W': hth_cpset_add_word(&s, c->u); break;
+    case 'h':
+    case 'H':
         hth_cpset_add(&s, '0', '9');
         hth_cpset_add(&s, 'a', 'f');
         hth_cpset_add(&s, 'A', 'F');
         break;
-    case 'p': case 'P': c->at++; return parse_property(c, set, b == 'P');
+    case 'p':
+    case 'P': c->at++; return parse_property(c, set, b == 'P');
     default: *is_set = false;
     }
     if (*is_set) {
@@ -382,7 +325,7 @@ static hth_code parse_posix(compiler *c, hth_cpset *set) {
         hth_cpset_add(&found, 'a', 'f');
         hth_cpset_add(&found, 'A', 'F');
     } else {
-        ok = add_property(c, &found, name, n);
+        ok = hth_re_add_property(c->u, &found, name, n);
     }
     if (negated) hth_cpset_invert(&found);
     hth_cpset_add_set(set, &found);
@@ -403,7 +346,8 @@ static hth_code parse_class_member(compiler *c, hth_cpset *set) {
         c->at += len;
     }
     last = first;
-    bool is_range = c->at + 1 < c->n && c->p[c->at] == '-' && c->p[c->at + 1] != ']' && c->p[c->at + 1] != '[';
+    bool is_range =
+        c->at + 1 < c->n && c->p[c->at] == '-' && c->p[c->at + 1] != ']' && c->p[c->at + 1] != '[';
     if (is_range) {
         c->at++;
         if (take(c, '\\')) {
@@ -442,7 +386,9 @@ static hth_code parse_class(compiler *c, class_frame *frames) {
         if (take_text(c, "[:")) {
             HTH_TRY(parse_posix(c, &f->acc));
         } else if (take(c, '[')) {
-            if (++depth == MAX_CLASS_DEPTH) return hth_fail(c->err, HTH_ERR_LIMIT, "regular expression, byte %zu: classes nest too deep", c->at);
+            if (++depth == MAX_CLASS_DEPTH)
+                return hth_fail(c->err, HTH_ERR_LIMIT, "regular expression, byte %zu: classes nest too deep",
+                                c->at);
             frames[depth] = (class_frame){.negated = take(c, '^')};
             fresh = true;
         } else if (take_text(c, "&&")) {
@@ -472,8 +418,14 @@ static hth_code push_class(compiler *c) {
 }
 
 static hth_code push_escape(compiler *c) {
-    static const struct { char name; re_op op; } edges[] = {
-        {'b', RE_WORD_EDGE}, {'B', RE_NO_WORD_EDGE}, {'A', RE_TEXT_BEGIN}, {'z', RE_TEXT_END}, {'Z', RE_TEXT_END_NL}};
+    static const struct {
+        char name;
+        re_op op;
+    } edges[] = {{'b', RE_WORD_EDGE},
+                 {'B', RE_NO_WORD_EDGE},
+                 {'A', RE_TEXT_BEGIN},
+                 {'z', RE_TEXT_END},
+                 {'Z', RE_TEXT_END_NL}};
     for (size_t i = 0; i < HTH_COUNT(edges); i++) {
         if (!take(c, edges[i].name)) continue;
         return push_ins(c, (re_ins){.op = (uint16_t)edges[i].op});
@@ -511,11 +463,14 @@ static hth_code repeat_set(compiler *c, frag *f, uint32_t min, uint32_t max, gre
     f->set = -1;
     f->nullable = min == 0;
     f->width = min == max ? (int)min : -1;
-    return emit(c, f, (re_ins){.op = how == POSSESSIVE ? RE_LOOP_POSSESSIVE : RE_LOOP, .x = set, .min = min, .max = max});
+    return emit(
+        c, f,
+        (re_ins){.op = how == POSSESSIVE ? RE_LOOP_POSSESSIVE : RE_LOOP, .x = set, .min = min, .max = max});
 }
 
 static re_ins split(int32_t body, int32_t past, greed how) {
-    return how == LAZY ? (re_ins){.op = RE_SPLIT, .x = past, .y = body} : (re_ins){.op = RE_SPLIT, .x = body, .y = past};
+    return how == LAZY ? (re_ins){.op = RE_SPLIT, .x = past, .y = body}
+                       : (re_ins){.op = RE_SPLIT, .x = body, .y = past};
 }
 
 // f{min,max} by copying: min times f, then f* or so many f?.
@@ -633,9 +588,11 @@ static hth_code parse_flags(compiler *c) {
 }
 
 static hth_code parse_open(compiler *c) {
-    static const struct { const char *text; group_kind kind; } kinds[] = {
-        {"?:", GROUP_PLAIN}, {"?=", GROUP_LOOK}, {"?!", GROUP_LOOK_NOT}, {"?<=", GROUP_BEHIND},
-        {"?<!", GROUP_BEHIND_NOT}, {"?>", GROUP_ATOMIC}};
+    static const struct {
+        const char *text;
+        group_kind kind;
+    } kinds[] = {{"?:", GROUP_PLAIN},   {"?=", GROUP_LOOK},        {"?!", GROUP_LOOK_NOT},
+                 {"?<=", GROUP_BEHIND}, {"?<!", GROUP_BEHIND_NOT}, {"?>", GROUP_ATOMIC}};
     for (size_t i = 0; i < HTH_COUNT(kinds); i++) {
         if (take_text(c, kinds[i].text)) return open_group(c, kinds[i].kind, c->icase);
     }
@@ -745,8 +702,10 @@ static hth_code link_program(compiler *c) {
     hth_code code = HTH_OK;
     for (size_t i = 0; i < c->n_top && code == HTH_OK; i++) {
         frag *f = &c->tops[i];
-        re->alts[i] = (re_alt){.pc = (uint32_t)all.n, .first = {f->first[0], f->first[1]},
-                               .first_high = f->first_high || f->nullable, .nullable = f->nullable};
+        re->alts[i] = (re_alt){.pc = (uint32_t)all.n,
+                               .first = {f->first[0], f->first[1]},
+                               .first_high = f->first_high || f->nullable,
+                               .nullable = f->nullable};
         code = emit_all(c, &all, f);
         if (code == HTH_OK) code = emit(c, &all, (re_ins){.op = RE_MATCH});
         for (unsigned b = 0; b < 128; b++) {
@@ -787,9 +746,11 @@ static void compiler_free(compiler *c) {
     hth_free(c);
 }
 
-hth_code hth_regex_compile(const char *pattern, size_t n, const hth_unicode *u, hth_regex **out, hth_err *err) {
+hth_code hth_regex_compile(const char *pattern, size_t n, const hth_unicode *u, hth_regex **out,
+                           hth_err *err) {
     *out = NULL;
-    if (n > MAX_PATTERN) return hth_fail(err, HTH_ERR_LIMIT, "a regular expression of %zu bytes is too long", n);
+    if (n > MAX_PATTERN)
+        return hth_fail(err, HTH_ERR_LIMIT, "a regular expression of %zu bytes is too long", n);
     compiler *c = hth_calloc(HTH_MEM_TEXT, 1, sizeof *c);
     hth_regex *re = hth_calloc(HTH_MEM_TEXT, 1, sizeof *re);
     hth_code code = c && re ? HTH_OK : hth_fail_nomem(err, sizeof *c);

@@ -11,20 +11,25 @@
 #define HTH_RE_INFINITE UINT32_MAX
 
 typedef enum re_op {
-    RE_SET,        // one character of set x
-    RE_BYTE,       // the ASCII character x
-    RE_LOOP,       // min to max characters of set x; y is the run slot
+    RE_SET,  // one character of set x
+    RE_BYTE, // the ASCII character x
+    RE_LOOP, // min to max characters of set x; y is the run slot
     RE_LOOP_POSSESSIVE,
-    RE_SPLIT,      // try at pc + x, then at pc + y; slot numbers the choice point
-    RE_JUMP,       // to pc + x
-    RE_LOOK,       // look-around body follows up to RE_LOOK_END; goes on at pc + x; y: is it negated
+    RE_SPLIT, // try at pc + x, then at pc + y; slot numbers the choice point
+    RE_JUMP,  // to pc + x
+    RE_LOOK,  // look-around body follows up to RE_LOOK_END; goes on at pc + x; y: is it negated
     RE_LOOK_END,
-    RE_LOOK_SET,   // next character is of set x (y = 0), or is not, or the text ends (y = 1)
-    RE_BEHIND,     // steps x characters back
-    RE_ATOMIC,     // body follows up to RE_ATOMIC_END
+    RE_LOOK_SET, // next character is of set x (y = 0), or is not, or the text ends (y = 1)
+    RE_BEHIND,   // steps x characters back
+    RE_ATOMIC,   // body follows up to RE_ATOMIC_END
     RE_ATOMIC_END,
-    RE_LINE_BEGIN, RE_LINE_END, RE_TEXT_BEGIN, RE_TEXT_END, RE_TEXT_END_NL,
-    RE_WORD_EDGE, RE_NO_WORD_EDGE,
+    RE_LINE_BEGIN,
+    RE_LINE_END,
+    RE_TEXT_BEGIN,
+    RE_TEXT_END,
+    RE_TEXT_END_NL,
+    RE_WORD_EDGE,
+    RE_NO_WORD_EDGE,
     RE_MATCH,
 } re_op;
 
@@ -55,5 +60,8 @@ struct hth_regex {
     uint64_t at_end;        // which can match nothing
     uint32_t n_split, n_run;
 };
+
+// Adds the property called name to a set; false when there is none such.
+bool hth_re_add_property(const hth_unicode *u, hth_cpset *set, const char *name, size_t n);
 
 #endif

@@ -93,7 +93,8 @@ enum { MEMO_FAILS = 1, MEMO_SUCCEEDS = 2 };
 
 static hth_code start_memo(hth_matcher *m, size_t pos, hth_err *err) {
     m->memo_on = true;
-    m->limit = m->n < UINT64_MAX / 2 / STEPS_PER_BYTE ? STEPS_BASE + (uint64_t)m->n * STEPS_PER_BYTE : UINT64_MAX;
+    m->limit =
+        m->n < UINT64_MAX / 2 / STEPS_PER_BYTE ? STEPS_BASE + (uint64_t)m->n * STEPS_PER_BYTE : UINT64_MAX;
     if (m->re->n_split == 0) return HTH_OK;
     // Look-behind may step left of pos by its width; nothing needs a memo there.
     m->memo_base = pos;
@@ -161,7 +162,8 @@ static verdict enter_long_loop(hth_matcher *m, const re_ins *ins, uint32_t pc, s
     if (ins->op == RE_LOOP_POSSESSIVE || (first == run->hi && ins->min == 0)) return GO_ON;
     if (run->fail <= first) return FAILED;
     if (run->fail <= run->hi) *pos = step_back(m, run->fail);
-    return push(m, (frame){.kind = FRAME_LOOP, .pc = pc, .pos = *pos, .min = first, .hi = run->hi}) ? GO_ON : NO_MEM;
+    return push(m, (frame){.kind = FRAME_LOOP, .pc = pc, .pos = *pos, .min = first, .hi = run->hi}) ? GO_ON
+                                                                                                    : NO_MEM;
 }
 
 static verdict enter_loop(hth_matcher *m, const re_ins *ins, uint32_t pc, size_t *pos) {
@@ -176,7 +178,8 @@ static verdict enter_loop(hth_matcher *m, const re_ins *ins, uint32_t pc, size_t
         (void)hth_cp_at(m->text + first, m->n - first, &len);
         first += len;
     }
-    return push(m, (frame){.kind = FRAME_LOOP, .pc = pc, .pos = *pos, .min = first, .hi = RUN_NONE}) ? GO_ON : NO_MEM;
+    return push(m, (frame){.kind = FRAME_LOOP, .pc = pc, .pos = *pos, .min = first, .hi = RUN_NONE}) ? GO_ON
+                                                                                                     : NO_MEM;
 }
 
 // The continuation of a greedy loop failed at f->pos: tries one character less. False: exhausted.
@@ -268,14 +271,15 @@ static verdict run_ins(hth_matcher *m, uint32_t *pc, size_t *pos) {
     verdict v = GO_ON;
     switch ((re_op)ins->op) {
     case RE_LOOP:
-    case RE_LOOP_POSSESSIVE:
-        v = enter_loop(m, ins, *pc, pos);
-        break;
+    case RE_LOOP_POSSESSIVE: v = enter_loop(m, ins, *pc, pos); break;
     case RE_SPLIT: return run_split(m, pc, pos);
     case RE_JUMP: *pc += (uint32_t)ins->x; return GO_ON;
     case RE_LOOK:
     case RE_ATOMIC:
-        if (!push(m, (frame){.kind = ins->op == RE_LOOK ? FRAME_LOOK : FRAME_ATOMIC, .pc = *pc, .pos = *pos, .min = m->barrier})) {
+        if (!push(m, (frame){.kind = ins->op == RE_LOOK ? FRAME_LOOK : FRAME_ATOMIC,
+                             .pc = *pc,
+                             .pos = *pos,
+                             .min = m->barrier})) {
             return NO_MEM;
         }
         m->barrier = m->n_stack - 1;
@@ -285,14 +289,9 @@ static verdict run_ins(hth_matcher *m, uint32_t *pc, size_t *pos) {
         m->n_stack = m->barrier;
         m->barrier = m->stack[m->n_stack].min;
         break;
-    case RE_LOOK_SET:
-        v = run_look_set(m, ins, *pos);
-        break;
-    case RE_BEHIND:
-        v = run_behind(m, ins, pos);
-        break;
-    default:
-        v = assertion_holds(m, ins, *pos) ? GO_ON : FAILED;
+    case RE_LOOK_SET: v = run_look_set(m, ins, *pos); break;
+    case RE_BEHIND: v = run_behind(m, ins, pos); break;
+    default: v = assertion_holds(m, ins, *pos) ? GO_ON : FAILED;
     }
     (*pc)++;
     return v;
@@ -357,17 +356,21 @@ hth_code hth_matcher_begin(hth_matcher *m, const hth_regex *re, const uint8_t *t
         hth_free(m->memo);
         m->memo = NULL;
     }
-    if (!hth_grow(HTH_MEM_TEXT, (void **)&m->runs, &m->cap_runs, re->n_run, sizeof *m->runs, HTH_RE_MAX_INS)) {
+    if (!hth_grow(HTH_MEM_TEXT, (void **)&m->runs, &m->cap_runs, re->n_run, sizeof *m->runs,
+                  HTH_RE_MAX_INS)) {
         return hth_fail_nomem(err, re->n_run * sizeof *m->runs);
     }
     for (uint32_t i = 0; i < re->n_run; i++) m->runs[i].lo = RUN_NONE;
     return HTH_OK;
 }
 
-hth_code hth_matcher_find(hth_matcher *m, size_t from, bool *found, size_t *start, size_t *end, hth_err *err) {
+hth_code hth_matcher_find(hth_matcher *m, size_t from, bool *found, size_t *start, size_t *end,
+                          hth_err *err) {
     const hth_regex *re = m->re;
     for (size_t pos = from;;) {
-        uint64_t todo = pos == m->n ? re->at_end : m->text[pos] < 0x80 ? re->by_first[m->text[pos]] : re->by_high;
+        uint64_t todo = pos == m->n         ? re->at_end
+                      : m->text[pos] < 0x80 ? re->by_first[m->text[pos]]
+                                            : re->by_high;
         for (; todo; todo &= todo - 1) {
             unsigned i = (unsigned)__builtin_ctzll(todo);
             *found = false;

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 typedef struct hth_script {
-    const char *name; // lower case, without '_'
+    const char *name;  // lower case, without '_'
     uint16_t first, n; // in hth_script_range_table
 } hth_script;
 

@@ -17,7 +17,8 @@ void hth_split_work_free(split_work *w) {
 
 static hth_code add_piece(piece_list *l, size_t start, size_t end, hth_err *err) {
     if (start == end) return HTH_OK;
-    if (l->n == l->cap && !hth_grow(HTH_MEM_TEXT, (void **)&l->p, &l->cap, l->n + 1, sizeof *l->p, MAX_PIECES)) {
+    if (l->n == l->cap &&
+        !hth_grow(HTH_MEM_TEXT, (void **)&l->p, &l->cap, l->n + 1, sizeof *l->p, MAX_PIECES)) {
         return hth_fail_nomem(err, l->n * sizeof *l->p);
     }
     l->p[l->n++] = (piece){.start = (uint32_t)start, .n = (uint32_t)(end - start)};
@@ -58,7 +59,8 @@ static hth_code join(joiner *j, size_t start, size_t end, bool match, hth_err *e
     return HTH_OK;
 }
 
-static hth_code split_by_regex(const split_step *s, split_work *w, const uint8_t *text, piece p, piece_list *to, hth_err *err) {
+static hth_code split_by_regex(const split_step *s, split_work *w, const uint8_t *text, piece p,
+                               piece_list *to, hth_err *err) {
     joiner j = {.behavior = s->behavior, .to = to};
     size_t done = 0, from = 0, last_end = SIZE_MAX;
     HTH_TRY(hth_matcher_begin(&w->matcher, s->re, text + p.start, p.n, err));
@@ -151,7 +153,8 @@ static bool begins_with(const uint8_t *p, size_t n, const char *mark, size_t n_m
     return n >= n_mark && memcmp(p, mark, n_mark) == 0;
 }
 
-static hth_code metaspace(const split_step *s, const uint8_t *text, piece p, bool first, hth_str *buf, piece_list *to, hth_err *err) {
+static hth_code metaspace(const split_step *s, const uint8_t *text, piece p, bool first, hth_str *buf,
+                          piece_list *to, hth_err *err) {
     size_t start = buf->len;
     const uint8_t *t = text + p.start;
     bool marked = t[0] == ' ' || begins_with(t, p.n, s->mark, s->n_mark);
@@ -185,8 +188,8 @@ static hth_code split_piece(const split_step *s, split_work *w, const uint8_t *t
     return HTH_OK;
 }
 
-hth_code hth_split(const split_step *steps, size_t n_step, split_work *w, const uint8_t *text, size_t n, bool first,
-                   const uint8_t **out_text, const piece_list **out, hth_err *err) {
+hth_code hth_split(const split_step *steps, size_t n_step, split_work *w, const uint8_t *text, size_t n,
+                   bool first, const uint8_t **out_text, const piece_list **out, hth_err *err) {
     if (n > MAX_TEXT) return hth_fail(err, HTH_ERR_LIMIT, "a text of %zu bytes is too long", n);
     piece_list *from = &w->lists[0], *to = &w->lists[1];
     int i_text = 0;

@@ -14,7 +14,11 @@ typedef enum split_kind {
 } split_kind;
 
 typedef enum split_behavior { // what becomes of a match; names as in tokenizer.json
-    SPLIT_ISOLATED, SPLIT_REMOVED, SPLIT_MERGED_WITH_PREVIOUS, SPLIT_MERGED_WITH_NEXT, SPLIT_CONTIGUOUS
+    SPLIT_ISOLATED,
+    SPLIT_REMOVED,
+    SPLIT_MERGED_WITH_PREVIOUS,
+    SPLIT_MERGED_WITH_NEXT,
+    SPLIT_CONTIGUOUS
 } split_behavior;
 
 typedef enum metaspace_prepend { METASPACE_ALWAYS, METASPACE_FIRST, METASPACE_NEVER } metaspace_prepend;
@@ -48,7 +52,8 @@ void hth_split_work_free(split_work *w);
 
 // Cuts text. `first`: it is the beginning of the whole input. *out pieces of *out_text, none empty; both
 // last until the next call.
-HTH_NODISCARD hth_code hth_split(const split_step *steps, size_t n_step, split_work *w, const uint8_t *text, size_t n,
-                                 bool first, const uint8_t **out_text, const piece_list **out, hth_err *err);
+HTH_NODISCARD hth_code hth_split(const split_step *steps, size_t n_step, split_work *w, const uint8_t *text,
+                                 size_t n, bool first, const uint8_t **out_text, const piece_list **out,
+                                 hth_err *err);
 
 #endif

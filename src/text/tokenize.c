@@ -92,7 +92,8 @@ static hth_code encode_stretch(work *w, const uint8_t *text, size_t n, bool firs
     HTH_TRY(hth_normalize(t->norms, t->n_norm, t->model.byte_level, &w->norm, text, n, &text, &n, w->err));
     size_t done = 0;
     added_match m = {0};
-    while (t->has_normal && hth_added_next(t, &t->normal, NULL, text, n, m.next, done, NULL, 0, w->n_user == 0, &m)) {
+    while (t->has_normal &&
+           hth_added_next(t, &t->normal, NULL, text, n, m.next, done, NULL, 0, w->n_user == 0, &m)) {
         if (m.start > done) HTH_TRY(encode_normal(w, text + done, m.start - done, first && done == 0));
         HTH_TRY(hth_token_push(w->out, m.token->id, w->err));
         done = m.end;
@@ -115,8 +116,8 @@ static hth_code encode_text(work *w, const uint8_t *text, size_t n) {
 }
 
 // Joins segments: *text borrows the only one, or is owned in *joined. Notes the user's ranges.
-static hth_code join_segments(work *w, const hth_text_segment *s, size_t n_segment, const uint8_t **text, size_t *n,
-                              uint8_t **joined) {
+static hth_code join_segments(work *w, const hth_text_segment *s, size_t n_segment, const uint8_t **text,
+                              size_t *n, uint8_t **joined) {
     size_t total = 0;
     for (size_t i = 0; i < n_segment; i++) {
         if (s[i].n > MAX_TEXT - total) return hth_fail(w->err, HTH_ERR_LIMIT, "a text of more than 4 GB");
@@ -154,8 +155,8 @@ static hth_code prepare(work *w, size_t n_text) {
     return HTH_OK;
 }
 
-hth_code hth_tokenize(const hth_tokenizer *t, const hth_text_segment *segments, size_t n_segment, unsigned flags,
-                      hth_token_list *out, hth_err *err) {
+hth_code hth_tokenize(const hth_tokenizer *t, const hth_text_segment *segments, size_t n_segment,
+                      unsigned flags, hth_token_list *out, hth_err *err) {
     work w = {.t = t, .out = out, .err = err, .model = {.out = out, .err = err}};
     const uint8_t *text = NULL;
     uint8_t *joined = NULL;
@@ -163,9 +164,11 @@ hth_code hth_tokenize(const hth_tokenizer *t, const hth_text_segment *segments, 
     hth_code code = join_segments(&w, segments, n_segment, &text, &n, &joined);
     if (code == HTH_OK) code = prepare(&w, n);
     bool add = flags & HTH_TOKENIZE_ADD_SPECIAL;
-    for (size_t i = 0; add && i < t->n_prefix && code == HTH_OK; i++) code = hth_token_push(out, t->prefix[i], err);
+    for (size_t i = 0; add && i < t->n_prefix && code == HTH_OK; i++)
+        code = hth_token_push(out, t->prefix[i], err);
     if (code == HTH_OK && n > 0) code = encode_text(&w, text, n);
-    for (size_t i = 0; add && i < t->n_suffix && code == HTH_OK; i++) code = hth_token_push(out, t->suffix[i], err);
+    for (size_t i = 0; add && i < t->n_suffix && code == HTH_OK; i++)
+        code = hth_token_push(out, t->suffix[i], err);
     if (code != HTH_OK) out->n = n_before;
     work_free(&w);
     hth_free(joined);

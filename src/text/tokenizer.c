@@ -39,7 +39,8 @@ void hth_tokenizer_free(hth_tokenizer *t) {
 }
 
 hth_code hth_tok_add_norm(hth_tokenizer *t, norm_kind kind, norm_step **out, hth_err *err) {
-    if (t->n_norm == TOK_MAX_STEPS) return hth_fail(err, HTH_ERR_LIMIT, "more than %d normalizers", TOK_MAX_STEPS);
+    if (t->n_norm == TOK_MAX_STEPS)
+        return hth_fail(err, HTH_ERR_LIMIT, "more than %d normalizers", TOK_MAX_STEPS);
     *out = &t->norms[t->n_norm++];
     (*out)->kind = kind;
     return HTH_OK;
@@ -65,14 +66,15 @@ hth_code hth_tok_add_prepend(hth_tokenizer *t, const char *content, size_t n, ht
 }
 
 hth_code hth_tok_add_split(hth_tokenizer *t, split_kind kind, split_step **out, hth_err *err) {
-    if (t->n_split == TOK_MAX_STEPS) return hth_fail(err, HTH_ERR_LIMIT, "more than %d pre-tokenizers", TOK_MAX_STEPS);
+    if (t->n_split == TOK_MAX_STEPS)
+        return hth_fail(err, HTH_ERR_LIMIT, "more than %d pre-tokenizers", TOK_MAX_STEPS);
     *out = &t->splits[t->n_split++];
     (*out)->kind = kind;
     return HTH_OK;
 }
 
-hth_code hth_tok_add_regex(hth_tokenizer *t, const char *pattern, size_t n, split_behavior behavior, bool invert,
-                           hth_err *err) {
+hth_code hth_tok_add_regex(hth_tokenizer *t, const char *pattern, size_t n, split_behavior behavior,
+                           bool invert, hth_err *err) {
     split_step *s = NULL;
     HTH_TRY(hth_tok_add_split(t, SPLIT_REGEX, &s, err));
     s->behavior = behavior;
@@ -88,8 +90,8 @@ hth_code hth_tok_add_added(hth_tokenizer *t, added_token a, hth_err *err) {
     return HTH_OK;
 }
 
-hth_code hth_tok_setup_bert(hth_tokenizer *t, bool clean, bool spaced, bool strip_accents, bool lowercase, bool split,
-                            hth_err *err) {
+hth_code hth_tok_setup_bert(hth_tokenizer *t, bool clean, bool spaced, bool strip_accents, bool lowercase,
+                            bool split, hth_err *err) {
     norm_step *s = NULL;
     HTH_TRY(hth_tok_add_norm(t, NORM_BERT, &s, err));
     s->clean = clean;
@@ -117,7 +119,8 @@ hth_code hth_tok_fill_wordpiece(hth_tokenizer *t, const char *cont, hth_err *err
         size_t n = v->e[i].n_text;
         bool goes_on = n_cont > 0 && n > n_cont && memcmp(text, cont, n_cont) == 0;
         if (goes_on) {
-            HTH_TRY(hth_trie_insert(&t->model.conts, (const uint8_t *)text + n_cont, n - n_cont, (uint32_t)i, err));
+            HTH_TRY(hth_trie_insert(&t->model.conts, (const uint8_t *)text + n_cont, n - n_cont, (uint32_t)i,
+                                    err));
         } else if (n > 0) {
             HTH_TRY(hth_trie_insert(&t->model.pieces, (const uint8_t *)text, n, (uint32_t)i, err));
         }
@@ -125,7 +128,8 @@ hth_code hth_tok_fill_wordpiece(hth_tokenizer *t, const char *cont, hth_err *err
     return HTH_OK;
 }
 
-static hth_code insert_added(hth_tokenizer *t, hth_trie *trie, bool *has, size_t i, const uint8_t *text, size_t n, hth_err *err) {
+static hth_code insert_added(hth_tokenizer *t, hth_trie *trie, bool *has, size_t i, const uint8_t *text,
+                             size_t n, hth_err *err) {
     if (n == 0) return HTH_OK;
     if (n > MAX_ADDED_LEN) {
         return hth_fail(err, HTH_ERR_LIMIT, "added token %d: %zu bytes are too long", (int)t->added[i].id, n);
@@ -149,7 +153,8 @@ static hth_code index_added(hth_tokenizer *t, hth_err *err) {
             continue;
         }
         if (a->control) code = insert_added(t, &t->raw_later, &t->has_raw_later, i, text, n, err);
-        if (code == HTH_OK) code = hth_normalize(t->norms, t->n_norm, t->model.byte_level, &w, text, n, &text, &n, err);
+        if (code == HTH_OK)
+            code = hth_normalize(t->norms, t->n_norm, t->model.byte_level, &w, text, n, &text, &n, err);
         if (code == HTH_OK) code = insert_added(t, &t->normal, &t->has_normal, i, text, n, err);
     }
     hth_norm_work_free(&w);
@@ -159,7 +164,8 @@ static hth_code index_added(hth_tokenizer *t, hth_err *err) {
 // True when no piece that a model can make has U+2581 behind something else.
 static bool can_cut_marks(const hth_tokenizer *t) {
     const hth_vocab *v = &t->vocab;
-    if (t->model.byte_level || t->model.kind == MODEL_WORDPIECE || t->model.n_suffix || t->model.n_infix) return false;
+    if (t->model.byte_level || t->model.kind == MODEL_WORDPIECE || t->model.n_suffix || t->model.n_infix)
+        return false;
     for (int32_t i = 0; i < v->n; i++) {
         if (v->e[i].flags & ~(unsigned)(TOK_END | TOK_UNUSED)) continue;
         const char *text = hth_vocab_text(v, i);

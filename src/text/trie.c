@@ -8,7 +8,8 @@
 #define MIN_SLOTS 64u
 
 static hth_code add_node(hth_trie *t, uint32_t *node, hth_err *err) {
-    if (!hth_grow(HTH_MEM_TEXT, (void **)&t->values, &t->cap_node, t->n_node + 1, sizeof *t->values, MAX_NODES)) {
+    if (!hth_grow(HTH_MEM_TEXT, (void **)&t->values, &t->cap_node, t->n_node + 1, sizeof *t->values,
+                  MAX_NODES)) {
         return hth_fail_nomem(err, sizeof *t->values);
     }
     *node = (uint32_t)t->n_node;

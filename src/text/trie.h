@@ -25,7 +25,8 @@ typedef struct hth_trie {
 HTH_NODISCARD hth_code hth_trie_init(hth_trie *t, size_t n_expect, hth_err *err);
 void hth_trie_free(hth_trie *t);
 // Inserts a key of at least one byte; a key that is there already keeps its value.
-HTH_NODISCARD hth_code hth_trie_insert(hth_trie *t, const uint8_t *key, size_t n, uint32_t value, hth_err *err);
+HTH_NODISCARD hth_code hth_trie_insert(hth_trie *t, const uint8_t *key, size_t n, uint32_t value,
+                                       hth_err *err);
 
 static inline uint64_t hth_trie_mix(uint64_t key, uint64_t seed) {
     uint64_t h = (key ^ seed) * 0x9e3779b97f4a7c15ull;

@@ -85,13 +85,15 @@ bool hth_cp_is_space(uint32_t cp) {
 bool hth_cp_is_word(uint32_t cp) {
     const unsigned word = HTH_CATS_L | HTH_CATS_M | 1u << HTH_CAT_ND | 1u << HTH_CAT_NL | 1u << HTH_CAT_PC;
     if (word >> hth_cp_category(cp) & 1) return true;
-    return cp == 0x200c || cp == 0x200d || (cp >= 0x24b6 && cp <= 0x24e9) || (cp >= 0x1f130 && cp <= 0x1f149) ||
-           (cp >= 0x1f150 && cp <= 0x1f169) || (cp >= 0x1f170 && cp <= 0x1f189);
+    return cp == 0x200c || cp == 0x200d || (cp >= 0x24b6 && cp <= 0x24e9) ||
+           (cp >= 0x1f130 && cp <= 0x1f149) || (cp >= 0x1f150 && cp <= 0x1f169) ||
+           (cp >= 0x1f170 && cp <= 0x1f189);
 }
 
 static bool add_run(hth_unicode *u, uint32_t first, unsigned cat) {
     if (u->n_run && u->runs[u->n_run - 1].cat == cat) return true;
-    if (!hth_grow(HTH_MEM_TEXT, (void **)&u->runs, &u->cap, u->n_run + 1, sizeof *u->runs, HTH_CP_END)) return false;
+    if (!hth_grow(HTH_MEM_TEXT, (void **)&u->runs, &u->cap, u->n_run + 1, sizeof *u->runs, HTH_CP_END))
+        return false;
     u->runs[u->n_run++] = (hth_cat_run){.first = first, .cat = cat};
     return true;
 }
@@ -121,16 +123,19 @@ void hth_unicode_free(hth_unicode *u) {
 }
 
 // Printable Latin-1 stands for itself; the other 68 bytes follow from U+0100 in byte order.
-#define ROW16(b) (b), (b) + 1, (b) + 2, (b) + 3, (b) + 4, (b) + 5, (b) + 6, (b) + 7, \
-    (b) + 8, (b) + 9, (b) + 10, (b) + 11, (b) + 12, (b) + 13, (b) + 14, (b) + 15
+#define ROW16(b)                                                                                    \
+    (b), (b) + 1, (b) + 2, (b) + 3, (b) + 4, (b) + 5, (b) + 6, (b) + 7, (b) + 8, (b) + 9, (b) + 10, \
+        (b) + 11, (b) + 12, (b) + 13, (b) + 14, (b) + 15
 const uint16_t hth_byte_to_char[256] = {
-    ROW16(0x100), ROW16(0x110),
-    0x120, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f,
-    ROW16(0x30), ROW16(0x40), ROW16(0x50), ROW16(0x60),
-    0x70, 0x71, 0x72, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79, 0x7a, 0x7b, 0x7c, 0x7d, 0x7e, 0x121,
-    ROW16(0x122), ROW16(0x132),
-    0x142, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0x143, 0xae, 0xaf,
-    ROW16(0xb0), ROW16(0xc0), ROW16(0xd0), ROW16(0xe0), ROW16(0xf0),
+    ROW16(0x100), ROW16(0x110), 0x120,       0x21,         0x22,         0x23,        0x24,
+    0x25,         0x26,         0x27,        0x28,         0x29,         0x2a,        0x2b,
+    0x2c,         0x2d,         0x2e,        0x2f,         ROW16(0x30),  ROW16(0x40), ROW16(0x50),
+    ROW16(0x60),  0x70,         0x71,        0x72,         0x73,         0x74,        0x75,
+    0x76,         0x77,         0x78,        0x79,         0x7a,         0x7b,        0x7c,
+    0x7d,         0x7e,         0x121,       ROW16(0x122), ROW16(0x132), 0x142,       0xa1,
+    0xa2,         0xa3,         0xa4,        0xa5,         0xa6,         0xa7,        0xa8,
+    0xa9,         0xaa,         0xab,        0xac,         0x143,        0xae,        0xaf,
+    ROW16(0xb0),  ROW16(0xc0),  ROW16(0xd0), ROW16(0xe0),  ROW16(0xf0),
 };
 
 int hth_char_to_byte(uint32_t cp) {

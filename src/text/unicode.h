@@ -42,10 +42,37 @@ void hth_utf8_sanitize(hth_str *out, const uint8_t *text, size_t n);
 
 // Categories as utf8proc numbers them (utf8proc_category_t); a mask has bit `category`.
 enum {
-    HTH_CAT_CN, HTH_CAT_LU, HTH_CAT_LL, HTH_CAT_LT, HTH_CAT_LM, HTH_CAT_LO, HTH_CAT_MN, HTH_CAT_MC, HTH_CAT_ME,
-    HTH_CAT_ND, HTH_CAT_NL, HTH_CAT_NO, HTH_CAT_PC, HTH_CAT_PD, HTH_CAT_PS, HTH_CAT_PE, HTH_CAT_PI, HTH_CAT_PF,
-    HTH_CAT_PO, HTH_CAT_SM, HTH_CAT_SC, HTH_CAT_SK, HTH_CAT_SO, HTH_CAT_ZS, HTH_CAT_ZL, HTH_CAT_ZP, HTH_CAT_CC,
-    HTH_CAT_CF, HTH_CAT_CS, HTH_CAT_CO, HTH_CAT_COUNT
+    HTH_CAT_CN,
+    HTH_CAT_LU,
+    HTH_CAT_LL,
+    HTH_CAT_LT,
+    HTH_CAT_LM,
+    HTH_CAT_LO,
+    HTH_CAT_MN,
+    HTH_CAT_MC,
+    HTH_CAT_ME,
+    HTH_CAT_ND,
+    HTH_CAT_NL,
+    HTH_CAT_NO,
+    HTH_CAT_PC,
+    HTH_CAT_PD,
+    HTH_CAT_PS,
+    HTH_CAT_PE,
+    HTH_CAT_PI,
+    HTH_CAT_PF,
+    HTH_CAT_PO,
+    HTH_CAT_SM,
+    HTH_CAT_SC,
+    HTH_CAT_SK,
+    HTH_CAT_SO,
+    HTH_CAT_ZS,
+    HTH_CAT_ZL,
+    HTH_CAT_ZP,
+    HTH_CAT_CC,
+    HTH_CAT_CF,
+    HTH_CAT_CS,
+    HTH_CAT_CO,
+    HTH_CAT_COUNT
 };
 #define HTH_CATS(first, last) ((2u << (last)) - (1u << (first)))
 #define HTH_CATS_L HTH_CATS(HTH_CAT_LU, HTH_CAT_LO)

@@ -5,17 +5,19 @@
 #define MAX_WORD (1u << 28)
 
 typedef struct path_node {
-    double score; // best sum up to here
+    double score;  // best sum up to here
     uint32_t from; // where the last piece began
     uint32_t next; // on the best path: where the piece that begins here ends
-    int32_t id;   // the last piece, -1 for an unknown character
+    int32_t id;    // the last piece, -1 for an unknown character
 } path_node;
 
 static void offer(path_node *node, double score, size_t from, int32_t id) {
-    if (node->id == INT32_MIN || score > node->score) *node = (path_node){.score = score, .from = (uint32_t)from, .id = id};
+    if (node->id == INT32_MIN || score > node->score)
+        *node = (path_node){.score = score, .from = (uint32_t)from, .id = id};
 }
 
-static void fill_path(const hth_pieces *m, const hth_vocab *v, path_node *path, const uint8_t *word, size_t n) {
+static void fill_path(const hth_pieces *m, const hth_vocab *v, path_node *path, const uint8_t *word,
+                      size_t n) {
     for (size_t i = 0; i <= n; i++) path[i].id = INT32_MIN;
     path[0] = (path_node){.id = -1};
     for (size_t i = 0; i < n;) {
@@ -36,8 +38,10 @@ static void fill_path(const hth_pieces *m, const hth_vocab *v, path_node *path, 
     }
 }
 
-hth_code hth_unigram_encode(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word, size_t n) {
-    if (n > MAX_WORD) return hth_fail(w->err, HTH_ERR_LIMIT, "a text of %zu bytes without a break is too long", n);
+hth_code hth_unigram_encode(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word,
+                            size_t n) {
+    if (n > MAX_WORD)
+        return hth_fail(w->err, HTH_ERR_LIMIT, "a text of %zu bytes without a break is too long", n);
     if (!hth_grow(HTH_MEM_TEXT, (void **)&w->path, &w->cap_path, n + 1, sizeof *w->path, MAX_WORD + 1)) {
         return hth_fail_nomem(w->err, n * sizeof *w->path);
     }

@@ -8,7 +8,8 @@ hth_code hth_vocab_init(hth_vocab *v, int64_t n, hth_err *err) {
     *v = (hth_vocab){0};
     hth_str_init(&v->pool, HTH_MEM_TEXT, HTH_VOCAB_MAX_POOL);
     if (n <= 0) return hth_fail(err, HTH_ERR_FORMAT, "the vocabulary is empty");
-    if (n > HTH_VOCAB_MAX) return hth_fail(err, HTH_ERR_LIMIT, "a vocabulary of %lld tokens is too large", (long long)n);
+    if (n > HTH_VOCAB_MAX)
+        return hth_fail(err, HTH_ERR_LIMIT, "a vocabulary of %lld tokens is too large", (long long)n);
     v->e = hth_calloc(HTH_MEM_TEXT, (size_t)n, sizeof *v->e);
     if (!v->e || !hth_str_putc(&v->pool, 0)) return hth_fail_nomem(err, (uint64_t)n * sizeof *v->e);
     v->n = (int32_t)n;
@@ -29,11 +30,13 @@ void hth_vocab_free(hth_vocab *v) {
 static hth_code add_bytes(hth_vocab *v, const char *bytes, size_t n, uint32_t *at, hth_err *err) {
     *at = (uint32_t)v->pool.len;
     if (hth_str_append(&v->pool, bytes, n) && hth_str_putc(&v->pool, 0)) return HTH_OK;
-    if (v->pool.len + n >= HTH_VOCAB_MAX_POOL) return hth_fail(err, HTH_ERR_LIMIT, "the vocabulary's texts are too large");
+    if (v->pool.len + n >= HTH_VOCAB_MAX_POOL)
+        return hth_fail(err, HTH_ERR_LIMIT, "the vocabulary's texts are too large");
     return hth_fail_nomem(err, n);
 }
 
-hth_code hth_vocab_set(hth_vocab *v, int32_t id, const char *spelling, size_t n, unsigned flags, hth_err *err) {
+hth_code hth_vocab_set(hth_vocab *v, int32_t id, const char *spelling, size_t n, unsigned flags,
+                       hth_err *err) {
     tok_entry *e = &v->e[id];
     HTH_TRY(add_bytes(v, spelling, n, &e->spelling, err));
     e->text = e->spelling;
@@ -90,7 +93,8 @@ hth_code hth_vocab_index(hth_vocab *v, hth_err *err) {
         n_special += (v->e[i].flags & special) != 0;
         n_text += (v->e[i].flags & (TOK_CONTROL | TOK_ABSENT | TOK_BYTE | TOK_UNKNOWN)) == 0;
     }
-    if (!hth_map_init(&v->by_text, HTH_MEM_TEXT, n_text) || !hth_map_init(&v->by_special, HTH_MEM_TEXT, n_special)) {
+    if (!hth_map_init(&v->by_text, HTH_MEM_TEXT, n_text) ||
+        !hth_map_init(&v->by_special, HTH_MEM_TEXT, n_special)) {
         return hth_fail_nomem(err, n_text * sizeof(hth_map_slot));
     }
     for (int i = 0; i < 256; i++) v->byte_id[i] = -1;
@@ -99,7 +103,9 @@ hth_code hth_vocab_index(hth_vocab *v, hth_err *err) {
         const tok_entry *e = &v->e[i];
         prefetch_slot(v, i + 16);
         if (e->flags & TOK_ABSENT) continue;
-        if (e->flags & special) ok = hth_map_insert(&v->by_special, v->pool.p + e->spelling, e->n_spelling, (uint32_t)i, NULL, NULL);
+        if (e->flags & special)
+            ok = hth_map_insert(&v->by_special, v->pool.p + e->spelling, e->n_spelling, (uint32_t)i, NULL,
+                                NULL);
         if (e->flags & TOK_BYTE && v->byte_id[e->byte] < 0) v->byte_id[e->byte] = i;
         if (e->flags & (TOK_CONTROL | TOK_BYTE | TOK_UNKNOWN | TOK_FOREIGN) || e->n_text == 0) continue;
         ok = ok && hth_map_insert(&v->by_text, v->pool.p + e->text, e->n_text, (uint32_t)i, NULL, NULL);

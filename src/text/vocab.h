@@ -6,7 +6,7 @@
 #include "base/str.h"
 #include "text/unicode.h"
 
-#define HTH_VOCAB_MAX (1 << 24)     // tokens
+#define HTH_VOCAB_MAX (1 << 24)       // tokens
 #define HTH_VOCAB_MAX_POOL (1u << 30) // bytes of all texts
 
 enum {
@@ -15,8 +15,8 @@ enum {
     TOK_BYTE = 4,    // stands for one byte, whatever its spelling
     TOK_UNUSED = 8,
     TOK_UNKNOWN = 16,
-    TOK_END = 32,    // ends a generation
-    TOK_ABSENT = 64, // a hole in the numbering
+    TOK_END = 32,      // ends a generation
+    TOK_ABSENT = 64,   // a hole in the numbering
     TOK_FOREIGN = 128, // spelled in other than the byte alphabet: no text leads to it
 };
 
@@ -31,10 +31,10 @@ typedef struct hth_vocab {
     tok_entry *e; // owned, [n]
     int32_t n;
     hth_str pool;
-    hth_map by_text;    // tokens that a model may make from text: not control, not absent, not byte
-    hth_map by_special; // control, added and unknown tokens by spelling
-    double *score;      // owned, [n], or NULL
-    uint32_t *rank;     // owned, [n]: merge order of SentencePiece BPE, or NULL
+    hth_map by_text;      // tokens that a model may make from text: not control, not absent, not byte
+    hth_map by_special;   // control, added and unknown tokens by spelling
+    double *score;        // owned, [n], or NULL
+    uint32_t *rank;       // owned, [n]: merge order of SentencePiece BPE, or NULL
     int32_t byte_id[256]; // token of a single byte, -1
     bool has_bytes;       // all 256 are there
 } hth_vocab;

@@ -1,4 +1,5 @@
-// A tokenizer.json or tekken.json, a zero byte, a text: no crash, no leak, ids below the size of the vocabulary.
+// A tokenizer.json or tekken.json, a zero byte, a text: no crash, no leak, ids below the size of the
+// vocabulary.
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void use(hth_tokenizer *t, const uint8_t *text, size_t n) {
     hth_err err;
-    hth_text_segment s[2] = {{(const char *)text, n / 2, false}, {(const char *)text + n / 2, n - n / 2, true}};
+    hth_text_segment s[2] = {{(const char *)text, n / 2, false},
+                             {(const char *)text + n / 2, n - n / 2, true}};
     hth_token_list ids = {0};
     hth_str out;
     hth_str_init(&out, HTH_MEM_TEXT, 1u << 24);
@@ -33,7 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (hth_json_parse((const char *)data, n, 1u << 24, &doc, &err) != HTH_OK) return 0;
     const hth_json *root = hth_json_root(doc);
     hth_tokenizer *t = NULL;
-    hth_code code = hth_json_get(root, "model") ? hth_tok_load_json(root, &t, &err) : hth_tok_load_tekken(root, &t, &err);
+    hth_code code =
+        hth_json_get(root, "model") ? hth_tok_load_json(root, &t, &err) : hth_tok_load_tekken(root, &t, &err);
     if ((code == HTH_OK) != (t != NULL) || (code != HTH_OK && err.msg[0] == 0)) abort();
     if (t && hth_tok_apply_config(t, root, root, &err) != HTH_OK) abort();
     hth_json_free(doc);

@@ -1,4 +1,5 @@
-// A pattern, a zero byte, a text: no crash, searches that end, matches that lie in the text and come in order.
+// A pattern, a zero byte, a text: no crash, searches that end, matches that lie in the text and come in
+// order.
 #include <stdlib.h>
 #include <string.h>
 

@@ -18,7 +18,8 @@ static bool contains(const uint8_t *text, size_t n, const char *word) {
     return false;
 }
 
-static void check(const hth_tokenizer *t, const hth_text_segment *s, size_t n_segment, bool all_user, const uint8_t *text, size_t n) {
+static void check(const hth_tokenizer *t, const hth_text_segment *s, size_t n_segment, bool all_user,
+                  const uint8_t *text, size_t n) {
     hth_err err;
     hth_token_list ids = {0};
     hth_str back, want;
@@ -43,7 +44,9 @@ static void check(const hth_tokenizer *t, const hth_text_segment *s, size_t n_se
     for (size_t i = 0; i < n; i++) ascii = ascii && text[i] < 0x80;
     // Without the added token that takes spaces, ASCII comes back byte for byte.
     bool plain = ascii && !contains(text, n, "ab") && !contains(text, n, "<|x|>");
-    if (plain && t->model.byte_level && (back.len != want.len || (want.len && memcmp(back.p, want.p, want.len) != 0))) abort();
+    if (plain && t->model.byte_level &&
+        (back.len != want.len || (want.len && memcmp(back.p, want.p, want.len) != 0)))
+        abort();
     hth_str_free(&back);
     hth_str_free(&want);
     hth_token_list_free(&ids);
@@ -59,7 +62,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const uint8_t *text = data + 3;
     size_t n = size - 3, cut = n ? data[1] % (n + 1) : 0;
     unsigned who = data[2];
-    hth_text_segment s[3] = {{(const char *)text, cut, who & 1}, {(const char *)text + cut, (n - cut) / 2, who & 2},
+    hth_text_segment s[3] = {{(const char *)text, cut, who & 1},
+                             {(const char *)text + cut, (n - cut) / 2, who & 2},
                              {(const char *)text + cut + (n - cut) / 2, n - cut - (n - cut) / 2, who & 4}};
     check(*t, s, 3, (who & 7) == 7, text, n);
     hth_mem_get_stats(&after);

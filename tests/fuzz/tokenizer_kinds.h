@@ -11,25 +11,35 @@
 #define ADDED "\"added_tokens\":[" \
     "{\"id\":0,\"content\":\"<s>\",\"special\":true,\"normalized\":false}," \
     "{\"id\":1,\"content\":\"<|x|>\",\"special\":true,\"normalized\":true,\"lstrip\":true}," \
-    "{\"id\":2,\"content\":\"ab\",\"special\":false,\"normalized\":true,\"single_word\":true,\"rstrip\":true}],"
+    "{\"id\":2,\"content\":\"ab\",\"special\":false,\"normalized\":true,\"single_word\":true," \
+    "\"rstrip\":true}],"
 
 static const char *const tokenizer_kinds[] = {
     // byte-level BPE
-    "{" ADDED "\"normalizer\":{\"type\":\"NFC\"},\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
-    "\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"vocab\":{@BYTES@,\"th\":300,\"the\":301,\"\\u0120the\":302,"
+    "{" ADDED "\"normalizer\":{\"type\":\"NFC\"},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+    "\"add_prefix_space\":false},"
+    "\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"vocab\":{@BYTES@,\"th\":300,"
+    "\"the\":301,\"\\u0120the\":302,"
     "\"aa\":303,\"aaaa\":304},\"merges\":[\"t h\",\"th e\",\"\\u0120 the\",\"a a\",\"aa aa\"]}}",
     // characters with byte fallback
-    "{" ADDED "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"\\u2581\"},"
-    "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\\u2581\"}]},\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,"
-    "\"fuse_unk\":true,\"unk_token\":\"<s>\",\"vocab\":{@FALLBACK@,\"\\u2581\":300,\"a\":301,\"\\u2581a\":302,\"aa\":303,\"\\u00e9\":304},"
+    "{" ADDED "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\","
+    "\"prepend\":\"\\u2581\"},"
+    "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\\u2581\"}]},"
+    "\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,"
+    "\"fuse_unk\":true,\"unk_token\":\"<s>\",\"vocab\":{@FALLBACK@,\"\\u2581\":300,\"a\":301,"
+    "\"\\u2581a\":302,\"aa\":303,\"\\u00e9\":304},"
     "\"merges\":[[\"\\u2581\",\"a\"],[\"a\",\"a\"]]}}",
     // Unigram
-    "{" ADDED "\"normalizer\":{\"type\":\"NFKC\"},\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\\u2581\"},"
-    "\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"<s>\",0],[\"<|x|>\",0],[\"ab\",-1.5],[\"\\u2581\",-2],[\"a\",-3],"
+    "{" ADDED "\"normalizer\":{\"type\":\"NFKC\"},\"pre_tokenizer\":{\"type\":\"Metaspace\","
+    "\"replacement\":\"\\u2581\"},"
+    "\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"<s>\",0],[\"<|x|>\",0],[\"ab\",-1.5],"
+    "[\"\\u2581\",-2],[\"a\",-3],"
     "[\"b\",-3.5],[\"\\u2581a\",-4],[\"aa\",-4.5]]}}",
     // WordPiece
-    "{" ADDED "\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
-    "\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\",\"vocab\":{\"[UNK]\":3,\"a\":4,\"##a\":5,\"the\":6,\"##b\":7,\".\":8}}}",
+    "{" ADDED "\"normalizer\":{\"type\":\"BertNormalizer\"},"
+    "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
+    "\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\",\"vocab\":{\"[UNK]\":3,\"a\":4,\"##a\":5,"
+    "\"the\":6,\"##b\":7,\".\":8}}}",
 };
 
 // Writes the 256 tokens that stand for bytes, ids from 3 on: in the byte alphabet, or as <0x..>.

@@ -18,13 +18,14 @@ typedef struct options {
     bool special, user, records, time, decode;
 } options;
 
-static hth_code tokenize(const hth_tokenizer *t, const char *text, size_t n, const options *o, hth_token_list *ids,
-                         hth_err *err) {
+static hth_code tokenize(const hth_tokenizer *t, const char *text, size_t n, const options *o,
+                         hth_token_list *ids, hth_err *err) {
     hth_text_segment s = {.text = text, .n = n, .is_user = o->user};
     return hth_tokenize(t, &s, 1, o->special ? HTH_TOKENIZE_ADD_SPECIAL : 0, ids, err);
 }
 
-static hth_code tokenize_all(const hth_tokenizer *t, const char *text, size_t n, const options *o, hth_err *err) {
+static hth_code tokenize_all(const hth_tokenizer *t, const char *text, size_t n, const options *o,
+                             hth_err *err) {
     hth_token_list ids = {0};
     hth_code code = HTH_OK;
     if (!o->records) code = tokenize(t, text, n, o, &ids, err);
@@ -80,7 +81,9 @@ int main(int argc, char **argv) {
     if (code == HTH_OK) code = hth_file_read(argv[2], HTH_MEM_MISC, (uint64_t)1 << 32, &text, &n, &err);
     uint64_t t2 = hth_clock_ns();
     if (code == HTH_OK) code = o.decode ? detokenize(t, text, n, &err) : tokenize_all(t, text, n, &o, &err);
-    if (o.time) fprintf(stderr, "load %.6f run %.6f\n", (double)(t1 - t0) * 1e-9, (double)(hth_clock_ns() - t2) * 1e-9);
+    if (o.time)
+        fprintf(stderr, "load %.6f run %.6f\n", (double)(t1 - t0) * 1e-9,
+                (double)(hth_clock_ns() - t2) * 1e-9);
     if (code != HTH_OK) fprintf(stderr, "%s\n", err.msg);
     hth_tokenizer_free(t);
     hth_free(text);

@@ -24,7 +24,8 @@ static int tear_down(void **state) {
 static hth_regex *compile(const char *pattern) {
     hth_err err = {.msg = ""};
     hth_regex *re = NULL;
-    if (hth_regex_compile(pattern, strlen(pattern), &unicode, &re, &err) != HTH_OK) fail_msg("%s: %s", pattern, err.msg);
+    if (hth_regex_compile(pattern, strlen(pattern), &unicode, &re, &err) != HTH_OK)
+        fail_msg("%s: %s", pattern, err.msg);
     return re;
 }
 
@@ -48,11 +49,11 @@ static void find_all(const char *pattern, const char *text, char *out, size_t ro
     hth_regex_free(re);
 }
 
-#define assert_finds(pattern, text, want) \
-    do { \
-        char got_[512]; \
+#define assert_finds(pattern, text, want)           \
+    do {                                            \
+        char got_[512];                             \
         find_all(pattern, text, got_, sizeof got_); \
-        assert_string_equal(got_, want); \
+        assert_string_equal(got_, want);            \
     } while (0)
 
 static void the_first_alternative_that_matches_wins(void **state) {
@@ -101,11 +102,23 @@ static void look_around_consumes_nothing(void **state) {
 
 static void bad_patterns_are_refused_with_their_place(void **state) {
     (void)state;
-    static const struct { const char *pattern; hth_code code; } bad[] = {
-        {"(a", HTH_ERR_FORMAT}, {"a)", HTH_ERR_FORMAT}, {"[a", HTH_ERR_FORMAT}, {"*a", HTH_ERR_FORMAT},
-        {"a{3,2}", HTH_ERR_FORMAT}, {"[b-a]", HTH_ERR_FORMAT}, {"\\", HTH_ERR_FORMAT}, {"\\p{Nope}", HTH_ERR_UNSUPPORTED},
-        {"(?<=a+)b", HTH_ERR_UNSUPPORTED}, {"(a*)*", HTH_ERR_UNSUPPORTED}, {"\\1", HTH_ERR_UNSUPPORTED},
-        {"(?P<n>a)", HTH_ERR_UNSUPPORTED}, {"((a{100}){100}){100}", HTH_ERR_LIMIT}, {"a{100000}", HTH_ERR_FORMAT}};
+    static const struct {
+        const char *pattern;
+        hth_code code;
+    } bad[] = {{"(a", HTH_ERR_FORMAT},
+               {"a)", HTH_ERR_FORMAT},
+               {"[a", HTH_ERR_FORMAT},
+               {"*a", HTH_ERR_FORMAT},
+               {"a{3,2}", HTH_ERR_FORMAT},
+               {"[b-a]", HTH_ERR_FORMAT},
+               {"\\", HTH_ERR_FORMAT},
+               {"\\p{Nope}", HTH_ERR_UNSUPPORTED},
+               {"(?<=a+)b", HTH_ERR_UNSUPPORTED},
+               {"(a*)*", HTH_ERR_UNSUPPORTED},
+               {"\\1", HTH_ERR_UNSUPPORTED},
+               {"(?P<n>a)", HTH_ERR_UNSUPPORTED},
+               {"((a{100}){100}){100}", HTH_ERR_LIMIT},
+               {"a{100000}", HTH_ERR_FORMAT}};
     for (size_t i = 0; i < HTH_COUNT(bad); i++) {
         hth_err err = {.msg = ""};
         hth_regex *re = NULL;
@@ -130,10 +143,17 @@ static void groups_and_classes_may_not_nest_without_end(void **state) {
 static void invalid_bytes_are_characters_of_their_own(void **state) {
     (void)state;
     char got[64];
-    find_all("[^a]", "a\xff\xe4\xb8" "a\x80", got, sizeof got);
+    find_all("[^a]",
+             "a\xff\xe4\xb8"
+             "a\x80",
+             got, sizeof got);
     assert_string_equal(got, "[\xff][\xe4\xb8][\x80]");
-    find_all("\\S+b", "\xe4\xb8\xff" "bb", got, sizeof got);
-    assert_string_equal(got, "[\xe4\xb8\xff" "bb]");
+    find_all("\\S+b",
+             "\xe4\xb8\xff"
+             "bb",
+             got, sizeof got);
+    assert_string_equal(got, "[\xe4\xb8\xff"
+                             "bb]");
 }
 
 static double seconds(const char *pattern, const char *unit, size_t n) {
@@ -148,7 +168,8 @@ static double seconds(const char *pattern, const char *unit, size_t n) {
     assert_int_equal(hth_matcher_begin(&m, re, text, n + 1, &err), HTH_OK);
     for (bool found = true; found && from <= n;) {
         size_t start, end = 0;
-        if (hth_matcher_find(&m, from, &found, &start, &end, &err) != HTH_OK) fail_msg("%s: %s", pattern, err.msg);
+        if (hth_matcher_find(&m, from, &found, &start, &end, &err) != HTH_OK)
+            fail_msg("%s: %s", pattern, err.msg);
         from = end > from ? end : from + 1;
     }
     double s = (double)(hth_clock_ns() - t0) * 1e-9;
@@ -160,15 +181,24 @@ static double seconds(const char *pattern, const char *unit, size_t n) {
 
 static void time_is_linear_even_where_backtracking_explodes(void **state) {
     (void)state;
-    static const char *const patterns[] = {
-        "\\s+$", "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+", "(?:a+)+b", "(?:a|aa)+b", "a*a*a*b", ".*?y", "(?=a*b)a|(?=\\s*y)\\s",
-        "\\d{1,3}(?=(?:\\d{3})*\\b)", "(?=(\\d{3})+(?!\\d))", "(?:a{1,2}){2,}c", "(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+y"};
+    static const char *const patterns[] = {"\\s+$",
+                                           "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+                                           "(?:a+)+b",
+                                           "(?:a|aa)+b",
+                                           "a*a*a*b",
+                                           ".*?y",
+                                           "(?=a*b)a|(?=\\s*y)\\s",
+                                           "\\d{1,3}(?=(?:\\d{3})*\\b)",
+                                           "(?=(\\d{3})+(?!\\d))",
+                                           "(?:a{1,2}){2,}c",
+                                           "(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+y"};
     static const char *const units[] = {"a", " ", "1", "a ", "1 2"};
     for (size_t i = 0; i < HTH_COUNT(patterns); i++) {
         for (size_t k = 0; k < HTH_COUNT(units); k++) {
             bool ok = false;
             for (int attempt = 0; attempt < 3 && !ok; attempt++) {
-                double small = seconds(patterns[i], units[k], 20000), large = seconds(patterns[i], units[k], 80000);
+                double small = seconds(patterns[i], units[k], 20000),
+                       large = seconds(patterns[i], units[k], 80000);
                 ok = large < 10 * small + 0.02; // quadratic would be 16 times as long
             }
             if (!ok) fail_msg("%s is not linear on '%s'", patterns[i], units[k]);

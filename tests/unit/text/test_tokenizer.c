@@ -40,7 +40,8 @@ static void assert_ids(hth_token_list ids, size_t n, const hth_token *want) {
 
 static void merges_cross_segment_borders(void **state) {
     (void)state;
-    hth_text_segment cut[] = {segment(" t", false), segment("h", true), segment("", false), segment("e", false)};
+    hth_text_segment cut[] = {segment(" t", false), segment("h", true), segment("", false),
+                              segment("e", false)};
     const hth_token want[] = {302};
     assert_ids(tokenize(BYTES, cut, 4), 1, want);
 }
@@ -89,14 +90,21 @@ static void no_text_gives_no_tokens(void **state) {
 
 static void byte_level_keeps_invalid_bytes(void **state) {
     (void)state;
-    hth_text_segment s = segment("\xe4\xb8\xff" "a", true);
+    hth_text_segment s = segment("\xe4\xb8\xff"
+                                 "a",
+                                 true);
     const hth_token want[] = {0xe4 + 3, 0xb8 + 3, 0xff + 3, 'a' + 3};
     assert_ids(tokenize(BYTES, &s, 1), 4, want);
 }
 
 static void character_kinds_see_invalid_bytes_as_replacement_characters(void **state) {
     (void)state;
-    hth_text_segment bad = segment("a\xe4\xb8" "b\xff", true), good = segment("a\xef\xbf\xbd" "b\xef\xbf\xbd", true);
+    hth_text_segment bad = segment("a\xe4\xb8"
+                                   "b\xff",
+                                   true),
+                     good = segment("a\xef\xbf\xbd"
+                                    "b\xef\xbf\xbd",
+                                    true);
     for (int k = FALLBACK; k < N_KIND; k++) {
         hth_token_list a = tokenize(k, &bad, 1), b = tokenize(k, &good, 1);
         assert_int_equal(a.n, b.n);
@@ -132,9 +140,16 @@ static void the_stream_never_ends_within_a_character(void **state) {
 
 static void an_unfinished_character_comes_out_as_one_replacement(void **state) {
     (void)state;
-    static const struct { hth_token ids[4]; size_t n; const char *want; } cases[] = {
+    static const struct {
+        hth_token ids[4];
+        size_t n;
+        const char *want;
+    } cases[] = {
         {{0xe4 + 3, 0xb8 + 3}, 2, "\xef\xbf\xbd"},
-        {{0xe4 + 3, 'a' + 3}, 2, "\xef\xbf\xbd" "a"},
+        {{0xe4 + 3, 'a' + 3},
+         2,
+         "\xef\xbf\xbd"
+         "a"},
         {{0xf0 + 3, 0x9f + 3, 0xe4 + 3, 0xb8 + 3}, 4, "\xef\xbf\xbd\xef\xbf\xbd"},
         {{0xff + 3, 0x80 + 3}, 2, "\xef\xbf\xbd\xef\xbf\xbd"},
     };
@@ -143,7 +158,8 @@ static void an_unfinished_character_comes_out_as_one_replacement(void **state) {
         hth_str out;
         hth_err err;
         hth_str_init(&out, HTH_MEM_TEXT, 1000);
-        for (size_t k = 0; k < cases[i].n; k++) assert_int_equal(hth_detokenizer_push(&d, cases[i].ids[k], &out, &err), HTH_OK);
+        for (size_t k = 0; k < cases[i].n; k++)
+            assert_int_equal(hth_detokenizer_push(&d, cases[i].ids[k], &out, &err), HTH_OK);
         assert_int_equal(hth_detokenizer_end(&d, &out, &err), HTH_OK);
         assert_string_equal(hth_str_text(&out), cases[i].want);
         hth_str_free(&out);
@@ -171,7 +187,8 @@ static void an_id_outside_the_vocabulary_is_refused(void **state) {
     hth_err err;
     hth_str_init(&out, HTH_MEM_TEXT, 1000);
     assert_int_equal(hth_detokenizer_push(&d, -1, &out, &err), HTH_ERR_RANGE);
-    assert_int_equal(hth_detokenizer_push(&d, hth_tokenizer_n_vocab(kinds[BYTES]), &out, &err), HTH_ERR_RANGE);
+    assert_int_equal(hth_detokenizer_push(&d, hth_tokenizer_n_vocab(kinds[BYTES]), &out, &err),
+                     HTH_ERR_RANGE);
     hth_str_free(&out);
 }
 
@@ -230,9 +247,12 @@ static void tokens_are_appended_and_a_failure_takes_them_back(void **state) {
 static void loading_survives_refused_memory(void **state) {
     (void)state;
     hth_err err;
-    const char *json = "{\"added_tokens\":[{\"id\":0,\"content\":\"<s>\",\"special\":true}],\"normalizer\":{\"type\":\"NFC\"},"
-                       "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"},{\"type\":\"ByteLevel\"}]},"
-                       "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1,\"b\":2,\"ab\":3},\"merges\":[\"a b\"]}}";
+    const char *json =
+        "{\"added_tokens\":[{\"id\":0,\"content\":\"<s>\",\"special\":true}],\"normalizer\":{\"type\":"
+        "\"NFC\"},"
+        "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"},{\"type\":"
+        "\"ByteLevel\"}]},"
+        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1,\"b\":2,\"ab\":3},\"merges\":[\"a b\"]}}";
     hth_json_doc *doc = NULL;
     assert_int_equal(hth_json_parse(json, strlen(json), 1u << 20, &doc, &err), HTH_OK);
     hth_mem_stats before, after;
@@ -256,7 +276,9 @@ static void loading_survives_refused_memory(void **state) {
 
 static void files_that_contradict_themselves_are_refused(void **state) {
     (void)state;
-    static const struct { const char *json, *says; } bad[] = {
+    static const struct {
+        const char *json, *says;
+    } bad[] = {
         {"{}", "model"},
         {"{\"model\":{\"type\":\"RWKV\",\"vocab\":{}}}", "RWKV"},
         {"{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]}}", "empty"},
@@ -266,12 +288,17 @@ static void files_that_contradict_themselves_are_refused(void **state) {
         {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"ab\"]}}", "merges"},
         {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":5,\"vocab\":[[\"a\",0]]}}", "unk_id"},
         {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}", "score"},
-        {"{\"added_tokens\":[{\"content\":\"x\"}],\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}", "without an id"},
-        {"{\"normalizer\":{\"type\":\"Odd\"},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}", "Odd"},
+        {"{\"added_tokens\":[{\"content\":\"x\"}],\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":"
+         "[]}}",
+         "without an id"},
+        {"{\"normalizer\":{\"type\":\"Odd\"},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
+         "Odd"},
         {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"},"
-         "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}", "( without )"},
+         "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
+         "( without )"},
         {"{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"////////\"},"
-         "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}", "precompiled_charsmap"},
+         "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
+         "precompiled_charsmap"},
     };
     for (size_t i = 0; i < HTH_COUNT(bad); i++) {
         hth_err err = {.msg = ""};
