@@ -147,6 +147,50 @@ def test_llama_cpp_vocabulary_gives_its_expected_ids(models, encode, name):
     assert_same(texts, encode(path, texts, "-u"), want[: len(texts)])
 
 
+# tokenizer.ggml.pre as llama.cpp knows them.
+PRE_NAMES = """default minicpm5 llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano deepseek-llm
+deepseek-coder deepseek-v3 spark2_5 youtu falcon mpt starcoder gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de
+a.x-4.0 mellum modern-bert jais-2 gemma4 granite-embed-multi-311m sarvam-moe jina-v1-en jina-v2-code roberta-bpe whitespace
+refact command-r qwen2 deepseek-r1-qwen kormo f2llmv2 qwen35 stablelm2 olmo dbrx smaug-bpe poro-chat chatglm-bpe glm4 glm5
+viking jais tekken smollm codeshell bloom gpt3-finnish exaone exaone4 exaone-moe chameleon minerva-7b megrez gpt-4o llama4
+kanana2 talkie granite-embed-multi-97m tiny_aya cohere2moe superbpe trillion granite-docling bailingmoe bailingmoe2
+llada-moe seed-coder hunyuan hunyuan-dense hy_v4 joyai-llm kimi-k2 ufakzeka grok-2 afmoe laguna minimax-m2 solar-open
+mellum2""".split()
+
+
+def byte_gguf(path, pre):
+    """A GGUF whose tokens are the bytes, and "qq", since a list of merges may not be empty."""
+    gguf = pytest.importorskip("gguf")
+    from tokenizers import pre_tokenizers as pt
+
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(sorted(pt.ByteLevel.alphabet()) + ["qq"])
+    writer.add_token_merges(["q q"])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+
+
+@pytest.mark.parametrize("pre", PRE_NAMES)
+def test_every_pre_tokenizer_name_loads_and_keeps_all_bytes(probe, tmp_path, pre):
+    model, text = tmp_path / "m.gguf", tmp_path / "text"
+    byte_gguf(str(model), pre)
+    text.write_bytes("Hello's 1234567 \u4e2d\u6587 caf\u00e9\t x\n\n<sentinel:3> \U0001f600  \r\n".encode() * 20)
+    done = subprocess.run([probe, str(model), str(text), "-u"], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    if pre not in ("gemma4", "granite-embed-multi-311m", "sarvam-moe", "whitespace"):  # which are not byte-level
+        assert len(done.stdout) == 4 * text.stat().st_size
+
+
+def test_an_unknown_pre_tokenizer_name_is_refused_by_name(probe, tmp_path):
+    byte_gguf(str(tmp_path / "m.gguf"), "no-such-pre")
+    (tmp_path / "text").write_text("x")
+    done = subprocess.run([probe, str(tmp_path / "m.gguf"), str(tmp_path / "text")], capture_output=True)
+    assert done.returncode == 1 and b"no-such-pre" in done.stderr and not done.stdout
+
+
 # ---- the GGUFs' own, rebuilt in the reference's shape ----
 
 
