@@ -21,6 +21,7 @@ typedef struct bench_values {
 } bench_values;
 
 static bench_values values = {
+    .activations = 1,
     .prompts = "512", .gens = "128", .depths = "0", .users = "1", .n_repeat = 5, .kv = HTH_KV_F16};
 
 typedef struct list {
@@ -151,7 +152,7 @@ static const cli_option options[] = {
     CLI_OPTION_INT("repetitions", 'r', "N", bench_values, n_repeat, 1, BENCH_MAX_REPEAT,
                    "repetitions of each test after a warm-up (default: 5)"),
     CLI_OPTION_KV(bench_values, kv, "f16"),
-    CLI_OPTION_ACTIVATIONS(bench_values, activations, "q8"),
+    CLI_OPTION_ACTIVATIONS(bench_values, activations, "f32"),
     CLI_OPTION_CHOICE("output", 'o', "FORMAT", bench_values, format, "table|csv|json|md",
                       "table, csv, json or md (default: table)"),
     CLI_OPTION_FLAG("json", 0, bench_values, json, "the same as -o json"),
