@@ -47,6 +47,7 @@ void hth_q8_gemm_avx512_run(const hth_panel *w, hth_q8_type type, int64_t n_row,
 void hth_q8_panel_neon(hth_q8_kernels *k);
 void hth_q8_gemm_neon(hth_q8_kernels *k); // dotprod
 void hth_q8_gemv_avx2(hth_q8_kernels *k);
+void hth_q8_gemv_avx_vnni(hth_q8_kernels *k);
 void hth_q8_gemv_avx512(hth_q8_kernels *k); // VNNI
 void hth_q8_gemv_neon(hth_q8_kernels *k);   // dotprod
 

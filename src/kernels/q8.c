@@ -21,6 +21,11 @@ static void fill_avx2(hth_q8_kernels *k) {
     hth_q8_gemv_avx2(k);
 }
 
+static void fill_avx_vnni(hth_q8_kernels *k) {
+    hth_q8_gemm_avx_vnni(k);
+    hth_q8_gemv_avx_vnni(k);
+}
+
 static void fill_avx512_vnni(hth_q8_kernels *k) {
     hth_q8_gemm_avx512(k);
     hth_q8_gemv_avx512(k);
@@ -39,7 +44,7 @@ static const struct level {
 } levels[] = {
     {"ref", 0, fill_ref},
     {"avx2", HTH_CPU_AVX2, fill_avx2},
-    {"avx-vnni", HTH_CPU_AVX2 | HTH_CPU_AVX_VNNI, hth_q8_gemm_avx_vnni},
+    {"avx-vnni", HTH_CPU_AVX2 | HTH_CPU_AVX_VNNI, fill_avx_vnni},
     {"avx512-vnni", HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI, fill_avx512_vnni},
     {"amx-int8", HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI | HTH_CPU_AMX_INT8, hth_q8_gemm_amx},
     {"neon", HTH_CPU_NEON, hth_q8_panel_neon},

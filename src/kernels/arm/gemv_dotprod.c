@@ -1,0 +1,22 @@
+// Integer products for generated rows with NEON and sdot.
+#include "kernels/levels.h"
+
+#if defined(__aarch64__)
+#include <string.h>
+
+#include "quant/grid.h"
+#include "quant/type_impl.h"
+
+#include "kernels/arm/gemv_ops_dotprod.inc"
+
+#include "kernels/vec/gemv.inc"
+#endif
+
+void hth_q8_gemv_neon(hth_q8_kernels *k) {
+#if defined(__aarch64__)
+#define SET(TYPE) k->gemv[HTH_TYPE_##TYPE] = gemv_##TYPE;
+    FOR_GEMV_TYPES(SET)
+#else
+    (void)k;
+#endif
+}
