@@ -35,12 +35,12 @@ static hth_code tokenize_all(const hth_tokenizer *t, const char *text, size_t n,
         hth_token_list one = {0};
         code = tokenize(t, text + at, len, o, &one, err);
         int32_t end = -1;
-        fwrite(one.ids, sizeof *one.ids, one.n, stdout);
+        if (one.n > 0) fwrite(one.ids, sizeof *one.ids, one.n, stdout);
         fwrite(&end, sizeof end, 1, stdout);
         hth_token_list_free(&one);
         at += len + 1;
     }
-    if (code == HTH_OK) fwrite(ids.ids, sizeof *ids.ids, ids.n, stdout);
+    if (code == HTH_OK && ids.n > 0) fwrite(ids.ids, sizeof *ids.ids, ids.n, stdout);
     hth_token_list_free(&ids);
     return code;
 }

@@ -76,6 +76,16 @@ def assert_same(texts, got, want):
         raise AssertionError(f"ids differ at {at}: {g[at:at + 6]}, not {list(w)[at:at + 6]}; text begins {text[:60]!r}")
 
 
+def assert_as_good(texts, got, want, scores):
+    """For sentencepiece's Unigram, whose sums are float32: where ids differ, ours must score at least as well in
+    doubles, and hardly better; and few may differ."""
+    differ = [i for i, (g, w) in enumerate(zip(got, want)) if g != list(w)]
+    assert len(got) == len(texts) and len(differ) < len(texts) // 10
+    for i in differ:
+        gain = sum(scores[k] for k in got[i]) - sum(scores[k] for k in want[i])
+        assert -1e-9 < gain < 0.01, f"{gain}: {texts[i][:60]!r}"
+
+
 def hf_ids(tokenizer, texts, special=False):
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -330,7 +340,11 @@ def test_sentencepiece_gguf_gives_the_same_ids(models, records, encode, name):
     reference = sentencepiece_reference(path, unigram=name == "nomic-bert-moe")
     texts = user_defined_free(path, [line for r in records for line in r.split("\n")] if name == "gemma" else records)
     assert len(texts) > 80
-    assert_same(texts, encode(path, texts, "-u"), [reference.encode(t) for t in texts])
+    got, want = encode(path, texts, "-u"), [reference.encode(t) for t in texts]
+    if name == "nomic-bert-moe":
+        assert_as_good(texts, got, want, gguf_fields(path)("scores"))
+    else:
+        assert_same(texts, got, want)
 
 
 def test_bert_gguf_gives_the_ids_of_its_tokenizer_json(models, records, encode):
@@ -459,10 +473,8 @@ def test_precompiled_map_gives_the_same_ids(encode, tmp_path, training_text, tes
                                              hard_vocab_limit=False, character_coverage=0.99, minloglevel=2)
     proto = pb.ModelProto.FromString((tmp_path / "m.model").read_bytes())
     reference = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "m.model"))
-    # Its sums are float32: of divisions with the same pieces in another order it may take another one.
-    got, want = encode(tmp_path / "m.model", test_texts), [reference.encode(t) for t in test_texts]
-    assert_same(test_texts, [sorted(g) for g in got], [sorted(w) for w in want])
-    assert sum(g != w for g, w in zip(got, want)) < len(test_texts) // 10
+    got = encode(tmp_path / "m.model", test_texts)
+    assert_as_good(test_texts, got, [reference.encode(t) for t in test_texts], [p.score for p in proto.pieces])
     t = Tokenizer(tm.Unigram([(p.piece, p.score) for p in proto.pieces], 0, False))
     t.normalizer = tn.Sequence([tn.Precompiled(proto.normalizer_spec.precompiled_charsmap)])
     t.pre_tokenizer = pt.Metaspace()
