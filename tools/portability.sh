@@ -42,7 +42,18 @@ fetch_sysroot() {
 # Compiler programs for CMake, which wants one word.
 make_compiler() {
     mkdir -p "$out/$1"
-    printf '#!/bin/sh\nexec "%s" -m ziglang cc -target %s "$@"\n' "$python" "$2" >"$out/$1/cc"
+    # Its arm levels have names of their own: -march=armv8.2-a+dotprod+fp16 is -mcpu=generic+v8_2a+dotprod+fullfp16.
+    cat >"$out/$1/cc" <<EOF
+#!/bin/sh
+for word do
+    shift
+    case \$word in
+    -march=armv8.*) word=\$(echo "\$word" | sed -e 's/^-march=armv8\.\([0-9]\)-a/-mcpu=generic+v8_\1a/' -e 's/+fp16/+fullfp16/') ;;
+    esac
+    set -- "\$@" "\$word"
+done
+exec "$python" -m ziglang cc -target $2 "\$@"
+EOF
     printf '#!/bin/sh\nexec "%s" -m ziglang ar "$@"\n' "$python" >"$out/$1/ar"
     printf '#!/bin/sh\nexec "%s" -m ziglang ranlib "$@"\n' "$python" >"$out/$1/ranlib"
     chmod +x "$out/$1/cc" "$out/$1/ar" "$out/$1/ranlib"
