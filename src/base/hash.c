@@ -19,13 +19,15 @@ static uint64_t load_tail(const unsigned char *p, size_t n) {
     return v;
 }
 
+// The only factor that bytes reach is mixed with what the seed has become, so nobody who does not know the seed
+// can choose words that make a product zero.
 uint64_t hth_hash(const void *bytes, size_t n, uint64_t seed) {
     const unsigned char *p = bytes;
-    uint64_t h = seed ^ K0;
+    uint64_t h = fold(seed ^ K0, K1) + n;
     size_t left = n;
-    for (; left > 8; left -= 8, p += 8) h = fold(load_tail(p, 8) ^ K1, h ^ K0);
-    h = fold((left ? load_tail(p, left) : 0) ^ K1, h ^ K0);
-    return fold(h ^ n, K1);
+    for (; left > 8; left -= 8, p += 8) h = fold(load_tail(p, 8) ^ h, K1) + K0;
+    h = fold((left ? load_tail(p, left) : 0) ^ h, K1) + K0;
+    return fold(h, K1);
 }
 
 // Different for each map of a process and, with address randomisation, for each run.
