@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/out.h"
 #include "kernels/kernels.h"
+#include "kernels/q8.h"
 #include "os/cpu.h"
 
 typedef struct info_values {
@@ -12,7 +13,17 @@ typedef struct info_values {
 
 static info_values values;
 
-static void write_json(hth_json_out *j, const hth_machine *m, uint32_t features, const hth_kernels *k) {
+// Entry i of both tables of kernels, the f32 ones first; false past the end.
+static bool describe(int i, char op[48], const char **level) {
+    static int n_f32 = -1; // entries of the first table, counted once
+    const hth_kernels *k = hth_kernels_get();
+    if (n_f32 < 0) {
+        for (n_f32 = 0; hth_kernels_describe(k, n_f32, op, level);) n_f32++;
+    }
+    return i < n_f32 ? hth_kernels_describe(k, i, op, level) : hth_q8_describe(hth_q8_get(), i - n_f32, op, level);
+}
+
+static void write_json(hth_json_out *j, const hth_machine *m, uint32_t features) {
     hth_json_out_begin(j, NULL, '{');
     hth_json_out_text(j, "version", HEARTH_VERSION);
     hth_json_out_text(j, "os", m->os);
@@ -32,18 +43,18 @@ static void write_json(hth_json_out *j, const hth_machine *m, uint32_t features,
     hth_json_out_begin(j, "kernels", '{');
     char op[48];
     const char *level;
-    for (int i = 0; hth_kernels_describe(k, i, op, &level); i++) hth_json_out_text(j, op, level);
+    for (int i = 0; describe(i, op, &level); i++) hth_json_out_text(j, op, level);
     hth_json_out_end(j, '}');
     hth_json_out_end(j, '}');
 }
 
 // Operations grouped by level: "avx2: gemm_f32, norm_rms".
-static void print_kernels(const hth_kernels *k) {
-    const char *done[8];
+static void print_kernels(void) {
+    const char *done[16];
     size_t n_done = 0;
     char op[48];
     const char *level;
-    for (int i = 0; hth_kernels_describe(k, i, op, &level); i++) {
+    for (int i = 0; describe(i, op, &level); i++) {
         bool is_new = n_done < HTH_COUNT(done);
         for (size_t d = 0; d < n_done; d++) is_new = is_new && strcmp(done[d], level) != 0;
         if (!is_new) continue;
@@ -51,7 +62,7 @@ static void print_kernels(const hth_kernels *k) {
         cli_print("kernels    %s:", level);
         size_t column = 100; // breaks before the first one
         const char *other;
-        for (int o = i; hth_kernels_describe(k, o, op, &other); o++) {
+        for (int o = i; describe(o, op, &other); o++) {
             if (strcmp(other, level) != 0) continue;
             if (column + strlen(op) > 88) {
                 cli_print("\n          ");
@@ -64,7 +75,7 @@ static void print_kernels(const hth_kernels *k) {
     }
 }
 
-static void print_text(const hth_machine *m, uint32_t features, const hth_kernels *k) {
+static void print_text(const hth_machine *m, uint32_t features) {
     char total[16], available[16];
     cli_print("hearth     %s\n", HEARTH_VERSION);
     cli_print("system     %s %s\n", m->os, m->arch);
@@ -77,7 +88,7 @@ static void print_text(const hth_machine *m, uint32_t features, const hth_kernel
         if (features >> bit & 1) cli_print(" %s", hth_cpu_feature_name((hth_cpu_feature)(1u << bit)));
     }
     cli_print("\n");
-    print_kernels(k);
+    print_kernels();
 }
 
 static int run(const cli_args *args, const void *unused) {
@@ -85,15 +96,14 @@ static int run(const cli_args *args, const void *unused) {
     (void)unused;
     hth_machine machine;
     hth_machine_get(&machine);
-    const hth_kernels *k = hth_kernels_get();
     if (!values.json) {
-        print_text(&machine, hth_cpu_features(), k);
+        print_text(&machine, hth_cpu_features());
         return CLI_OK;
     }
     hth_str text;
     hth_str_init(&text, HTH_MEM_MISC, 1 << 20);
     hth_json_out j = hth_json_out_make(&text, true);
-    write_json(&j, &machine, hth_cpu_features(), k);
+    write_json(&j, &machine, hth_cpu_features());
     int code = cli_print_json(&text);
     hth_str_free(&text);
     return code;
