@@ -13,6 +13,7 @@ typedef struct logits_values {
     const char *tokens, *out;
     int64_t n_chunk, n_ctx, n_thread;
     int kv, activations;
+    bool as_generated;
 } logits_values;
 
 static logits_values values = {.activations = 1};
@@ -47,6 +48,7 @@ static hth_code compute(hth_engine *e, const hth_token_list *list, hth_err *err)
                                  .n_chunk = (int32_t)values.n_chunk,
                                  .kv_type = (hth_kv_type)values.kv,
                                  .f32_activations = values.activations == 1,
+                                 .score_generated = values.as_generated,
                                  .cancel = hth_term_interrupt_flag()};
     hth_code code;
     HTH_TRY_GOTO(code, hth_session_new(e, &params, &session, err), done);
@@ -92,6 +94,8 @@ static const cli_option options[] = {
                    "tokens computed together; the result does not depend on it"),
     CLI_OPTION_INT("ctx", 'c', "N", logits_values, n_ctx, 1, 1e15,
                    "planned context (default: the number of tokens); decides long rope factors"),
+    CLI_OPTION_FLAG("as-generated", 0, logits_values, as_generated,
+                    "compute the rows as generated tokens, not as a prompt"),
     CLI_OPTION_THREADS(logits_values, n_thread),
     CLI_OPTION_KV(logits_values, kv, "f32"),
     CLI_OPTION_ACTIVATIONS(logits_values, activations, "f32"),

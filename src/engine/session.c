@@ -18,7 +18,7 @@ struct hth_session {
     int64_t len, n_ctx;
     hth_row *rows; // [n_chunk] owned
     int32_t n_chunk;
-    bool is_chunk_given, f32_activations;
+    bool is_chunk_given, f32_activations, score_generated;
     float *logits; // [n_vocab] owned
     bool has_logits;
     const volatile bool *cancel; // borrowed
@@ -58,6 +58,7 @@ hth_code hth_session_new(hth_engine *e, const hth_session_params *p, hth_session
                        .n_chunk = p->n_chunk ? p->n_chunk : DEFAULT_CHUNK,
                        .is_chunk_given = p->n_chunk != 0,
                        .f32_activations = p->f32_activations,
+                       .score_generated = p->score_generated,
                        .cancel = p->cancel};
     hth_code code = allocate(s, p->kv_type, err);
     if (code != HTH_OK) {
@@ -188,10 +189,11 @@ const hth_token *hth_session_tokens(const hth_session *s) {
 
 static hth_code score_chunks(hth_session *s, const hth_token *tokens, int64_t n, int64_t first, int32_t chunk,
                              float *logits, hth_logits_fn fn, void *user, hth_err *err) {
+    const hth_row_kind kind = s->score_generated ? HTH_ROW_GENERATED : HTH_ROW_PROMPT;
     for (int64_t row = 0; row < n; row += chunk) {
         int32_t rows = n - row < chunk ? (int32_t)(n - row) : chunk;
         int32_t wanted = first <= row ? 0 : first - row < rows ? (int32_t)(first - row) : rows;
-        HTH_TRY(run_rows(s, tokens + row, rows, HTH_ROW_PROMPT, wanted, logits, s->cancel, err));
+        HTH_TRY(run_rows(s, tokens + row, rows, kind, wanted, logits, s->cancel, err));
         if (wanted < rows) HTH_TRY(fn(user, row + wanted, rows - wanted, logits, err));
     }
     return HTH_OK;

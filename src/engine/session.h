@@ -31,6 +31,7 @@ typedef struct hth_session_params {
     int32_t n_chunk; // prompt rows per step, 0: 256 (fewer where all their logits are asked for)
     hth_kv_type kv_type;
     bool f32_activations; // as hth_step: the arithmetic of the references, slower on quantized weights
+    bool score_generated; // hth_session_score computes its rows as generated ones, not as a prompt's
     const volatile bool *cancel; // checked between layers of prompt steps (HTH_ERR_CANCELLED); may be NULL
 } hth_session_params;
 

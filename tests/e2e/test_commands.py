@@ -174,6 +174,16 @@ def test_logits_are_a_numpy_file_that_no_setting_changes(run_hearth, smollm2, tm
     assert np.array_equal(np.load(tmp_path / "short.npy"), logits[:3])
 
 
+def test_logits_of_generated_rows_are_those_of_a_prompt_but_for_rounding(run_hearth, smollm2, tmp_path):
+    ids, rows = ",".join(str(i * 37 % 40000) for i in range(1, 40)), []
+    for name, more in (("prompt", []), ("generated", ["--as-generated"]), ("one", ["--as-generated", "--chunk", "1"])):
+        out = tmp_path / f"{name}.npy"
+        run_hearth("logits", smollm2, "--tokens", ids, "--out", out, "--activations", "q8", *more)
+        rows.append(np.load(out))
+    assert np.abs(rows[0] - rows[1]).max() < 1e-2 * np.abs(rows[0]).max()
+    assert np.array_equal(rows[1], rows[2])  # neighbours do not matter
+
+
 @pytest.mark.parametrize("ids", ["1,2,49152", "", "1,two"])
 def test_failed_logits_leave_no_file(run_hearth, smollm2, tmp_path, ids):
     done = run_hearth("logits", smollm2, "--tokens", ids, "--out", tmp_path / "x.npy", check=False)
@@ -212,9 +222,11 @@ def test_info_names_the_machine_and_its_kernels(run_hearth):
     info = json.loads(run_hearth("info", "--json").stdout)
     assert info["physical_cores"] >= 1 and info["memory_bytes"] > 0
     assert info["kernels"]["gemm_f32"]
+    assert {"quantize_q8", "gemm_q8", "gemv_q8 q4_K", "panel_q8 iq2_xxs"} <= set(info["kernels"])
     plain = json.loads(run_hearth("info", "--json", env={"HEARTH_CPU": "ref"}).stdout)
     assert set(plain["kernels"].values()) == {"ref"}
-    assert "gemm_f32" in run_hearth("info").stdout.decode()
+    text = run_hearth("info").stdout.decode()
+    assert "gemm_f32" in text and "gemv_q8 q4_K" in text
 
 
 # ---- embed, perplexity
