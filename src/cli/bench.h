@@ -5,6 +5,7 @@
 #include "base/json_out.h"
 #include "engine/session.h"
 #include "kernels/probe.h"
+#include "model/profile.h"
 #include "os/cpu.h"
 
 #define BENCH_MAX_REPEAT 100
@@ -23,7 +24,7 @@ typedef struct bench_model {
     bench_peak peak;         // the unit that multiplies them
     int n_thread;
     hth_kv_type kv;
-    bool f32_activations;
+    bool f32_activations, is_profiled;
     const hth_limits *limits; // NULL: not measured
 } bench_model;
 
@@ -42,6 +43,8 @@ typedef struct bench_result {
     double bytes_per_token; // of weights; NAN for prompts, whose tokens share what is read
     double op_per_token;    // two per multiplication with a weight
     double share_bandwidth, share_peak; // NAN where they say nothing
+    bool has_profile;
+    double op_share[HTH_OP_COUNT]; // of the threads' time; what is missing to 1 passed between steps
 } bench_result;
 
 // Runs a test n_repeat times after a warm-up.

@@ -61,6 +61,11 @@ static void print_json(bench_printer *p, const field *f, const bench_result *r) 
     hth_json_out_begin(j, "samples_ts", '[');
     for (int i = 0; i < r->n; i++) hth_json_out_num(j, NULL, r->ts[i]);
     hth_json_out_end(j, ']');
+    if (r->has_profile) {
+        hth_json_out_begin(j, "profile", '{');
+        for (int op = 0; op < HTH_OP_COUNT; op++) hth_json_out_num(j, hth_op_name((hth_op)op), r->op_share[op]);
+        hth_json_out_end(j, '}');
+    }
     hth_json_out_end(j, '}');
 }
 
@@ -84,6 +89,7 @@ static void print_csv(const field *f) {
 
 enum { N_COLUMN = 7 };
 static const char *const columns[N_COLUMN] = {"model", "size", "threads", "kv", "test", "t/s", "share of limit"};
+#define PROFILE_WIDTH 12
 static const int widths[N_COLUMN] = {-32, 8, 7, -4, -18, 17, -16}; // negative: to the left
 
 static void print_cells(bench_format format, const char *const cell[N_COLUMN]) {
@@ -104,6 +110,22 @@ static void print_row(bench_format format, const bench_model *m, const bench_res
     const char *const cell[N_COLUMN] = {m->type,          cli_bytes(m->n_bytes, size),       threads, kv_names[m->kv],
                                         bench_test_name(&r->test, test), speed, share};
     print_cells(format, cell);
+}
+
+// One row of the table of operations, which is printed at the end; the first row brings the head.
+static void add_profile(bench_printer *p, const bench_result *r) {
+    const char *const bar = p->format == BENCH_MD ? " |" : "";
+    char name[64];
+    if (p->text.len == 0) {
+        hth_str_printf(&p->text, "\n%s%-18s%s", p->format == BENCH_MD ? "| " : "", "% of time", bar);
+        for (int op = 0; op < HTH_OP_COUNT; op++) hth_str_printf(&p->text, " %*s%s", PROFILE_WIDTH, hth_op_name((hth_op)op), bar);
+        hth_str_printf(&p->text, "\n");
+        for (int op = -1; p->format == BENCH_MD && op < HTH_OP_COUNT; op++) hth_str_printf(&p->text, op < 0 ? "| :--- |" : " ---: |");
+        if (p->format == BENCH_MD) hth_str_printf(&p->text, "\n");
+    }
+    hth_str_printf(&p->text, "%s%-18s%s", p->format == BENCH_MD ? "| " : "", bench_test_name(&r->test, name), bar);
+    for (int op = 0; op < HTH_OP_COUNT; op++) hth_str_printf(&p->text, " %*.1f%s", PROFILE_WIDTH, 100 * r->op_share[op], bar);
+    hth_str_printf(&p->text, "\n");
 }
 
 // ---- the printer
@@ -136,6 +158,7 @@ void bench_print(bench_printer *p, const bench_model *m, const bench_result *r) 
     if (p->format == BENCH_JSON) print_json(p, f, r);
     else if (p->format == BENCH_CSV) print_csv(f);
     else print_row(p->format, m, r);
+    if (r->has_profile && (p->format == BENCH_TABLE || p->format == BENCH_MD)) add_profile(p, r);
     cli_flush();
 }
 
@@ -144,6 +167,8 @@ int bench_print_end(bench_printer *p, bool is_whole) {
     if (p->format == BENCH_JSON && is_whole) {
         hth_json_out_end(&p->json, ']');
         code = cli_print_json(&p->text);
+    } else if (p->format != BENCH_JSON && p->text.len > 0) {
+        cli_print("%.*s", (int)p->text.len, hth_str_text(&p->text));
     }
     hth_str_free(&p->text);
     return code;

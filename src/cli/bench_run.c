@@ -92,15 +92,29 @@ typedef struct runner {
     hth_state **states;   // [n_user] generation
     hth_row *rows;        // [max(n_user, CHUNK)]
     float *logits;        // [n_user, n_vocab]
+    hth_profile *profile; // NULL: none
+    bool is_measuring;    // false while warming up
 } runner;
+
+// The clock, and with it the profile, if there is one.
+static hth_code start_clock(runner *r, uint64_t *begin, hth_err *err) {
+    if (r->profile && r->is_measuring) HTH_TRY(hth_profile_set(r->engine->executor, r->profile, err));
+    *begin = hth_clock_ns();
+    return HTH_OK;
+}
+
+static hth_code stop_clock(runner *r, uint64_t begin, double *ns, hth_err *err) {
+    *ns = (double)(hth_clock_ns() - begin);
+    return r->profile ? hth_profile_set(r->engine->executor, NULL, err) : HTH_OK;
+}
 
 static hth_code run_prompt(runner *r, double *ns, hth_err *err) {
     const size_t depth = (size_t)r->test->n_depth, all = depth + (size_t)r->test->n_prompt;
+    uint64_t begin;
     HTH_TRY(hth_session_sync(r->session, r->tokens, depth, NULL, NULL, err));
-    const uint64_t begin = hth_clock_ns();
+    HTH_TRY(start_clock(r, &begin, err));
     HTH_TRY(hth_session_sync(r->session, r->tokens, all, NULL, NULL, err));
-    *ns = (double)(hth_clock_ns() - begin);
-    return HTH_OK;
+    return stop_clock(r, begin, ns, err);
 }
 
 static hth_code step(runner *r, hth_state *const *states, int64_t n_seq, int64_t n_row, hth_err *err) {
@@ -147,16 +161,22 @@ static hth_code go_to_depth(runner *r, int64_t user, hth_err *err) {
 static hth_code run_generation(runner *r, int64_t n_gen, double *ns, hth_err *err) {
     const bench_test *t = r->test;
     for (int64_t u = 0; u < t->n_user; u++) HTH_TRY(go_to_depth(r, u, err));
-    const uint64_t begin = hth_clock_ns();
+    uint64_t begin;
+    HTH_TRY(start_clock(r, &begin, err));
     for (int64_t i = 0; i < n_gen; i++) {
         for (int64_t u = 0; u < t->n_user; u++) r->rows[u] = row_of(r, u, t->n_depth + i, HTH_ROW_GENERATED);
         HTH_TRY(step(r, r->states, t->n_user, t->n_user, err));
     }
-    *ns = (double)(hth_clock_ns() - begin);
-    return HTH_OK;
+    return stop_clock(r, begin, ns, err);
 }
 
 // ---- a test
+
+static hth_code prepare_profile(runner *r, hth_err *err) {
+    if (!r->model->is_profiled) return HTH_OK;
+    r->profile = hth_calloc(HTH_MEM_MISC, 1, sizeof *r->profile);
+    return r->profile ? HTH_OK : hth_fail_nomem(err, sizeof *r->profile);
+}
 
 static hth_code prepare_prompt(runner *r, hth_err *err) {
     const bench_test *t = r->test;
@@ -195,6 +215,7 @@ static void release(runner *r) {
     hth_free(r->tokens);
     hth_free(r->rows);
     hth_free(r->logits);
+    hth_free(r->profile);
 }
 
 static void average(const double *v, int n, double *mean, double *deviation) {
@@ -223,6 +244,14 @@ static void finish(const bench_model *m, bench_result *r) {
     else r->share_peak = r->op_per_token * r->avg_ts / peak;
 }
 
+static void finish_profile(const runner *r, bench_result *out) {
+    double total = 0;
+    if (!r->profile) return;
+    for (int i = 0; i < out->n; i++) total += out->ns[i] * r->model->n_thread;
+    for (int op = 0; op < HTH_OP_COUNT; op++) out->op_share[op] = (double)hth_profile_ns(r->profile, (hth_op)op) / total;
+    out->has_profile = true;
+}
+
 static void show_progress(const bench_test *t, int done, int n) {
     char name[64];
     if (!hth_term_is_stderr_tty()) return;
@@ -235,6 +264,7 @@ static void show_progress(const bench_test *t, int done, int n) {
 static hth_code repeat(runner *r, int n, bench_result *out, hth_err *err) {
     for (int i = -1; i < n; i++) {
         double ns = 0;
+        r->is_measuring = i >= 0;
         show_progress(r->test, i, n);
         if (hth_term_is_interrupted()) return hth_fail(err, HTH_ERR_CANCELLED, "interrupted");
         if (r->test->n_prompt) HTH_TRY(run_prompt(r, &ns, err));
@@ -249,8 +279,10 @@ hth_code bench_run(hth_engine *e, const bench_model *m, const bench_test *test, 
     runner r = {.engine = e, .model = m, .test = test};
     *out = (bench_result){.test = *test, .n = n_repeat};
     hth_code code = test->n_prompt ? prepare_prompt(&r, err) : prepare_generation(&r, err);
+    if (code == HTH_OK) code = prepare_profile(&r, err);
     if (code == HTH_OK) code = repeat(&r, n_repeat, out, err);
     if (hth_term_is_stderr_tty()) fputs("\r\033[K", stderr);
+    if (code == HTH_OK) finish_profile(&r, out);
     release(&r);
     if (code == HTH_OK) finish(m, out);
     return code;

@@ -17,7 +17,7 @@ typedef struct bench_values {
     const char *prompts, *gens, *depths, *users;
     int64_t n_thread, n_repeat;
     int format, kv, activations;
-    bool machine, json, no_limits;
+    bool machine, json, no_limits, profile;
 } bench_values;
 
 static bench_values values = {
@@ -107,6 +107,7 @@ static int run_model(const char *path, const bench_lists *lists) {
     hth_machine_get(&machine);
     HTH_TRY_GOTO(code, cli_load_engine(path, values.n_thread, false, &engine, &err), done);
     bench_describe(engine, values.activations == 1, &model);
+    model.is_profiled = values.profile;
     if (!engine->model->desc.causal) {
         code = hth_fail(&err, HTH_ERR_UNSUPPORTED, "%s is an encoder: it writes no text", path);
         goto done;
@@ -135,6 +136,7 @@ static int run(const cli_args *args, const void *unused) {
             return cli_usage_error("bench", "--machine prints text or JSON");
         return run_machine();
     }
+    if (values.profile && values.format == BENCH_CSV) return cli_usage_error("bench", "--profile prints tables or JSON");
     if (args->n == 0) return cli_usage_error("bench", "too few arguments: hearth bench MODEL");
     int bad = parse_list("n-prompt", values.prompts, 0, MAX_TOKENS, &l.prompts);
     if (!bad) bad = parse_list("n-gen", values.gens, 0, MAX_TOKENS, &l.gens);
@@ -157,6 +159,7 @@ static const cli_option options[] = {
                       "table, csv, json or md (default: table)"),
     CLI_OPTION_FLAG("json", 0, bench_values, json, "the same as -o json"),
     CLI_OPTION_FLAG("no-limits", 0, bench_values, no_limits, "do not measure the machine's limits first"),
+    CLI_OPTION_FLAG("profile", 0, bench_values, profile, "also tell how much of the time each kind of operation takes"),
     CLI_OPTION_FLAG("machine", 0, bench_values, machine, "measure the machine's limits and no model"),
     {0},
 };

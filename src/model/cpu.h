@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "kernels/q8.h"
+#include "model/profile.h"
 #include "model/state.h"
 
 // Rows of a weight that are dequantized together into a thread's panel.
@@ -60,6 +61,7 @@ typedef struct cpu_executor {
     float *memory; // scratch, grows to the largest step so far
     size_t memory_len;
     hth_ticket n_done; // steps run so far; submit runs them at once
+    hth_profile *profile; // borrowed; NULL: nobody asks where the time goes
 } cpu_executor;
 
 // One step in flight.
@@ -83,6 +85,21 @@ typedef struct cpu_thread {
     cpu_step *c;
     int i, n; // thread number, team size
 } cpu_thread;
+
+// A thread turns to an operation; returns the one before. Costs a branch where nobody asks.
+static inline hth_op cpu_profile_enter(const cpu_thread *t, hth_op op) {
+    hth_profile *p = t->c->ex->profile;
+    return HTH_LIKELY(!p) ? HTH_OP_SMALL : hth_profile_enter(&p->threads[t->i], op);
+}
+
+hth_op cpu_profile_linear(const cpu_thread *t, const hth_weight *w); // turns to the product with this weight
+void cpu_profile_end(const cpu_thread *t); // of the step
+
+static inline void cpu_barrier(const cpu_thread *t) {
+    const hth_op before = cpu_profile_enter(t, HTH_OP_WAIT);
+    hth_team_barrier(t->c->team);
+    (void)cpu_profile_enter(t, before);
+}
 
 // y[t, r] = w x + bias for all rows of w. Several products with the same input run as one operation.
 typedef struct cpu_product {
