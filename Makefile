@@ -1,6 +1,6 @@
 # The front door. CMake and Ninja do the work below build/; `make help` lists what there is.
 .DEFAULT_GOAL := release
-.PHONY: release setup chat test test-long debug tsan fuzz lint format bench portability install clean help
+.PHONY: release setup chat test test-long debug tsan fuzz lint format bench callgrind portability install clean help
 
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
@@ -80,6 +80,11 @@ bench: setup ## Build and run the benchmarks in bench/
 	$(call configure,build/release,-DCMAKE_BUILD_TYPE=Release)
 	$(call build,build/release)
 	@for b in build/release/bench_*; do test -x "$$b" || continue; echo "== $$(basename $$b)"; $$b; done
+
+callgrind: release ## Count instructions and compare them with bench/instructions.json (ARGS=--update: write it)
+	@tools/setup.sh build test callgrind
+	@tools/setup.sh --venv venv
+	@build/venv/bin/python bench/instructions.py --hearth $(BIN) $(ARGS)
 
 portability: ## Cross-compile: arm64 Linux (tests run in qemu), arm64 and x86-64 macOS (compile only)
 	@tools/setup.sh build portability

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the build and the tests need and this machine lacks, with the system's package manager.
 #
-#   tools/setup.sh [GROUP...]     build (default), test, lint, portability, fuzz, all
+#   tools/setup.sh [GROUP...]     build (default), test, lint, portability, fuzz, callgrind, all (but callgrind)
 #   tools/setup.sh --venv NAME    Python environment build/NAME from its requirements: venv, venv-long,
 #                                 venv-portability
 #
@@ -132,6 +132,10 @@ need_for_fuzz() {
     fi
 }
 
+need_for_callgrind() {
+    if ! has valgrind; then need "counts instructions" valgrind valgrind valgrind valgrind; fi
+}
+
 need_for_portability() {
     need_for_test
     if [ "$(uname)" = Linux ] && [ "$(uname -m)" != aarch64 ] && ! has qemu-aarch64; then
@@ -142,14 +146,14 @@ need_for_portability() {
 [ $# -gt 0 ] || set -- build
 for group in "$@"; do
     case $group in
-    build | test | lint | fuzz | portability) "need_for_$group" ;;
+    build | test | lint | fuzz | portability | callgrind) "need_for_$group" ;;
     all)
         need_for_build
         need_for_lint
         need_for_portability
         need_for_fuzz
         ;;
-    *) die "no group is called '$group': build, test, lint, portability, fuzz, all" ;;
+    *) die "no group is called '$group': build, test, lint, portability, fuzz, callgrind, all" ;;
     esac
 done
 [ -n "$wanted" ] || exit 0

@@ -24,7 +24,7 @@ typedef struct hth_profile_thread {
     uint64_t ns[HTH_OP_COUNT];
     uint64_t since;       // when the operation at work began
     hth_op op;
-    char pad[64 - (HTH_OP_COUNT + 1) * 8 % 64]; // a thread's numbers to itself
+    char pad[64]; // no cache line with another thread's numbers
 } hth_profile_thread;
 
 typedef struct hth_profile {

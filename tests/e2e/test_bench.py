@@ -252,3 +252,54 @@ def test_compare_runs_the_program_itself(hearth, smollm2, stub, tmp_path):
     rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith("|")]
     assert [row[2].strip() for row in rows[2:]] == ["pp8", "tg4"]
     assert all(float(row[3]) > 0 for row in rows[2:])
+
+
+# ---- bench/instructions.py
+
+CALLGRIND = """# callgrind format
+version: 1
+events: Ir
+
+fl=(1) cpu_step.c
+fn=(1) cpu_run_step
+40 100
+cfn=(2) gemv_q4_K_avx2.constprop.0
+calls=3 0
+41 5000
++1 20
+
+fn=(2)
+10 2000
+fi=(3) other.h
+* 3000
+fe=(1)
+fn=(3) gemm'2
+7 50
+"""
+
+
+@pytest.fixture
+def instructions():
+    sys.path.insert(0, str(ROOT / "bench"))
+    try:
+        import instructions
+    finally:
+        sys.path.pop(0)
+    return instructions
+
+
+def test_instructions_are_counted_for_the_function_that_executes_them(instructions, tmp_path):
+    (tmp_path / "out").write_text(CALLGRIND)
+    costs = instructions.read_costs(tmp_path / "out")
+    assert costs == {"cpu_run_step": 120, "gemv_q4_K_avx2": 5000, "gemm": 50}
+
+
+def test_growth_of_a_function_or_of_the_total_is_told(instructions):
+    def counts(total, gemm, more):
+        return {run: {"total": total, "gemm": gemm, **more} for run in instructions.RUNS}
+
+    old = counts(1000, 500, {"gone": 100})
+    assert instructions.compare(old, counts(1050, 525, {"new": 40})) == []
+    told = instructions.compare(old, counts(1000, 526, {}))
+    assert len(told) == len(instructions.RUNS) and all("gemm" in t and "5.2 %" in t for t in told)
+    assert all("total" in t for t in instructions.compare(old, counts(1051, 500, {"new": 51})))
