@@ -7,8 +7,11 @@ One round measures the machine's limits and then, for every model, runs each pro
 round to round, because such machines are not equally fast from minute to minute. What counts is the median of the
 rounds. Writes OUT.csv (every single measurement) and OUT.md (the table), which is printed too.
 
+With --users 8 Hearth also generates for eight sequences together, counted together; llama-bench has no such test, so
+these rows stand against the same program's single sequence.
+
 Shares are of the median limits. For prompts: two operations per weight against the peak of the unit that Hearth says
-it uses. For generated tokens: bytes of weights per second against the ceiling, which is how fast the probe reads
+it uses (8-bit integers: also against what vectors reach where there are tiles). For generated tokens: bytes of weights per second against the ceiling, which is how fast the probe reads
 memory or, where that is more, how fast any of the programs read this file.
 """
 import argparse
@@ -30,6 +33,7 @@ LIMITS = {
     "f32_ops_per_second": ("f32", "GFLOPS", 1e9),
     "bf16_ops_per_second": ("bf16", "GFLOPS", 1e9),
     "int8_ops_per_second": ("int8", "TOPS", 1e12),
+    "int8_vector_ops_per_second": ("int8 in vectors", "TOPS", 1e12),
 }
 
 
@@ -47,8 +51,8 @@ def run_json(command):
 
 def test_name(entry):
     kind, n = ("pp", entry["n_prompt"]) if entry["n_prompt"] else ("tg", entry["n_gen"])
-    depth = entry.get("n_depth", 0)
-    return f"{kind}{n}" + (f" @ {depth}" if depth else "")
+    depth, users = entry.get("n_depth", 0), entry.get("n_users", 1)
+    return f"{kind}{n}" + (f" @ {depth}" if depth else "") + (f" x {users}" if users > 1 else "")
 
 
 def peak_of(entry, limits):
@@ -68,6 +72,8 @@ class Measurements:
 
     def add_limits(self, i_round, limits):
         for key, (name, unit, divisor) in LIMITS.items():
+            if key not in limits:
+                continue
             self.limits.setdefault(key, []).append(limits[key])
             self.rows.append((i_round, "machine", "", name, limits[key] / divisor, unit))
 
@@ -80,16 +86,23 @@ class Measurements:
                 self.costs[model, test] = entry
 
     def median(self, model, test, program):
-        return statistics.median(self.speeds[model, test, program])
+        """None where the program has no such test."""
+        speeds = self.speeds.get((model, test, program))
+        return statistics.median(speeds) if speeds else None
 
 
 def share_of(found, model, test, programs, limits):
     """What Hearth reaches of the limit, as text."""
     entry, speed = found.costs[model, test], found.median(model, test, "hearth")
+    n_ops, vectors = entry["ops_per_token"] * speed, limits.get("int8_vector_ops_per_second", 0)
+    in_vectors = f", {100 * n_ops / vectors:.0f} % in vectors" if entry["peak"] == "int8" and vectors else ""
     if entry["n_prompt"]:
-        return f"{100 * entry['ops_per_token'] * speed / peak_of(entry, limits):.0f} % of {entry['peak']}"
+        return f"{100 * n_ops / peak_of(entry, limits):.0f} % of {entry['peak']}{in_vectors}"
     n_bytes = entry["bytes_per_token"]
-    ceiling = max([limits["read_bytes_per_second"]] + [n_bytes * found.median(model, test, p) for p in programs])
+    if entry.get("n_users", 1) > 1:
+        one = found.median(model, test.split(" x ")[0], "hearth")
+        return f"{speed / one:.1f} times one" if one else ""
+    ceiling = max([limits["read_bytes_per_second"]] + [n_bytes * (found.median(model, test, p) or 0) for p in programs])
     return f"{100 * n_bytes * speed / ceiling:.0f} % of read"
 
 
@@ -101,7 +114,8 @@ def load_note():
 
 def write_table(found, programs, args, machine, note):
     limits = {key: statistics.median(values) for key, values in found.limits.items()}
-    what = ", ".join(f"{name} {limits[key] / divisor:.3g} {unit}" for key, (name, unit, divisor) in LIMITS.items())
+    what = ", ".join(f"{name} {limits[key] / divisor:.3g} {unit}" for key, (name, unit, divisor) in LIMITS.items()
+                     if key in limits)
     peers = programs[1:]
     head = ["model", "test", "hearth t/s"]
     for peer in peers:
@@ -118,7 +132,7 @@ def write_table(found, programs, args, machine, note):
         cells = [model, test, f"{speed:.1f}"]
         for peer in peers:
             other = found.median(model, test, peer)
-            cells += [f"{other:.1f}", f"{speed / other:.2f}"]
+            cells += [f"{other:.1f}", f"{speed / other:.2f}"] if other else ["", ""]
         lines.append("| " + " | ".join(cells + [share_of(found, model, test, programs, limits)]) + " |")
     return "\n".join(lines) + "\n"
 
@@ -127,7 +141,8 @@ def commands_of(args):
     """Program name -> the command without model; Hearth is the first."""
     tests = ["-p", args.n_prompt, "-n", args.n_gen, "-d", args.depth, "-r", str(args.repetitions), "-o", "json"]
     tests += ["-t", str(args.threads)]
-    commands = {"hearth": [args.hearth, "bench", *tests, "--no-limits", *shlex.split(args.hearth_args)]}
+    users = ["-b", args.users]
+    commands = {"hearth": [args.hearth, "bench", *tests, *users, "--no-limits", *shlex.split(args.hearth_args)]}
     if args.llama_bench:
         commands["llama.cpp"] = [args.llama_bench, *tests, *shlex.split(args.llama_args)]
     if args.ik_llama_bench:
@@ -150,7 +165,7 @@ def measure(args, commands):
                 found.add(i, program, path.name, run_json(commands[program] + option))
     for model, test in found.costs:
         for program in programs:
-            if (model, test, program) not in found.speeds:
+            if " x " not in test and (model, test, program) not in found.speeds:
                 sys.exit(f"compare: {program} did not report {test} of {model}")
     return found, machine
 
@@ -167,6 +182,7 @@ def parse_arguments():
     p.add_argument("-p", "--n-prompt", default="512")
     p.add_argument("-n", "--n-gen", default="64")
     p.add_argument("-d", "--depth", default="0")
+    p.add_argument("-b", "--users", default="1", help="sequences that Hearth generates together, such as 1,8")
     p.add_argument("--hearth-args", default="", help="more options for hearth bench, in one string")
     p.add_argument("--llama-args", default="", help="more options for llama-bench, such as '--repack 0'")
     p.add_argument("--ik-llama-args", default="", help="more options for ik_llama.cpp's")
