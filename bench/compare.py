@@ -7,8 +7,8 @@ One round measures the machine's limits and then, for every model, runs each pro
 round to round, because such machines are not equally fast from minute to minute. What counts is the median of the
 rounds. Writes OUT.csv (every single measurement) and OUT.md (the table), which is printed too.
 
-With --users 8 Hearth also generates for eight sequences together, counted together; llama-bench has no such test, so
-these rows stand against the same program's single sequence.
+With --users 1,8 Hearth also generates for eight sequences together, counted together. llama-bench has no such test;
+where a peer's llama-batched-bench lies beside its llama-bench, that is asked.
 
 Shares are of the median limits. For prompts: two operations per weight against the peak of the unit that Hearth says
 it uses (8-bit integers: also against what vectors reach where there are tiles). For generated tokens: bytes of weights per second against the ceiling, which is how fast the probe reads
@@ -47,6 +47,22 @@ def run_json(command):
             pass
     said = (done.stderr or done.stdout).strip().splitlines()
     sys.exit(f"compare: {shlex.join(command)}: exit code {done.returncode}: {said[-1] if said else 'no JSON'}")
+
+
+def run_batched(command, args, path):
+    """What llama-batched-bench measures of several sequences, as entries like llama-bench's."""
+    users = [n for n in args.users.split(",") if int(n) > 1]
+    if not users or not command[0].exists():
+        return []
+    depth, n_gen = args.depth.split(",")[0], args.n_gen.split(",")[0]
+    n_ctx = max(map(int, users)) * (int(depth) + int(n_gen) + 1)
+    command = [*map(str, command), "-m", str(path), "-npp", str(max(int(depth), 1)), "-ntg", n_gen, "-npl", ",".join(users),
+               "-c", str(n_ctx), "-t", str(args.threads), "--output-format", "jsonl"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"compare: {shlex.join(command)}: exit code {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return [dict(n_prompt=0, n_gen=r["tg"], n_depth=int(depth), n_users=r["pl"], avg_ts=r["speed_tg"]) for r in rows]
 
 
 def test_name(entry):
@@ -163,6 +179,9 @@ def measure(args, commands):
                     print(f"round {i + 1} of {args.rounds}: {program} {path.name}", file=sys.stderr, flush=True)
                 option = [str(path)] if program == "hearth" else ["-m", str(path)]
                 found.add(i, program, path.name, run_json(commands[program] + option))
+                if program != "hearth":
+                    beside = pathlib.Path(commands[program][0]).with_name("llama-batched-bench")
+                    found.add(i, program, path.name, run_batched([beside], args, path))
     for model, test in found.costs:
         for program in programs:
             if " x " not in test and (model, test, program) not in found.speeds:
