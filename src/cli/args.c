@@ -83,6 +83,10 @@ static int store(const cli_command *c, const cli_option *o, const char *text) {
         *(bool *)to = true;
     } else if (o->kind == CLI_TEXT) {
         *(const char **)to = text;
+    } else if (o->kind == CLI_LIST) {
+        cli_list *list = to;
+        if (list->n == CLI_MAX_LIST) return cli_usage_error(c->name, "--%s is given more than %d times", o->name, CLI_MAX_LIST);
+        list->items[list->n++] = text;
     } else if (o->kind == CLI_CHOICE) {
         int i = find_choice(o->choices, text);
         if (i < 0)

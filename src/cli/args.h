@@ -13,7 +13,15 @@ typedef enum cli_kind {
     CLI_NUM,    // double in [lo, hi]
     CLI_TEXT,   // const char *
     CLI_CHOICE, // int: index in `choices`
+    CLI_LIST,   // cli_list: may be given again and again
 } cli_kind;
+
+// What an option that may be repeated was given, in order; borrowed from the command line.
+#define CLI_MAX_LIST 128
+typedef struct cli_list {
+    const char *items[CLI_MAX_LIST];
+    int n;
+} cli_list;
 
 typedef struct cli_option {
     const char *name; // long name without dashes
@@ -32,6 +40,11 @@ typedef struct cli_option {
 #define CLI_OPTION_TEXT(name_, letter_, value_, type, field, help_)                          \
     {                                                                                        \
         .name = name_, .letter = letter_, .kind = CLI_TEXT, .offset = offsetof(type, field), \
+        .value = value_, .help = help_                                                       \
+    }
+#define CLI_OPTION_LIST(name_, letter_, value_, type, field, help_)                          \
+    {                                                                                        \
+        .name = name_, .letter = letter_, .kind = CLI_LIST, .offset = offsetof(type, field), \
         .value = value_, .help = help_                                                       \
     }
 #define CLI_OPTION_CHOICE(name_, letter_, value_, type, field, choices_, help_)                \

@@ -46,6 +46,11 @@ hth_path_kind hth_path_kind_of(const char *path) {
     return S_ISREG(st.st_mode) ? HTH_PATH_FILE : S_ISDIR(st.st_mode) ? HTH_PATH_FOLDER : HTH_PATH_OTHER;
 }
 
+bool hth_path_is_same(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 // Opens a regular file for reading; its size goes to *n_bytes.
 static hth_code open_regular(const char *path, int *fd, uint64_t *n_bytes, hth_err *err) {
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

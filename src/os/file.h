@@ -11,6 +11,8 @@
 
 typedef enum hth_path_kind { HTH_PATH_NONE, HTH_PATH_FILE, HTH_PATH_FOLDER, HTH_PATH_OTHER } hth_path_kind;
 hth_path_kind hth_path_kind_of(const char *path);
+// Whether both paths lead to one existing file, by links too.
+bool hth_path_is_same(const char *a, const char *b);
 
 typedef enum hth_map_advice { HTH_MAP_NORMAL, HTH_MAP_RANDOM, HTH_MAP_WILL_NEED } hth_map_advice;
 
