@@ -105,12 +105,36 @@ static void run_tanh_cap(const task *t) {
     memcpy(out, in, N * sizeof *out);
     t->k->tanh_cap(out, 30, N);
 }
+static hth_kv_run run_of(const task *t) {
+    return (hth_kv_run){blocks, hth_kv_row_bytes((hth_kv_type)t->variant, 128), KEYS, 128};
+}
 static void run_kv_dot(const task *t) {
-    t->k->kv_dot[t->variant](other, blocks, 128 * hth_kv_elem_bytes((hth_kv_type)t->variant), KEYS, 128,
-                             0.1f, out);
+    const hth_kv_run run = run_of(t);
+    t->k->kv_dot[t->variant](&run, other, 128, t->n_tok, 0.1f, out, KEYS);
 }
 static void run_kv_acc(const task *t) {
-    t->k->kv_acc[t->variant](other, blocks, 128 * hth_kv_elem_bytes((hth_kv_type)t->variant), KEYS, 128, out);
+    const hth_kv_run run = run_of(t);
+    t->k->kv_acc[t->variant](&run, other, KEYS, t->n_tok, out, 128);
+}
+static void run_kv_load(const task *t) {
+    const hth_kv_run run = run_of(t);
+    t->k->kv_load[t->variant](&run, out);
+}
+static void run_kv_store(const task *t) {
+    t->k->kv_store[t->variant](blocks, in, 128 * KEYS);
+}
+// Tiles of 32 queries, 256 keys, head_dim 64 or 128.
+static void run_tile_scores(const task *t) {
+    t->k->tile_scores(in, 256, t->n_col, other, 32, out);
+}
+static void run_tile_values(const task *t) {
+    t->k->tile_values(in, 256, t->n_col, other, turn, 32, out);
+}
+static void run_tile_softmax(const task *t) {
+    float top[32], sum[32] = {0}, keep[32];
+    for (int i = 0; i < 32; i++) top[i] = -INFINITY;
+    memcpy(out, in, 256 * 32 * sizeof *out);
+    t->k->tile_softmax(out, 256, 32, top, sum, keep);
 }
 
 static void bench_gemm(void) {
@@ -139,9 +163,42 @@ static void bench_dequantize(void) {
     }
 }
 
+static void bench_kv(void) {
+    static const char *const types[] = {"f32", "f16", "bf16", "q8_0", "q4_0"};
+    char name[64];
+    for (int i = 0; i < HTH_KV_TYPE_COUNT; i++) {
+        const double bytes = (double)KEYS * hth_kv_row_bytes((hth_kv_type)i, 128);
+        snprintf(name, sizeof name, "kv_store %s", types[i]);
+        report(name, run_kv_store, (task){.variant = i}, 4.0 * KEYS * 128, "GB/s of f32");
+        memset(out, 0, 1024 * sizeof *out);
+        for (int n_q = 1; n_q <= 8; n_q *= 2) {
+            const task t = {.variant = i, .n_tok = n_q};
+            snprintf(name, sizeof name, "kv_dot %s, %d heads", types[i], n_q);
+            report(name, run_kv_dot, t, bytes, "GB/s of keys");
+            snprintf(name, sizeof name, "kv_acc %s, %d heads", types[i], n_q);
+            report(name, run_kv_acc, t, bytes, "GB/s of values");
+        }
+        snprintf(name, sizeof name, "kv_load %s", types[i]);
+        report(name, run_kv_load, (task){.variant = i}, 4.0 * KEYS * 128, "GB/s of f32");
+    }
+}
+
+static void bench_tiles(void) {
+    for (int64_t dim = 64; dim <= 128; dim *= 2) {
+        const double ops = 2.0 * 256 * 32 * (double)dim;
+        const task t = {.n_col = dim};
+        char name[64];
+        memset(out, 0, 128 * 32 * sizeof *out);
+        snprintf(name, sizeof name, "tile_scores, head_dim %d", (int)dim);
+        report(name, run_tile_scores, t, ops, "GFLOP/s");
+        report("tile_softmax", run_tile_softmax, t, 256 * 32.0, "G/s");
+        snprintf(name, sizeof name, "tile_values, head_dim %d", (int)dim);
+        report(name, run_tile_values, t, ops, "GFLOP/s");
+    }
+}
+
 static void bench_others(void) {
     static const char *const acts[] = {"none", "silu", "gelu_tanh", "gelu_erf", "relu", "relu2"};
-    static const char *const types[] = {"f32", "f16", "bf16"};
     char name[64];
     for (int i = 0; i < HTH_ACT_COUNT; i++) {
         snprintf(name, sizeof name, "act_mul %s", acts[i]);
@@ -155,16 +212,8 @@ static void bench_others(void) {
     report("max", run_max, (task){0}, 4.0 * N, "GB/s");
     report("exp_sum", run_exp_sum, (task){0}, 8.0 * N, "GB/s");
     report("tanh_cap", run_tanh_cap, (task){0}, 8.0 * N, "GB/s");
-    for (int i = 0; i < HTH_KV_TYPE_COUNT; i++) {
-        double bytes = (double)KEYS * 128 * hth_kv_elem_bytes((hth_kv_type)i);
-        static const hth_type as_type[] = {HTH_TYPE_F32, HTH_TYPE_F16, HTH_TYPE_BF16};
-        hth_type_get(as_type[i])->quantize(in, blocks, KEYS * 128, NULL);
-        memset(out, 0, 128 * sizeof *out);
-        snprintf(name, sizeof name, "kv_dot %s", types[i]);
-        report(name, run_kv_dot, (task){.variant = i}, bytes, "GB/s of keys");
-        snprintf(name, sizeof name, "kv_acc %s", types[i]);
-        report(name, run_kv_acc, (task){.variant = i}, bytes, "GB/s of values");
-    }
+    bench_kv();
+    bench_tiles();
 }
 
 int main(int argc, char **argv) {

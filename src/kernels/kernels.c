@@ -20,6 +20,7 @@ static void fill_ref(hth_kernels *k) {
     hth_ref_act(k);
     hth_ref_vector(k);
     hth_ref_kv(k);
+    hth_ref_tile(k);
     hth_ref_softmax(k);
 }
 
@@ -85,12 +86,26 @@ static const struct entry {
     ENTRY("kv_dot f32", kv_dot[HTH_KV_F32]),
     ENTRY("kv_dot f16", kv_dot[HTH_KV_F16]),
     ENTRY("kv_dot bf16", kv_dot[HTH_KV_BF16]),
+    ENTRY("kv_dot q8_0", kv_dot[HTH_KV_Q8_0]),
+    ENTRY("kv_dot q4_0", kv_dot[HTH_KV_Q4_0]),
     ENTRY("kv_acc f32", kv_acc[HTH_KV_F32]),
     ENTRY("kv_acc f16", kv_acc[HTH_KV_F16]),
     ENTRY("kv_acc bf16", kv_acc[HTH_KV_BF16]),
+    ENTRY("kv_acc q8_0", kv_acc[HTH_KV_Q8_0]),
+    ENTRY("kv_acc q4_0", kv_acc[HTH_KV_Q4_0]),
+    ENTRY("kv_load f32", kv_load[HTH_KV_F32]),
+    ENTRY("kv_load f16", kv_load[HTH_KV_F16]),
+    ENTRY("kv_load bf16", kv_load[HTH_KV_BF16]),
+    ENTRY("kv_load q8_0", kv_load[HTH_KV_Q8_0]),
+    ENTRY("kv_load q4_0", kv_load[HTH_KV_Q4_0]),
     ENTRY("kv_store f32", kv_store[HTH_KV_F32]),
     ENTRY("kv_store f16", kv_store[HTH_KV_F16]),
     ENTRY("kv_store bf16", kv_store[HTH_KV_BF16]),
+    ENTRY("kv_store q8_0", kv_store[HTH_KV_Q8_0]),
+    ENTRY("kv_store q4_0", kv_store[HTH_KV_Q4_0]),
+    ENTRY("tile_scores", tile_scores),
+    ENTRY("tile_softmax", tile_softmax),
+    ENTRY("tile_values", tile_values),
     ENTRY("max", max),
     ENTRY("exp_sum", exp_sum),
     ENTRY("tanh_cap", tanh_cap),

@@ -13,12 +13,32 @@
 
 #include "quant/type.h"
 
-// Types in which keys and values may be stored.
-typedef enum hth_kv_type { HTH_KV_F32, HTH_KV_F16, HTH_KV_BF16, HTH_KV_TYPE_COUNT } hth_kv_type;
+// Types in which keys and values may be stored. The last two are ggml's blocks of 32 numbers (quant/type_q8_0.c,
+// quant/type_q4_0.c); a vector stored in them has a multiple of 32 numbers.
+typedef enum hth_kv_type {
+    HTH_KV_F32, HTH_KV_F16, HTH_KV_BF16, HTH_KV_Q8_0, HTH_KV_Q4_0, HTH_KV_TYPE_COUNT
+} hth_kv_type;
 
-static inline uint32_t hth_kv_elem_bytes(hth_kv_type t) {
-    return t == HTH_KV_F32 ? 4 : 2;
+#define HTH_KV_BLOCK 32
+
+static inline bool hth_kv_is_block(hth_kv_type t) {
+    return t == HTH_KV_Q8_0 || t == HTH_KV_Q4_0;
 }
+
+// Bytes of one stored vector of n numbers.
+static inline uint32_t hth_kv_row_bytes(hth_kv_type t, int64_t n) {
+    static const uint8_t bytes_of_32[HTH_KV_TYPE_COUNT] = {128, 64, 64, 34, 18};
+    return (uint32_t)(n * bytes_of_32[t] / HTH_KV_BLOCK);
+}
+
+// n_key vectors of `dim` numbers, stored `stride` bytes apart: one K/V head of a page.
+typedef struct hth_kv_run {
+    const void *data;
+    int64_t stride, n_key, dim;
+} hth_kv_run;
+
+// Queries that the tile kernels compute side by side: lane c of a tile is query c.
+#define HTH_TILE_LANES 32
 
 typedef enum hth_act {
     HTH_ACT_NONE,
@@ -62,14 +82,29 @@ typedef struct hth_kernels {
     void (*scale)(float *dst, const float *x, float s, int64_t n);
     void (*add_scaled)(float *dst, const float *x, float s, int64_t n); // dst += s * x
 
-    // Attention over one run of keys that lie `stride_bytes` apart (one K/V page, one K/V head):
-    //   score[j] = scale * sum_d q[d] * k[j][d]
-    void (*kv_dot[HTH_KV_TYPE_COUNT])(const float *q, const void *k, int64_t stride_bytes, int64_t n_key,
-                                      int64_t head_dim, float scale, float *score);
-    //   acc[d] += sum over j (in order) of p[j] * v[j][d]
-    void (*kv_acc[HTH_KV_TYPE_COUNT])(const float *p, const void *v, int64_t stride_bytes, int64_t n_key,
-                                      int64_t head_dim, float *acc);
-    void (*kv_store[HTH_KV_TYPE_COUNT])(void *dst, const float *src, int64_t n); // f32 -> K/V type
+    // Attention over one run of keys, n_q query heads at once; the strides are in floats.
+    //   score[i * score_stride + j] = scale * sum_d q[i * q_stride + d] * k[j][d]
+    void (*kv_dot[HTH_KV_TYPE_COUNT])(const hth_kv_run *k, const float *q, int64_t q_stride, int64_t n_q, float scale,
+                                      float *score, int64_t score_stride);
+    //   acc[i * acc_stride + d] += sum over j (in order) of p[i * p_stride + j] * v[j][d]
+    void (*kv_acc[HTH_KV_TYPE_COUNT])(const hth_kv_run *v, const float *p, int64_t p_stride, int64_t n_q, float *acc,
+                                      int64_t acc_stride);
+    void (*kv_load[HTH_KV_TYPE_COUNT])(const hth_kv_run *run, float *dst); // dst [n_key, dim], as the dots see them
+    // f32 -> K/V type. Block types round as quant/type.h's quantizers do; a block with a number that is not finite
+    // becomes all NaN.
+    void (*kv_store[HTH_KV_TYPE_COUNT])(void *dst, const float *src, int64_t n);
+
+    // Attention of a tile of n_q <= HTH_TILE_LANES queries over n_key keys; lane c of query, score and sum is the
+    // c-th of each HTH_TILE_LANES floats. All lanes may be read, those from n_q on may be left or overwritten.
+    //   s[j][c] = sum over d in order of q[d][c] * k[j][d], each step one fused multiply-add
+    void (*tile_scores)(const float *k, int64_t n_key, int64_t dim, const float *q, int64_t n_q, float *s);
+    //   top[c] = max(top[c], max over j of s[j][c]); s = exp(s - top); keep = exp(old top - top);
+    //   sum[c] = sum[c] * keep[c] + (sum over j in order of s[j][c])
+    // A lane that has seen nothing but -inf keeps top -inf, and its sum and its s are 0.
+    void (*tile_softmax)(float *s, int64_t n_key, int64_t n_q, float *top, float *sum, float *keep);
+    //   acc[d][c] = fma(acc[d][c], keep[c], sum over j in order of s[j][c] * v[j][d], each step one fma)
+    void (*tile_values)(const float *v, int64_t n_key, int64_t dim, const float *s, const float *keep, int64_t n_q,
+                        float *acc);
 
     float (*max)(const float *x, int64_t n);                 // -inf for n = 0
     float (*exp_sum)(float *x, float max, int64_t n);        // x = exp(x - max); returns the sum

@@ -14,6 +14,7 @@ void hth_ref_rope(hth_kernels *k);
 void hth_ref_act(hth_kernels *k);
 void hth_ref_vector(hth_kernels *k);
 void hth_ref_kv(hth_kernels *k);
+void hth_ref_tile(hth_kernels *k);
 void hth_ref_softmax(hth_kernels *k);
 
 // Each does nothing in a build for another architecture.

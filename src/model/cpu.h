@@ -29,6 +29,11 @@ typedef struct cpu_row {
     const int64_t *ancestors; // their slots, oldest first
 } cpu_row;
 
+// Prompt rows that see the same line of keys: order[first ... first + n - 1].
+typedef struct cpu_group {
+    int32_t first, n;
+} cpu_group;
+
 // Buffers of one step, all in one allocation that the executor keeps. n = rows of the batch.
 typedef struct cpu_scratch {
     float *x;      // [n, d] the residual stream
@@ -43,11 +48,11 @@ typedef struct cpu_scratch {
     float *per_layer; // [n, n_layer * d_per_layer]
     float *cos_, *sin_; // [n_rope, n, n_rot_max / 2]
     float *panels;    // [n_thread, panel_len]
-    float *scores;    // [n_thread, CPU_ATTN_BLOCK]
+    float *attn_work;  // [n_thread, attn_work_len]
+    float *attn_parts; // partial results of attention, by all threads
     hth_q8 q8;        // [n, widest input of a product] the input of the present product, quantized
     uint8_t *q8_panels; // [n_thread, q8_panel_bytes]
-    float *accs;      // [n_thread, 2 * head_dim_v]
-    size_t panel_len, acc_len, q8_panel_bytes;
+    size_t panel_len, attn_work_len, q8_panel_bytes;
     int32_t n_rot_max;
 } cpu_scratch;
 
@@ -76,6 +81,10 @@ typedef struct cpu_step {
     uint8_t *kinds;       // [n_row] hth_row_kind
     uint8_t *logit_kinds; // [n_logits] of the rows that want logits
     int32_t n_row, n_logits, n_hidden;
+    int32_t *order;    // [n_row] rows as attention takes them: prompt rows in groups, then the generated ones
+    cpu_group *groups; // [n_group]
+    int32_t n_group, n_generated;
+    atomic_llong next_task, next_part; // of the attention at work; 0 between two
     cpu_scratch s;
     atomic_bool cancelled; // written by thread 0 before a barrier, read by all after it
 } cpu_step;
@@ -134,6 +143,8 @@ void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product,
 
 // Attention of layer `i` for all rows: reads s.q and the states, writes s.attn; ends with a barrier.
 void cpu_attention(const cpu_thread *t, int32_t i);
+size_t cpu_attention_work(const hth_attention_desc *a);               // floats that each thread needs for it
+size_t cpu_attention_parts(const hth_attention_desc *a, int n_thread); // and all threads together
 
 // Several streams per token (cpu_altup.c). begin: x -> streams. predict: streams -> streams, x. correct: x, streams ->
 // streams, x (what gates the per-layer input). end: streams -> x. Each works on the thread's own rows; begin and

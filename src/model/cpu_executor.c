@@ -136,7 +136,7 @@ static size_t plan(planner *p, int64_t a, int64_t b) {
 }
 
 typedef struct widths {
-    int64_t q, k, v, attn, ff, head_v, n_rot, cols;
+    int64_t q, k, v, attn, ff, n_rot, cols, attn_work, attn_parts;
     bool branch2;
 } widths;
 
@@ -144,7 +144,7 @@ static int64_t max64(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-static widths find_widths(const hth_model *m) {
+static widths find_widths(const hth_model *m, int n_thread) {
     const hth_desc *d = &m->desc;
     widths w = {.cols = max64(d->d_model, (int64_t)d->n_layer * d->d_per_layer), .ff = d->d_per_layer};
     for (int32_t i = 0; i < d->n_layer; i++) {
@@ -154,7 +154,8 @@ static widths find_widths(const hth_model *m) {
         w.k = max64(w.k, (int64_t)a->n_kv_head * a->head_dim);
         w.v = max64(w.v, (int64_t)a->n_kv_head * a->head_dim_v);
         w.attn = max64(w.attn, (int64_t)a->n_head * a->head_dim_v);
-        w.head_v = max64(w.head_v, a->head_dim_v);
+        w.attn_work = max64(w.attn_work, (int64_t)cpu_attention_work(a));
+        w.attn_parts = max64(w.attn_parts, (int64_t)cpu_attention_parts(a, n_thread));
         w.ff = max64(w.ff, max64(l->d_ff, m->layers[i].laurel_left.n_row));
         w.branch2 |= l->parallel || l->has_laurel;
     }
@@ -165,11 +166,11 @@ static widths find_widths(const hth_model *m) {
 
 static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     const hth_desc *d = &c->model->desc;
-    const widths w = find_widths(c->model);
+    const widths w = find_widths(c->model, hth_team_size(ex->team));
     const int64_t n = c->n_row, n_thread = hth_team_size(ex->team);
     cpu_scratch *s = &c->s;
     s->panel_len = (size_t)(CPU_PANEL_ROWS * w.cols + 16);
-    s->acc_len = (size_t)(2 * w.head_v + 16);
+    s->attn_work_len = (size_t)(w.attn_work + 16);
     s->n_rot_max = (int32_t)w.n_rot;
     // The input of a product as bytes padded to 64, a scale per 32, a sum per 16; a panel as the codes of its
     // rows and, in the worst case, a scale and a minimum per 16.
@@ -180,7 +181,7 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     float *q8_codes, *q8_sums, *q8_panels;
     planner p = {0};
     float **const parts[] = {&s->x,  &s->h,  &s->branch,    &s->branch2, &s->streams, &s->q, &s->k,      &s->v,     &s->attn,
-                             &s->gate, &s->up, &s->per_layer, &s->cos_,    &s->sin_, &s->panels, &s->scores, &s->accs,
+                             &s->gate, &s->up, &s->per_layer, &s->cos_,    &s->sin_, &s->panels, &s->attn_work, &s->attn_parts,
                              &q8_codes, &s->q8.d, &q8_sums, &q8_panels};
     const int64_t half_rot = w.n_rot / 2 * d->n_rope;
     const size_t at[] = {plan(&p, n, d->d_model), plan(&p, n, d->d_model), plan(&p, n, d->d_model),
@@ -188,8 +189,8 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
                          plan(&p, d->n_stream > 1 ? n * d->n_stream : 0, d->d_model), plan(&p, n, w.q), plan(&p, n, w.k), plan(&p, n, w.v),
                          plan(&p, n, w.attn), plan(&p, n, w.ff), plan(&p, n, w.ff),
                          plan(&p, n, (int64_t)d->n_layer * d->d_per_layer), plan(&p, n, half_rot), plan(&p, n, half_rot),
-                         plan(&p, n_thread, (int64_t)s->panel_len), plan(&p, n_thread, CPU_ATTN_BLOCK),
-                         plan(&p, n_thread, (int64_t)s->acc_len), plan(&p, n, q8_cols / 4), plan(&p, n, q8_blocks),
+                         plan(&p, n_thread, (int64_t)s->panel_len), plan(&p, n_thread, (int64_t)s->attn_work_len),
+                         plan(&p, 1, w.attn_parts), plan(&p, n, q8_cols / 4), plan(&p, n, q8_blocks),
                          plan(&p, n, 2 * q8_blocks), plan(&p, n_thread, (int64_t)s->q8_panel_bytes / 4)};
     _Static_assert(HTH_COUNT(parts) == HTH_COUNT(at), "one offset per buffer");
     if (p.overflow) return hth_fail(err, HTH_ERR_LIMIT, "a step of %lld rows is too large", (long long)n);
@@ -315,6 +316,31 @@ static void close_sequences(const hth_step *step, sequence *seqs, bool done) {
     }
 }
 
+// Puts rows in the order that attention takes them. `count` [n_seq] is zero.
+static void group_rows(cpu_step *c, int32_t *count) {
+    const hth_batch *b = &c->step->batch;
+    int32_t at = 0;
+    for (int32_t i = 0; i < c->n_row; i++) {
+        if (c->kinds[i] == HTH_ROW_GENERATED) c->order[c->n_row - ++c->n_generated] = i;
+        else if (c->rows[i].n_ancestor == 0) count[b->rows[i].i_seq]++;
+    }
+    for (int32_t s = 0; s < b->n_seq; s++) { // from here on: where its next row goes
+        const int32_t n = count[s];
+        count[s] = at;
+        if (n > 0) c->groups[c->n_group++] = (cpu_group){at, n};
+        at += n;
+    }
+    for (int32_t i = 0; i < c->n_row; i++) {
+        if (c->kinds[i] == HTH_ROW_GENERATED) continue;
+        if (c->rows[i].n_ancestor == 0) {
+            c->order[count[b->rows[i].i_seq]++] = i;
+        } else {
+            c->groups[c->n_group++] = (cpu_group){at, 1};
+            c->order[at++] = i;
+        }
+    }
+}
+
 // ---- running
 
 static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs, hth_arena *arena, hth_err *err) {
@@ -325,7 +351,12 @@ static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs,
     int32_t *parents = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *parents);
     c.kinds = hth_arena_alloc(arena, (size_t)b->n_row, 1);
     c.logit_kinds = hth_arena_alloc(arena, (size_t)b->n_row, 1);
-    if (!c.rows || !parents || !c.kinds || !c.logit_kinds) return hth_fail_nomem(err, (uint64_t)b->n_row * sizeof *c.rows);
+    c.order = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *c.order);
+    c.groups = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *c.groups);
+    int32_t *count = hth_arena_alloc(arena, (size_t)b->n_seq, sizeof *count);
+    if (!c.rows || !parents || !c.kinds || !c.logit_kinds || !c.order || !c.groups || !count) {
+        return hth_fail_nomem(err, (uint64_t)b->n_row * sizeof *c.rows);
+    }
     HTH_TRY(link_rows(step, seqs, c.rows, parents, arena, err));
     for (int32_t i = 0; i < b->n_row; i++) {
         c.kinds[i] = b->rows[i].kind;
@@ -333,6 +364,7 @@ static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs,
         c.n_logits += (b->rows[i].want & HTH_WANT_LOGITS) != 0 && gives_logits(step);
         c.n_hidden += (b->rows[i].want & HTH_WANT_HIDDEN) != 0 && gives_hidden(step);
     }
+    group_rows(&c, count);
     HTH_TRY(lay_out(ex, &c, err));
     hth_team_run(ex->team, cpu_run_step, &c);
     if (atomic_load(&c.cancelled)) return hth_fail(err, HTH_ERR_CANCELLED, "cancelled");

@@ -20,7 +20,8 @@ typedef struct hth_state_params {
     hth_kv_type k_type, v_type;
 } hth_state_params;
 
-// An empty sequence. Memory grows by pages with what is stored. Returns owned.
+// An empty sequence. Memory grows by pages with what is stored. HTH_ERR_UNSUPPORTED for a K/V type of blocks where
+// the sizes of heads are no multiple of HTH_KV_BLOCK. Returns owned.
 HTH_NODISCARD hth_code hth_state_new(hth_executor *ex, const hth_model *m, const hth_state_params *params,
                                      hth_state **out, hth_err *err);
 void hth_state_free(hth_state *s);

@@ -9,8 +9,8 @@ static void describe_pages(hth_layer_state *l, const hth_state *s, int32_t i) {
     const hth_attention_desc *a = &s->model->desc.layers[i].attn;
     l->window = a->window;
     if (a->kv_layer != i) return;
-    l->k_head_bytes = (uint32_t)(HTH_PAGE_ROWS * a->head_dim) * hth_kv_elem_bytes(s->k_type);
-    l->v_head_bytes = (uint32_t)(HTH_PAGE_ROWS * a->head_dim_v) * hth_kv_elem_bytes(s->v_type);
+    l->k_head_bytes = HTH_PAGE_ROWS * hth_kv_row_bytes(s->k_type, a->head_dim);
+    l->v_head_bytes = HTH_PAGE_ROWS * hth_kv_row_bytes(s->v_type, a->head_dim_v);
     l->v_off = (uint32_t)a->n_kv_head * l->k_head_bytes;
     l->page_bytes = l->v_off + (uint32_t)a->n_kv_head * l->v_head_bytes;
 }
@@ -25,6 +25,20 @@ static void widen_shared_windows(hth_state *s) {
     }
 }
 
+// Block types store whole blocks of a head's numbers.
+static hth_code check_blocks(const hth_model *m, const hth_state_params *params, hth_err *err) {
+    for (int32_t i = 0; i < m->desc.n_layer; i++) {
+        const hth_attention_desc *a = &m->desc.layers[i].attn;
+        const bool bad_k = hth_kv_is_block(params->k_type) && a->head_dim % HTH_KV_BLOCK != 0;
+        const bool bad_v = hth_kv_is_block(params->v_type) && a->head_dim_v % HTH_KV_BLOCK != 0;
+        if (!bad_k && !bad_v) continue;
+        return hth_fail(err, HTH_ERR_UNSUPPORTED,
+                        "%s of layer %d have %d numbers per head: q8_0 and q4_0 store multiples of %d; f32, f16 and bf16 fit",
+                        bad_k ? "keys" : "values", (int)i, (int)(bad_k ? a->head_dim : a->head_dim_v), HTH_KV_BLOCK);
+    }
+    return HTH_OK;
+}
+
 hth_code hth_state_new(hth_executor *ex, const hth_model *m, const hth_state_params *params, hth_state **out,
                        hth_err *err) {
     (void)ex; // one kind of state so far: host pages
@@ -35,6 +49,7 @@ hth_code hth_state_new(hth_executor *ex, const hth_model *m, const hth_state_par
     if ((unsigned)params->k_type >= HTH_KV_TYPE_COUNT || (unsigned)params->v_type >= HTH_KV_TYPE_COUNT) {
         return hth_fail(err, HTH_ERR_RANGE, "unknown K/V type");
     }
+    HTH_TRY(check_blocks(m, params, err));
     hth_state *s = hth_calloc(HTH_MEM_STATE, 1, sizeof *s);
     if (!s) return hth_fail_nomem(err, sizeof *s);
     *s = (hth_state){

@@ -38,7 +38,7 @@ static void every_entry_is_filled_at_every_level(void **state) {
         int n = 0;
         for (; hth_kernels_describe(&k, n, op, &level); n++)
             if (strcmp(level, "none") == 0) fail_msg("%s: no %s", name, op);
-        assert_true(n > 32 + 30);
+        assert_true(n > 40 + 30);
     }
 }
 

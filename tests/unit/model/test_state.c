@@ -191,7 +191,7 @@ static void half_precision_keys_and_values_differ_little(void **unused) {
         for (int i = 0; i < N * TINY_VOCAB; i++) want[i] = full[i];
         hth_state *f32 = rig_state(&r, 512);
         rig_rows(&r, f32, rows, N, got);
-        for (hth_kv_type type = HTH_KV_F16; type < HTH_KV_TYPE_COUNT; type++) {
+        for (hth_kv_type type = HTH_KV_F16; type <= HTH_KV_BF16; type++) {
             hth_state *s = rig_state_of(&r, 512, type), *steps = rig_state_of(&r, 512, type);
             rig_rows(&r, s, rows, N, got);
             for (int i = 0; i < N; i += 10) rig_rows(&r, steps, rows + i, 10, again + i * TINY_VOCAB);
@@ -212,6 +212,22 @@ static void half_precision_keys_and_values_differ_little(void **unused) {
         rig_close(&r);
     }
     free(rows);
+}
+
+static void blocks_are_refused_where_heads_do_not_fit_them(void **unused) {
+    (void)unused;
+    rig r = rig_open(TINY_LLAMA, 1); // heads of 16 numbers
+    for (hth_kv_type type = HTH_KV_Q8_0; type <= HTH_KV_Q4_0; type++) {
+        const hth_state_params keys = {.n_ctx = 8, .k_type = type}, values = {.n_ctx = 8, .v_type = type};
+        hth_err err = {0};
+        hth_state *s;
+        assert_int_equal(hth_state_new(r.ex, r.m, &keys, &s, &err), HTH_ERR_UNSUPPORTED);
+        assert_null(s);
+        assert_non_null(strstr(err.msg, "keys of layer 0 have 16 numbers per head"));
+        assert_int_equal(hth_state_new(r.ex, r.m, &values, &s, &err), HTH_ERR_UNSUPPORTED);
+        assert_non_null(strstr(err.msg, "values of layer 0 have 16 numbers per head"));
+    }
+    rig_close(&r);
 }
 
 // Opens a model, makes a state, runs two steps. Returns the first error; frees everything.
@@ -291,6 +307,7 @@ int main(void) {
         cmocka_unit_test(from_the_last_row_that_can_be_gone_back_to_everything_needed_is_there),
         cmocka_unit_test(a_window_over_repeated_positions_slides_by_position),
         cmocka_unit_test(half_precision_keys_and_values_differ_little),
+        cmocka_unit_test(blocks_are_refused_where_heads_do_not_fit_them),
         cmocka_unit_test(every_allocation_of_opening_and_stepping_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
