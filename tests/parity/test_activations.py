@@ -28,14 +28,30 @@ NOISE = 1e-5
 ROWS = {"prompt": (), "generated": ("--as-generated",)}
 
 
+def theirs_of(path, tokens):
+    return llamacpp.judge(path, tokens, ROOM / (path.stem + "-llamacpp.npy"))
+
+
+def ours_of(path, tokens, kind):
+    return harness.logits(path, tokens, "--activations", "q8", *ROWS[kind])
+
+
 def losses(path, n_token):
     """KL(R, llama.cpp), then KL(R, Hearth) for each kind of rows."""
     tokens = llamacpp.tokens_of(path, real_text(), n_token)
     reference = reference_of(path, tokens)
-    theirs = kl_divergence(reference, llamacpp.judge(path, tokens, ROOM / (path.stem + "-llamacpp.npy")))
-    ours = {kind: kl_divergence(reference, harness.logits(path, tokens, "--activations", "q8", *options))
-            for kind, options in ROWS.items()}
-    return theirs, ours
+    theirs = kl_divergence(reference, theirs_of(path, tokens))
+    return theirs, {kind: kl_divergence(reference, ours_of(path, tokens, kind)) for kind in ROWS}
+
+
+def perplexity(logits, tokens, step=50):
+    total = 0.0
+    for i in range(0, len(tokens) - 1, step):
+        following = np.asarray(tokens[i + 1 : i + 1 + step])
+        rows = np.asarray(logits[i : i + len(following)], np.float64)
+        most = rows.max(-1, keepdims=True)
+        total += float((np.log(np.exp(rows - most).sum(-1)) + most[:, 0] - rows[np.arange(len(following)), following]).sum())
+    return np.exp(total / (len(tokens) - 1))
 
 
 def check(path, n_token):
@@ -63,11 +79,15 @@ def test_the_padded_smollm2_of_every_type_loses_no_more_than_llamacpp(padded, ki
 
 
 def main():
-    print(f"{'model':32} {'llama.cpp':>10} {'prompt':>10} {'ratio':>6} {'generated':>10} {'ratio':>6}")
+    print("| model | KL llama.cpp | KL prompt rows | ratio | KL generated rows | ratio | perplexity R | llama.cpp | Hearth |")
+    print("| :--- |" + " ---: |" * 8)
     for path in map(pathlib.Path, sys.argv[2:]):
         theirs, ours = losses(path, int(sys.argv[1]))
-        columns = " ".join(f"{value:10.3e} {value / theirs:6.3f}" for value in ours.values())
-        print(f"{path.stem:32} {theirs:10.3e} {columns}", flush=True)
+        tokens = llamacpp.tokens_of(path, real_text(), int(sys.argv[1]))
+        cells = [f"{theirs:.2e}"] + [cell for value in ours.values() for cell in (f"{value:.2e}", f"{value / theirs:.2f}")]
+        cells += [f"{perplexity(a, tokens):.2f}"
+                  for a in (reference_of(path, tokens), theirs_of(path, tokens), ours_of(path, tokens, "prompt"))]
+        print(f"| {path.stem} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":
