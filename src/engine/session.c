@@ -21,7 +21,7 @@ struct hth_session {
     bool is_chunk_given, f32_activations, score_generated;
     float *logits; // [n_vocab] owned
     bool has_logits;
-    const volatile bool *cancel; // borrowed
+    const atomic_bool *cancel; // borrowed
 };
 
 static hth_code check_params(const hth_desc *d, const hth_session_params *p, hth_err *err) {
@@ -99,7 +99,7 @@ static bool make_room(hth_session *s, int64_t n) {
 
 // Runs n <= n_chunk tokens after those already there. Rows from `first_wanted` on write logits.
 static hth_code run_rows(hth_session *s, const hth_token *tokens, int32_t n, hth_row_kind kind,
-                         int32_t first_wanted, float *logits, const volatile bool *cancel, hth_err *err) {
+                         int32_t first_wanted, float *logits, const atomic_bool *cancel, hth_err *err) {
     if (!make_room(s, s->len + n)) return hth_fail_nomem(err, (uint64_t)(s->len + n) * sizeof *s->tokens);
     for (int32_t i = 0; i < n; i++) {
         int64_t pos = s->len + i;
@@ -161,7 +161,7 @@ hth_code hth_session_sync(hth_session *s, const hth_token *tokens, size_t n, hth
     return HTH_OK;
 }
 
-hth_code hth_session_push(hth_session *s, hth_token token, const volatile bool *cancel, hth_err *err) {
+hth_code hth_session_push(hth_session *s, hth_token token, const atomic_bool *cancel, hth_err *err) {
     HTH_TRY(check_tokens(s, &token, 1, err));
     if (s->len >= s->n_ctx) {
         return hth_fail(err, HTH_ERR_LIMIT, "the context of %lld tokens is full", (long long)s->n_ctx);

@@ -32,7 +32,7 @@ typedef struct hth_session_params {
     hth_kv_type kv_type;
     bool f32_activations; // as hth_step: the arithmetic of the references, slower on quantized weights
     bool score_generated; // hth_session_score computes its rows as generated ones, not as a prompt's
-    const volatile bool *cancel; // checked between layers of prompt steps (HTH_ERR_CANCELLED); may be NULL
+    const atomic_bool *cancel; // checked between layers of prompt steps (HTH_ERR_CANCELLED); may be NULL
 } hth_session_params;
 
 HTH_NODISCARD hth_code hth_session_new(hth_engine *e, const hth_session_params *p, hth_session **out,
@@ -51,7 +51,7 @@ typedef bool (*hth_progress_fn)(void *user, int64_t done, int64_t total);
 HTH_NODISCARD hth_code hth_session_sync(hth_session *s, const hth_token *tokens, size_t n,
                                         hth_progress_fn progress, void *user, hth_err *err);
 // Appends one generated token and computes the next logits.
-HTH_NODISCARD hth_code hth_session_push(hth_session *s, hth_token token, const volatile bool *cancel,
+HTH_NODISCARD hth_code hth_session_push(hth_session *s, hth_token token, const atomic_bool *cancel,
                                         hth_err *err);
 // [n_vocab] after the last token, borrowed until the next call; NULL when there are none.
 const float *hth_session_logits(const hth_session *s);

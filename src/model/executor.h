@@ -3,6 +3,8 @@
 #ifndef HTH_MODEL_EXECUTOR_H
 #define HTH_MODEL_EXECUTOR_H
 
+#include <stdatomic.h>
+
 #include "model/model.h"
 #include "os/thread.h"
 
@@ -99,7 +101,7 @@ typedef struct hth_step {
     int32_t hidden_layer;  // -1: after the output norm
     bool f32_activations;        // true: no 8-bit activations anywhere, as the references compute
     const hth_linear_hook *hook; // may be NULL
-    const volatile bool *cancel; // checked between layers; may be NULL
+    const atomic_bool *cancel; // checked between layers; may be NULL
 } hth_step;
 
 typedef uint64_t hth_ticket;

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 static atomic_bool interrupted;
-static volatile bool interrupt_flag; // follows `interrupted`; only ever read as a hint to stop
 
 bool hth_term_is_stdin_tty(void) {
     return isatty(STDIN_FILENO) == 1;
@@ -24,7 +23,6 @@ bool hth_term_is_stderr_tty(void) {
 // The second signal before the first was taken restores the default action and sends itself again, so
 // that the parent sees a process ended by SIGINT.
 static void on_interrupt(int signal_number) {
-    interrupt_flag = true;
     if (!atomic_exchange(&interrupted, true)) return;
     signal(signal_number, SIG_DFL);
     raise(signal_number);
@@ -39,7 +37,6 @@ void hth_term_catch_interrupt(void) {
 }
 
 bool hth_term_take_interrupt(void) {
-    interrupt_flag = false;
     return atomic_exchange(&interrupted, false);
 }
 
@@ -47,6 +44,6 @@ bool hth_term_is_interrupted(void) {
     return atomic_load_explicit(&interrupted, memory_order_relaxed);
 }
 
-const volatile bool *hth_term_interrupt_flag(void) {
-    return &interrupt_flag;
+const atomic_bool *hth_term_interrupt_flag(void) {
+    return &interrupted;
 }

@@ -2,6 +2,7 @@
 #ifndef HTH_OS_TERM_H
 #define HTH_OS_TERM_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 bool hth_term_is_stdin_tty(void);
@@ -16,6 +17,6 @@ bool hth_term_take_interrupt(void);
 bool hth_term_is_interrupted(void);
 
 // The same for code that takes a pointer to a flag (hth_step.cancel).
-const volatile bool *hth_term_interrupt_flag(void);
+const atomic_bool *hth_term_interrupt_flag(void);
 
 #endif

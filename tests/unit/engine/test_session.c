@@ -213,7 +213,7 @@ static void a_raised_flag_cancels_a_step_and_leaves_no_trace(void **state) {
     float logits[TINY_VOCAB];
     hth_err err;
     make_tokens(tokens, 7);
-    volatile bool flag = false;
+    atomic_bool flag = false;
     const hth_session_params p = {.n_ctx = N, .n_chunk = 16, .cancel = &flag};
     hth_session *session = NULL;
     assert_int_equal(hth_session_new(&s.engine, &p, &session, &err), HTH_OK);

@@ -291,7 +291,7 @@ static void a_bias_is_added_once_after_the_reduction(void **unused) {
 // ---- cancelling
 
 typedef struct brake {
-    volatile bool cancel;
+    atomic_bool cancel;
     const hth_weight *at;
 } brake;
 
