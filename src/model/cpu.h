@@ -51,9 +51,10 @@ typedef struct cpu_scratch {
     float *attn_work;  // [n_thread, attn_work_len]
     float *attn_parts; // partial results of attention, by all threads
     hth_q8 q8;        // [n, widest input of a product] the input of the present product, quantized
+    hth_q8 q8_own;    // [n_thread, n_own] the same of a few generated rows, for each thread alone
     uint8_t *q8_panels; // [n_thread, q8_panel_bytes]
     size_t panel_len, attn_work_len, q8_panel_bytes;
-    int32_t n_rot_max;
+    int32_t n_rot_max, n_own;
 } cpu_scratch;
 
 typedef struct cpu_executor {
@@ -140,6 +141,10 @@ typedef struct cpu_input {
 // Computes the products; ends with a barrier. Weights with an integer path are multiplied with activations
 // quantized to 8 bits unless the step asks for f32.
 void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in);
+
+// Products of equally many rows, without a barrier at the end: each thread computes the same rows of all of them, and
+// may go on with those, which are returned.
+cpu_range cpu_linear_open(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in);
 
 // Attention of layer `i` for all rows: reads s.q and the states, writes s.attn; ends with a barrier.
 void cpu_attention(const cpu_thread *t, int32_t i);

@@ -178,12 +178,15 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     s->q8_panel_bytes = (size_t)(CPU_Q8_PANELS * HTH_PANEL_ROWS * (q8_cols + q8_cols / 16 * 8));
     s->q8.q_stride = q8_cols;
     s->q8.d_stride = q8_blocks;
-    float *q8_codes, *q8_sums, *q8_panels;
+    s->n_own = (int32_t)(n < HTH_GEMV_TOKENS ? n : HTH_GEMV_TOKENS);
+    s->q8_own.q_stride = q8_cols;
+    s->q8_own.d_stride = q8_blocks;
+    float *q8_codes, *q8_sums, *own_codes, *own_sums, *q8_panels;
     planner p = {0};
     float **const parts[] = {&s->x,  &s->h,  &s->branch,    &s->branch2, &s->streams, &s->q, &s->k,      &s->v,     &s->attn,
                              &s->gate, &s->up, &s->per_layer, &s->cos_,    &s->sin_, &s->panels, &s->attn_work, &s->attn_parts,
-                             &q8_codes, &s->q8.d, &q8_sums, &q8_panels};
-    const int64_t half_rot = w.n_rot / 2 * d->n_rope;
+                             &q8_codes, &s->q8.d, &q8_sums, &own_codes, &s->q8_own.d, &own_sums, &q8_panels};
+    const int64_t half_rot = w.n_rot / 2 * d->n_rope, n_own = n_thread * s->n_own;
     const size_t at[] = {plan(&p, n, d->d_model), plan(&p, n, d->d_model), plan(&p, n, d->d_model),
                          plan(&p, w.branch2 ? n : 0, d->d_model),
                          plan(&p, d->n_stream > 1 ? n * d->n_stream : 0, d->d_model), plan(&p, n, w.q), plan(&p, n, w.k), plan(&p, n, w.v),
@@ -191,7 +194,8 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
                          plan(&p, n, (int64_t)d->n_layer * d->d_per_layer), plan(&p, n, half_rot), plan(&p, n, half_rot),
                          plan(&p, n_thread, (int64_t)s->panel_len), plan(&p, n_thread, (int64_t)s->attn_work_len),
                          plan(&p, 1, w.attn_parts), plan(&p, n, q8_cols / 4), plan(&p, n, q8_blocks),
-                         plan(&p, n, 2 * q8_blocks), plan(&p, n_thread, (int64_t)s->q8_panel_bytes / 4)};
+                         plan(&p, n, 2 * q8_blocks), plan(&p, n_own, q8_cols / 4), plan(&p, n_own, q8_blocks),
+                         plan(&p, n_own, 2 * q8_blocks), plan(&p, n_thread, (int64_t)s->q8_panel_bytes / 4)};
     _Static_assert(HTH_COUNT(parts) == HTH_COUNT(at), "one offset per buffer");
     if (p.overflow) return hth_fail(err, HTH_ERR_LIMIT, "a step of %lld rows is too large", (long long)n);
     if (p.n > ex->memory_len) {
@@ -204,6 +208,8 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     for (size_t i = 0; i < HTH_COUNT(parts); i++) *parts[i] = ex->memory + at[i];
     s->q8.q = (int8_t *)(void *)q8_codes;
     s->q8.sum = (int32_t *)(void *)q8_sums;
+    s->q8_own.q = (int8_t *)(void *)own_codes;
+    s->q8_own.sum = (int32_t *)(void *)own_sums;
     s->q8_panels = (uint8_t *)(void *)q8_panels;
     return HTH_OK;
 }

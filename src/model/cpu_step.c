@@ -98,7 +98,7 @@ static void begin(const cpu_thread *t) {
     prepare_angles(t);
     if (t->c->step->layer_first == 0 || d->d_per_layer > 0) {
         for (int64_t i = r.first; i < r.last; i++) embed_row(t, i);
-        hth_team_barrier(t->c->team);
+        cpu_barrier(t);
         prepare_per_layer(t);
     }
     if (t->c->step->layer_first > 0) {
@@ -194,7 +194,7 @@ static void run_attention(const cpu_thread *t, int32_t layer, const float *in) {
     cpu_linear(t, p, n_p, &(cpu_input){in, d, n, t->c->kinds});
     const cpu_range r = cpu_my_rows(t);
     for (int64_t i = r.first; i < r.last; i++) prepare_qkv(t, layer, i);
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
     cpu_attention(t, layer);
     cpu_product o = {.w = &l->o, .bias = l->o_bias, .y = s->branch, .y_stride = d};
     cpu_linear(t, &o, 1, &(cpu_input){s->attn, (int64_t)a->n_head * a->head_dim_v, n, t->c->kinds});
@@ -210,16 +210,20 @@ static void run_ffn(const cpu_thread *t, int32_t layer, const float *in, float *
     const bool gated = ld->ffn == HTH_FFN_GATED;
     cpu_product p[2] = {{.w = &l->up, .bias = l->up_bias, .y = s->up, .y_stride = d_ff},
                         {.w = &l->gate, .bias = l->gate_bias, .y = s->gate, .y_stride = d_ff}};
-    cpu_linear(t, p, gated ? 2 : 1, &(cpu_input){in, d, n, t->c->kinds});
-    if (ld->has_gate_cut) cpu_cut_gate(t, ld->gate_cut, d_ff);
-    int64_t first, last;
-    hth_team_part(n * d_ff, 16, t->i, t->n, &first, &last);
-    if (gated) {
-        t->c->k->act_mul[ld->act](s->up + first, s->gate + first, s->up + first, last - first);
-    } else {
-        t->c->k->act[ld->act](s->up + first, s->up + first, last - first);
+    const cpu_range own = cpu_linear_open(t, p, gated ? 2 : 1, &(cpu_input){in, d, n, t->c->kinds});
+    if (ld->has_gate_cut) { // needs whole rows
+        cpu_barrier(t);
+        cpu_cut_gate(t, ld->gate_cut, d_ff);
     }
-    hth_team_barrier(t->c->team);
+    for (int64_t i = 0; i < n; i++) {
+        float *up = s->up + i * d_ff + own.first;
+        if (gated) {
+            t->c->k->act_mul[ld->act](up, s->gate + i * d_ff + own.first, up, own.last - own.first);
+        } else {
+            t->c->k->act[ld->act](up, up, own.last - own.first);
+        }
+    }
+    cpu_barrier(t);
     cpu_product down = {.w = &l->down, .bias = l->down_bias, .y = out, .y_stride = d};
     cpu_linear(t, &down, 1, &(cpu_input){s->up, d_ff, n, t->c->kinds});
 }
@@ -252,7 +256,7 @@ static const float *norm_input(const cpu_thread *t, const float *w, const float 
             norm(t, d->norm, t->c->s.h + i * d->d_model, t->c->s.x + i * d->d_model, w, b, d->d_model);
         }
     }
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
     return w ? t->c->s.h : t->c->s.x;
 }
 
@@ -260,7 +264,7 @@ static void add_per_layer(const cpu_thread *t, int32_t layer) {
     const hth_desc *d = &t->c->model->desc;
     const hth_layer *l = &t->c->model->layers[layer];
     const int64_t width = d->d_per_layer, n = t->c->n_row;
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
     cpu_product gate = {.w = &l->per_layer_gate, .y = t->c->s.gate, .y_stride = width};
     cpu_linear(t, &gate, 1, &(cpu_input){t->c->s.x, d->d_model, n, t->c->kinds});
     const cpu_range r = cpu_my_rows(t);
@@ -269,7 +273,7 @@ static void add_per_layer(const cpu_thread *t, int32_t layer) {
         const float *in = t->c->s.per_layer + (i * d->n_layer + layer) * width;
         t->c->k->act_mul[HTH_ACT_GELU_TANH](g, g, in, width);
     }
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
     cpu_product proj = {.w = &l->per_layer_proj, .y = t->c->s.branch, .y_stride = d->d_model};
     cpu_linear(t, &proj, 1, &(cpu_input){t->c->s.gate, width, n, t->c->kinds});
     for (int64_t i = r.first; i < r.last; i++) {
@@ -283,18 +287,23 @@ static void add_per_layer(const cpu_thread *t, int32_t layer) {
     }
 }
 
-static void run_layer(const cpu_thread *t, int32_t layer) {
+// Returns whether the step goes on.
+static bool run_layer(const cpu_thread *t, int32_t layer) {
     const hth_desc *d = &t->c->model->desc;
     const hth_layer_desc *ld = &d->layers[layer];
     const hth_layer *l = &t->c->model->layers[layer];
     if (d->n_stream > 1) cpu_streams_predict(t, layer);
+    // All threads must agree, so thread 0 looks, and the barrier publishes what it saw.
+    const atomic_bool *cancel = t->c->step->cancel;
+    if (t->i == 0 && cancel && atomic_load_explicit(cancel, memory_order_relaxed)) atomic_store(&t->c->cancelled, true);
     const float *in = norm_input(t, l->attn_norm, l->attn_norm_bias);
+    if (atomic_load(&t->c->cancelled)) return false;
     if (ld->has_laurel) cpu_laurel(t, layer, in);
     run_attention(t, layer, in);
     if (ld->parallel) {
         // The attention result waits in `branch`; the feed-forward reads the same normed input, or its own.
         if (l->ffn_norm) {
-            hth_team_barrier(t->c->team);
+            cpu_barrier(t);
             in = norm_input(t, l->ffn_norm, l->ffn_norm_bias);
         }
         run_ffn(t, layer, in, t->c->s.branch2);
@@ -316,6 +325,7 @@ static void run_layer(const cpu_thread *t, int32_t layer) {
         float *x = t->c->s.x + r.first * d->d_model;
         t->c->k->scale(x, x, l->scalar, (r.last - r.first) * d->d_model);
     }
+    return true;
 }
 
 // ---- out of the last layer
@@ -347,7 +357,7 @@ static void compute_logits(const cpu_thread *t) {
         }
         at++;
     }
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
     cpu_product p = {.w = &m->output, .bias = m->output_bias, .y = t->c->step->logits, .y_stride = d->n_vocab};
     cpu_linear(t, &p, 1, &(cpu_input){t->c->s.h, d->d_model, t->c->n_logits, t->c->logit_kinds});
     int64_t first, last;
@@ -361,7 +371,7 @@ static void finish(const cpu_thread *t) {
     const hth_step *step = t->c->step;
     const hth_desc *d = &t->c->model->desc;
     const int64_t width = (int64_t)d->n_stream * d->d_model;
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
     if (step->layer_last < d->n_layer) {
         const cpu_range r = cpu_my_rows(t);
         memcpy(step->hidden_out + r.first * width, carried(t) + r.first * width,
@@ -370,7 +380,7 @@ static void finish(const cpu_thread *t) {
     }
     if (d->n_stream > 1) {
         cpu_streams_end(t);
-        hth_team_barrier(t->c->team);
+        cpu_barrier(t);
     }
     if (t->c->n_hidden > 0 && step->hidden_layer < 0) copy_hidden(t, true);
     if (t->c->n_logits > 0) compute_logits(t);
@@ -379,17 +389,17 @@ static void finish(const cpu_thread *t) {
 void cpu_run_step(void *user, int i_thread, int n_thread) {
     cpu_step *c = user;
     const cpu_thread t = {.c = c, .i = i_thread, .n = n_thread};
+    (void)cpu_profile_enter(&t, HTH_OP_SMALL);
     begin(&t);
-    for (int32_t layer = c->step->layer_first; layer < c->step->layer_last; layer++) {
-        // All threads must agree, so thread 0 looks and the barrier inside the layer publishes it.
-        if (t.i == 0 && c->step->cancel && *c->step->cancel) atomic_store(&c->cancelled, true);
-        hth_team_barrier(c->team);
-        if (atomic_load(&c->cancelled)) return;
-        run_layer(&t, layer);
-        if (c->n_hidden > 0 && c->step->hidden_layer == layer) {
-            hth_team_barrier(c->team);
+    bool goes_on = true;
+    for (int32_t layer = c->step->layer_first; goes_on && layer < c->step->layer_last; layer++) {
+        goes_on = run_layer(&t, layer);
+        if (goes_on && c->n_hidden > 0 && c->step->hidden_layer == layer) {
+            cpu_barrier(&t);
             copy_hidden(&t, false);
+            cpu_barrier(&t);
         }
     }
-    finish(&t);
+    if (goes_on) finish(&t);
+    cpu_profile_end(&t);
 }
