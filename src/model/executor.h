@@ -82,8 +82,8 @@ typedef struct hth_batch {
 // that was split by columns between machines.
 typedef struct hth_linear_hook {
     // Adds to y[t, first_row .. last_row) of product w x; called by every thread for its own rows.
-    // x [n_tok, n_col], y [n_tok, y_stride].
-    void (*add)(void *user, const hth_weight *w, const float *x, int64_t n_tok, int64_t first_row,
+    // x [n_tok, x_stride], y [n_tok, y_stride].
+    void (*add)(void *user, const hth_weight *w, const float *x, int64_t x_stride, int64_t n_tok, int64_t first_row,
                 int64_t last_row, float *y, int64_t y_stride);
     // Called once per product by one thread when all rows are there; may be NULL.
     void (*reduce)(void *user, const hth_weight *w, int64_t n_tok, float *y, int64_t y_stride);

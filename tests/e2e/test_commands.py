@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-COMMANDS = ["run", "show", "tokenize", "detokenize", "logits", "perplexity", "embed", "bench", "info"]
+COMMANDS = ["run", "show", "tokenize", "detokenize", "logits", "perplexity", "embed", "bench", "quantize", "imatrix", "info"]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,164 @@
+// Sums are kept in double and added row after row by the one thread that computes a product's first row.
+#include "model/importance.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/hash.h"
+
+typedef struct entry {
+    const char *name; // borrowed from the container
+    double *sum;      // [n] owned
+    int64_t n, count;
+} entry;
+
+struct hth_importance {
+    const hth_model *model;
+    bool with_output;
+    entry *entries; // [n] owned
+    size_t n, cap;
+    hth_map by_name;
+    hth_imatrix_sums *sums; // [n] owned
+    float *logits;          // [n_chunk, n_vocab] of the last run, owned; where the output is wanted
+    hth_row *rows;          // [n_chunk] owned
+};
+
+// Only views on whole columns that begin with the tensor's first row: other slices of it meet the same input.
+static hth_code add_entry(hth_importance *im, const hth_weight *w, hth_err *err) {
+    if (!hth_weight_exists(w) || !w->name || w->row0 != 0 || w->col0 != 0) return HTH_OK;
+    bool was_there;
+    entry e = {.name = w->name, .n = w->n_col};
+    e.sum = hth_calloc(HTH_MEM_MODEL, (size_t)w->n_col, sizeof *e.sum);
+    if (!e.sum || !hth_grow(HTH_MEM_MODEL, (void **)&im->entries, &im->cap, im->n + 1, sizeof e, SIZE_MAX / sizeof e) ||
+        !hth_map_insert(&im->by_name, e.name, strlen(e.name), (uint32_t)im->n, NULL, &was_there)) {
+        hth_free(e.sum);
+        return hth_fail_nomem(err, (uint64_t)w->n_col * sizeof *e.sum);
+    }
+    if (was_there) hth_free(e.sum);
+    else im->entries[im->n++] = e;
+    return HTH_OK;
+}
+
+static hth_code add_entries(hth_importance *im, hth_err *err) {
+    const hth_model *m = im->model;
+    for (int32_t i = 0; i < m->desc.n_layer; i++) {
+        const hth_layer *l = &m->layers[i];
+        const hth_weight *all[] = {&l->q,  &l->k,    &l->v, &l->o, &l->gate, &l->up, &l->down, &l->per_layer_gate,
+                                   &l->per_layer_proj};
+        for (size_t k = 0; k < HTH_COUNT(all); k++) HTH_TRY(add_entry(im, all[k], err));
+    }
+    if (im->with_output) HTH_TRY(add_entry(im, &m->output, err));
+    im->sums = hth_calloc(HTH_MEM_MODEL, im->n + 1, sizeof *im->sums);
+    return im->sums ? HTH_OK : hth_fail_nomem(err, im->n * sizeof *im->sums);
+}
+
+hth_code hth_importance_new(const hth_model *m, bool with_output, hth_importance **out, hth_err *err) {
+    *out = NULL;
+    if (!hth_container_gguf(m->container)) {
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "%s: importance is measured on GGUF files, whose tensors quantize reads",
+                        hth_container_path(m->container));
+    }
+    hth_importance *im = hth_calloc(HTH_MEM_MODEL, 1, sizeof *im);
+    if (!im) return hth_fail_nomem(err, sizeof *im);
+    im->model = m;
+    im->with_output = with_output;
+    hth_code code = hth_map_init(&im->by_name, HTH_MEM_MODEL, 256) ? add_entries(im, err) : hth_fail_nomem(err, 0);
+    if (code != HTH_OK) {
+        hth_importance_free(im);
+        return code;
+    }
+    *out = im;
+    return HTH_OK;
+}
+
+void hth_importance_free(hth_importance *im) {
+    if (!im) return;
+    for (size_t i = 0; i < im->n; i++) hth_free(im->entries[i].sum);
+    hth_free(im->entries);
+    hth_free(im->sums);
+    hth_free(im->logits);
+    hth_free(im->rows);
+    hth_map_free(&im->by_name);
+    hth_free(im);
+}
+
+static void collect(void *user, const hth_weight *w, const float *x, int64_t x_stride, int64_t n_tok, int64_t first_row,
+                    int64_t last_row, float *y, int64_t y_stride) {
+    hth_importance *im = user;
+    uint32_t i;
+    (void)last_row, (void)y, (void)y_stride;
+    if (first_row != 0 || w->row0 != 0 || w->col0 != 0 || !w->name) return;
+    if (!hth_map_find(&im->by_name, w->name, strlen(w->name), &i)) return;
+    entry *e = &im->entries[i];
+    for (int64_t t = 0; t < n_tok; t++) {
+        const float *row = x + t * x_stride;
+        for (int64_t c = 0; c < e->n; c++) e->sum[c] += (double)row[c] * (double)row[c];
+    }
+    e->count += n_tok;
+}
+
+hth_linear_hook hth_importance_hook(hth_importance *im) {
+    return (hth_linear_hook){.add = collect, .user = im};
+}
+
+static hth_code run_chunk(hth_importance *im, hth_executor *ex, hth_state *state, const int32_t *tokens, int64_t at, int32_t n,
+                          const hth_importance_params *params, hth_err *err) {
+    for (int32_t i = 0; i < n; i++) {
+        const int64_t pos = at + i;
+        im->rows[i] = (hth_row){.token = tokens[pos], .pos = {pos, pos, pos, pos}, .parent = HTH_PARENT_PREVIOUS, .span = -1,
+                                .kind = HTH_ROW_PROMPT, .want = im->with_output ? HTH_WANT_LOGITS : 0};
+    }
+    const hth_linear_hook hook = hth_importance_hook(im);
+    const hth_step step = {.model = im->model,
+                           .batch = {.rows = im->rows, .n_row = n, .states = &state, .n_seq = 1},
+                           .layer_last = im->model->desc.n_layer,
+                           .logits = im->with_output ? im->logits : NULL,
+                           .hidden_layer = -1,
+                           .f32_activations = params->f32_activations,
+                           .hook = &hook,
+                           .cancel = params->cancel};
+    hth_ticket ticket;
+    HTH_TRY(hth_executor_submit(ex, &step, &ticket, err));
+    return hth_executor_wait(ex, ticket, err);
+}
+
+static hth_code make_room(hth_importance *im, int32_t n_chunk, hth_err *err) {
+    hth_free(im->rows);
+    hth_free(im->logits);
+    im->logits = NULL;
+    im->rows = hth_calloc(HTH_MEM_SCRATCH, (size_t)n_chunk, sizeof *im->rows);
+    const size_t n = (size_t)n_chunk * (size_t)im->model->desc.n_vocab;
+    if (im->with_output) im->logits = hth_calloc(HTH_MEM_SCRATCH, n, sizeof *im->logits);
+    if (im->rows && (im->logits || !im->with_output)) return HTH_OK;
+    return hth_fail_nomem(err, n * sizeof *im->logits);
+}
+
+hth_code hth_importance_run(hth_importance *im, hth_executor *ex, const int32_t *tokens, int64_t n,
+                            const hth_importance_params *params, hth_err *err) {
+    hth_state *state;
+    HTH_TRY(make_room(im, params->n_chunk, err));
+    const hth_state_params how = {.n_ctx = n, .k_type = HTH_KV_F16, .v_type = HTH_KV_F16};
+    HTH_TRY(hth_state_new(ex, im->model, &how, &state, err));
+    hth_code code = HTH_OK;
+    for (int64_t at = 0; at < n && code == HTH_OK; at += params->n_chunk) {
+        const int32_t rows = n - at < params->n_chunk ? (int32_t)(n - at) : params->n_chunk;
+        code = run_chunk(im, ex, state, tokens, at, rows, params, err);
+    }
+    hth_state_free(state);
+    return code;
+}
+
+hth_code hth_importance_sums(hth_importance *im, const hth_imatrix_sums **sums, size_t *n, hth_err *err) {
+    *n = 0;
+    *sums = im->sums;
+    for (size_t i = 0; i < im->n; i++) {
+        const entry *e = &im->entries[i];
+        if (e->count == 0) continue;
+        for (int64_t c = 0; c < e->n; c++) {
+            if (!(e->sum[c] <= 3e38))
+                return hth_fail(err, HTH_ERR_RANGE, "tensor '%s' was multiplied with numbers that are not finite", e->name);
+        }
+        im->sums[(*n)++] = (hth_imatrix_sums){.name = e->name, .n = e->n, .sum = e->sum, .count = e->count};
+    }
+    return HTH_OK;
+}
