@@ -67,6 +67,12 @@ static bool is_integer(const cpu_step *c, const hth_weight *w) {
            w->n_col % HTH_Q8_BLOCK == 0;
 }
 
+// The rows of `all` from i on.
+static hth_q8 q8_from(const hth_q8 *all, int64_t i) {
+    return (hth_q8){.q = all->q + i * all->q_stride, .d = all->d + i * all->d_stride, .sum = all->sum + i * 2 * all->d_stride,
+                    .q_stride = all->q_stride, .d_stride = all->d_stride};
+}
+
 static void quantize_rows(const cpu_thread *t, const cpu_input *in, int64_t n_col) {
     int64_t first, last;
     hth_team_part(in->n_tok, 1, t->i, t->n, &first, &last);
@@ -75,13 +81,23 @@ static void quantize_rows(const cpu_thread *t, const cpu_input *in, int64_t n_co
         t->c->q8->quantize(in->x + i * in->x_stride, n_col, q->q + i * q->q_stride, q->d + i * q->d_stride,
                            q->sum + i * 2 * q->d_stride);
     }
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
 }
 
-// The rows of `all` from i on.
-static hth_q8 q8_from(const hth_q8 *all, int64_t i) {
-    return (hth_q8){.q = all->q + i * all->q_stride, .d = all->d + i * all->d_stride, .sum = all->sum + i * 2 * all->d_stride,
-                    .q_stride = all->q_stride, .d_stride = all->d_stride};
+// The input as bytes. A few generated rows cost less than a barrier: each thread has them for itself.
+static hth_q8 quantize_input(const cpu_thread *t, const cpu_input *in, int64_t n_col) {
+    bool is_own = in->n_tok <= t->c->s.n_own;
+    for (int64_t i = 0; is_own && i < in->n_tok; i++) is_own = in->kinds[i] == HTH_ROW_GENERATED;
+    if (!is_own) {
+        quantize_rows(t, in, n_col);
+        return t->c->s.q8;
+    }
+    const hth_q8 own = q8_from(&t->c->s.q8_own, (int64_t)t->i * t->c->s.n_own);
+    for (int64_t i = 0; i < in->n_tok; i++) {
+        const hth_q8 row = q8_from(&own, i);
+        t->c->q8->quantize(in->x + i * in->x_stride, n_col, row.q, row.d, row.sum);
+    }
+    return own;
 }
 
 static const uint8_t *rows_of(const hth_weight *w, int64_t expert, int64_t row) {
@@ -124,24 +140,25 @@ static void multiply_prompt(const cpu_thread *t, const cpu_product *p, int64_t f
 }
 
 // Generated rows [tok, tok_end): the weight is read where it lies.
-static void multiply_generated(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, int64_t tok,
-                               int64_t tok_end) {
+static void multiply_generated(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const hth_q8 *q8,
+                               int64_t tok, int64_t tok_end) {
     const hth_weight *w = p->w;
     for (int64_t i = tok; i < tok_end; i += HTH_GEMV_TOKENS) {
         const int64_t n_tok = tok_end - i < HTH_GEMV_TOKENS ? tok_end - i : HTH_GEMV_TOKENS;
-        const hth_q8 x = q8_from(&t->c->s.q8, i);
+        const hth_q8 x = q8_from(q8, i);
         t->c->q8->gemv[w->type](rows_of(w, p->expert, first), (int64_t)w->codes.row_bytes, last - first, w->n_col, &x, n_tok,
                                 p->y + i * p->y_stride + first, p->y_stride);
     }
 }
 
-static void multiply_q8(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in) {
+static void multiply_q8(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in,
+                        const hth_q8 *q8) {
     for (int64_t i = 0, end; i < in->n_tok; i = end) {
         for (end = i + 1; end < in->n_tok && in->kinds[end] == in->kinds[i]; end++) continue;
         if (in->kinds[i] != HTH_ROW_GENERATED) {
             multiply_prompt(t, p, first, last, i, end);
         } else if (t->c->ex->fast_gemv[p->w->type]) {
-            multiply_generated(t, p, first, last, i, end);
+            multiply_generated(t, p, first, last, q8, i, end);
         } else {
             const cpu_input part = {in->x + i * in->x_stride, in->x_stride, end - i, in->kinds + i};
             cpu_product moved = *p;
@@ -153,9 +170,11 @@ static void multiply_q8(const cpu_thread *t, const cpu_product *p, int64_t first
 
 // ---- both
 
-static void multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in) {
+static void multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in,
+                          const hth_q8 *q8) {
+    const hth_op before = cpu_profile_linear(t, p->w);
     if (is_integer(t->c, p->w)) {
-        multiply_q8(t, p, first, last, in);
+        multiply_q8(t, p, first, last, in, q8);
     } else {
         multiply_f32(t, p, first, last, in);
     }
@@ -163,6 +182,7 @@ static void multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t fir
     if (hook && hook->add)
         hook->add(hook->user, p->w, in->x, in->x_stride, in->n_tok, first, last, p->y, p->y_stride);
     if (!hook || !hook->reduce) add_bias(p, first, last, in->n_tok);
+    (void)cpu_profile_enter(t, before);
 }
 
 // After a reduction over machines the bias is added once, by the thread that reduced.
@@ -173,25 +193,40 @@ static void reduce_products(const cpu_thread *t, const cpu_product *products, in
         hook->reduce(hook->user, products[i].w, n_tok, products[i].y, products[i].y_stride);
         add_bias(&products[i], 0, products[i].w->n_row, n_tok);
     }
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
+}
+
+// The input as bytes if one of the products wants it so.
+static hth_q8 input_of(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in) {
+    bool integer = false;
+    for (int i = 0; i < n_product; i++) integer |= is_integer(t->c, products[i].w);
+    return integer ? quantize_input(t, in, products[0].w->n_col) : (hth_q8){0};
 }
 
 void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in) {
-    int64_t n_row = 0;
-    bool integer = false;
-    for (int i = 0; i < n_product; i++) {
-        n_row += products[i].w->n_row;
-        integer |= is_integer(t->c, products[i].w);
-    }
-    if (integer) quantize_rows(t, in, products[0].w->n_col);
-    int64_t first, last, before = 0;
-    hth_team_part(n_row, CPU_PANEL_ROWS / 2, t->i, t->n, &first, &last);
+    const hth_q8 q8 = input_of(t, products, n_product, in);
+    int64_t n_row = 0, first, last, before = 0;
+    for (int i = 0; i < n_product; i++) n_row += products[i].w->n_row;
+    hth_team_part(n_row, CPU_PANEL_ROWS, t->i, t->n, &first, &last);
     for (int i = 0; i < n_product; i++) {
         int64_t n = products[i].w->n_row;
         int64_t a = first - before < 0 ? 0 : first - before, b = last - before > n ? n : last - before;
-        if (a < b) multiply_rows(t, &products[i], a, b, in);
+        if (a < b) multiply_rows(t, &products[i], a, b, in, &q8);
         before += n;
     }
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
     reduce_products(t, products, n_product, in->n_tok);
+}
+
+cpu_range cpu_linear_open(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in) {
+    const hth_q8 q8 = input_of(t, products, n_product, in);
+    const hth_linear_hook *hook = t->c->step->hook;
+    cpu_range own;
+    hth_team_part(products[0].w->n_row, CPU_PANEL_ROWS, t->i, t->n, &own.first, &own.last);
+    for (int i = 0; i < n_product && own.first < own.last; i++) multiply_rows(t, &products[i], own.first, own.last, in, &q8);
+    if (hook && hook->reduce) {
+        cpu_barrier(t);
+        reduce_products(t, products, n_product, in->n_tok);
+    }
+    return own;
 }
