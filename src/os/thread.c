@@ -8,6 +8,10 @@
 // One of the two always sees the other. A run is: publish the function, change `start`; each worker
 // counts down `n_running` when done and the last changes `finish`. With more threads than CPUs spinning
 // would take the CPU from the very thread that is waited for, so that such a team sleeps at once.
+//
+// The barrier is by dissemination (Hensgen, Finkel, Manber 1988): in round r thread i says that it came to thread
+// i + 2^r and waits for thread i - 2^r, so that after log2(n) rounds all know of all. Every event has one writer and
+// one reader, and two threads that come together pay for one passage of a cache line each way.
 #include "os/thread.h"
 
 #include <pthread.h>
@@ -50,15 +54,18 @@ typedef struct worker {
 } worker;
 
 struct hth_team {
-    event start, finish, barrier;
-    alignas(CACHE_LINE) _Atomic int n_arrived; // at the barrier
+    event start, finish;
     alignas(CACHE_LINE) _Atomic int n_running; // workers inside fn
     alignas(CACHE_LINE) hth_team_fn fn;        // written by the caller before `start` changes
     void *user;
     bool is_stopping; // as fn
-    int n_thread, n_spin;
+    int n_thread, n_spin, n_round; // of a barrier: 2^n_round >= n_thread
+    event *arrivals; // [n_thread, n_round]; value: barriers that the thread came to
     worker workers[]; // [n_thread - 1]
 };
+
+// This thread's number in the team whose function it runs.
+static _Thread_local int my_number;
 
 static void pause_cpu(void) {
 #if defined(__x86_64__)
@@ -154,6 +161,7 @@ static void event_signal(event *e) {
 static void *work(void *arg) {
     const worker *w = arg;
     hth_team *team = w->team;
+    my_number = w->i_thread;
     for (uint32_t n_run = 0;; n_run++) {
         event_wait(&team->start, n_run, team->n_spin);
         if (team->is_stopping) return NULL;
@@ -200,21 +208,32 @@ static hth_code start_workers(hth_team *team, hth_err *err) {
                     n_started + 2, team->n_thread, bad);
 }
 
+// All events of the team, one by one.
+static event *event_at(hth_team *team, int i) {
+    return i == 0 ? &team->start : i == 1 ? &team->finish : &team->arrivals[i - 2];
+}
+
+static void destroy_events(hth_team *team, int n) {
+    for (int i = 0; i < n; i++) event_destroy(event_at(team, i));
+}
+
 static bool init_events(hth_team *team) {
-    if (!event_init(&team->start)) return false;
-    if (event_init(&team->finish)) {
-        if (event_init(&team->barrier)) return true;
-        event_destroy(&team->finish);
+    for (int i = 0; i < 2 + team->n_thread * team->n_round; i++) {
+        if (event_init(event_at(team, i))) continue;
+        destroy_events(team, i);
+        return false;
     }
-    event_destroy(&team->start);
-    return false;
+    return true;
+}
+
+static void free_memory(hth_team *team) {
+    hth_free(team->arrivals);
+    hth_free(team);
 }
 
 static void release(hth_team *team) {
-    event_destroy(&team->start);
-    event_destroy(&team->finish);
-    event_destroy(&team->barrier);
-    hth_free(team);
+    destroy_events(team, 2 + team->n_thread * team->n_round);
+    free_memory(team);
 }
 
 hth_code hth_team_new(int n_thread, hth_team **out, hth_err *err) {
@@ -229,10 +248,16 @@ hth_code hth_team_new(int n_thread, hth_team **out, hth_err *err) {
     memset(team, 0, n_bytes);
     team->n_thread = n_thread;
     team->n_spin = n_thread <= hth_cpu_count() ? N_SPIN : 0;
-    atomic_init(&team->n_arrived, 0);
+    while (1 << team->n_round < n_thread) team->n_round++;
     atomic_init(&team->n_running, 0);
-    if (!init_events(team)) {
+    n_bytes = (size_t)n_thread * (size_t)team->n_round * sizeof(event);
+    team->arrivals = hth_alloc_aligned(HTH_MEM_MISC, n_bytes > 0 ? n_bytes : sizeof(event));
+    if (!team->arrivals) {
         hth_free(team);
+        return hth_fail_nomem(err, n_bytes);
+    }
+    if (!init_events(team)) {
+        free_memory(team);
         return hth_fail(err, HTH_ERR_NOMEM, "cannot start threads");
     }
     hth_code code = start_workers(team, err);
@@ -255,26 +280,29 @@ int hth_team_size(const hth_team *team) {
 }
 
 void hth_team_run(hth_team *team, hth_team_fn fn, void *user) {
+    const int number = my_number; // the caller may itself be somebody's worker
+    my_number = 0;
     if (team->n_thread == 1) {
         fn(user, 0, 1);
-        return;
+    } else {
+        uint32_t finished = atomic_load_explicit(&team->finish.value, memory_order_relaxed);
+        team->fn = fn;
+        team->user = user;
+        atomic_store_explicit(&team->n_running, team->n_thread - 1, memory_order_relaxed);
+        event_signal(&team->start);
+        fn(user, 0, team->n_thread);
+        event_wait(&team->finish, finished, team->n_spin);
     }
-    uint32_t finished = atomic_load_explicit(&team->finish.value, memory_order_relaxed);
-    team->fn = fn;
-    team->user = user;
-    atomic_store_explicit(&team->n_running, team->n_thread - 1, memory_order_relaxed);
-    event_signal(&team->start);
-    fn(user, 0, team->n_thread);
-    event_wait(&team->finish, finished, team->n_spin);
+    my_number = number;
 }
 
 void hth_team_barrier(hth_team *team) {
-    if (team->n_thread == 1) return;
-    uint32_t passed = atomic_load_explicit(&team->barrier.value, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&team->n_arrived, 1, memory_order_acq_rel) + 1 < team->n_thread) {
-        event_wait(&team->barrier, passed, team->n_spin);
-        return;
+    for (int r = 0; r < team->n_round; r++) {
+        event *mine = &team->arrivals[my_number * team->n_round + r];
+        const int from = (my_number - (1 << r) + team->n_thread) % team->n_thread;
+        // The other may already have come to the next barrier, but not to the one after it.
+        const uint32_t before = atomic_load_explicit(&mine->value, memory_order_relaxed);
+        event_signal(mine);
+        event_wait(&team->arrivals[from * team->n_round + r], before, team->n_spin);
     }
-    atomic_store_explicit(&team->n_arrived, 0, memory_order_relaxed); // before anybody can come again
-    event_signal(&team->barrier);
 }
