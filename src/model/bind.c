@@ -20,22 +20,25 @@ typedef struct binder {
     const hth_json *mlx;  // hub: "quantization" of an MLX folder, or NULL
     const hth_json *quant; // hub: "quantization_config", or NULL
     bool *used;           // [n_tensor]
+    int64_t expert;       // for "%e" in names
+    int64_t stack;        // matrices being bound per tensor: one per expert; 0: plain matrices
     hth_err *err;
 } binder;
 
 // ---- finding
 
-// name = prefix + pattern with "%d" replaced + suffix. Returns false when it would not fit.
+// name = prefix + pattern with "%d" and "%e" replaced + suffix. Returns false when it would not fit.
 static bool make_name(char name[NAME_LEN], const char *prefix, const char *pattern, size_t n, int32_t layer,
-                      const char *suffix) {
+                      int64_t expert, const char *suffix) {
     char body[NAME_LEN];
     size_t at = 0;
     for (size_t i = 0; i < n; i++) {
-        bool is_layer = pattern[i] == '%' && i + 1 < n && pattern[i + 1] == 'd';
-        int wrote = is_layer ? snprintf(body + at, sizeof body - at, "%d", (int)layer)
-                             : snprintf(body + at, sizeof body - at, "%c", pattern[i]);
+        const bool is_number = pattern[i] == '%' && i + 1 < n && (pattern[i + 1] == 'd' || pattern[i + 1] == 'e');
+        const long long number = is_number && pattern[i + 1] == 'e' ? (long long)expert : layer;
+        int wrote = is_number ? snprintf(body + at, sizeof body - at, "%lld", number)
+                              : snprintf(body + at, sizeof body - at, "%c", pattern[i]);
         at += (size_t)wrote;
-        i += is_layer;
+        i += is_number;
         if (at >= sizeof body) return false;
     }
     body[at] = 0;
@@ -68,7 +71,7 @@ static const hth_tensor *find_tensor(const binder *k, hth_role role, int32_t lay
         size_t n = strcspn(p, "|");
         for (size_t r = 0; r < n_root; r++) {
             char name[NAME_LEN];
-            if (!make_name(name, roots[r], p, n, layer, suffix)) continue;
+            if (!make_name(name, roots[r], p, n, layer, k->expert, suffix)) continue;
             const hth_tensor *t = hth_container_find(k->c, name);
             if (t || base[0] == 0) {
                 snprintf(base, NAME_LEN, "%.*s", (int)(strlen(name) - strlen(suffix)), name);
@@ -98,6 +101,12 @@ static hth_code missing(const binder *k, hth_role role, int32_t layer, const cha
                     (int)layer);
 }
 
+// Whether the tensor is [n_row, n_col], for each expert where these are stacked.
+static bool has_shape(const binder *k, const hth_tensor *t, int64_t n_row, int64_t n_col) {
+    if (k->stack == 0) return t->n_dim == 2 && t->dim[0] == n_row && t->dim[1] == n_col;
+    return t->n_dim == 3 && t->dim[0] == k->stack && t->dim[1] == n_row && t->dim[2] == n_col;
+}
+
 static hth_code bad_shape(const binder *k, const hth_tensor *t, int64_t n_row, int64_t n_col) {
     char shape[160] = "";
     for (int i = 0; i < t->n_dim; i++) {
@@ -108,7 +117,9 @@ static hth_code bad_shape(const binder *k, const hth_tensor *t, int64_t n_row, i
         return hth_fail_at(k->err, HTH_ERR_FORMAT, t->off, "tensor %s is [%s], %lld numbers are needed", t->name, shape,
                            (long long)n_col);
     }
-    return hth_fail_at(k->err, HTH_ERR_FORMAT, t->off, "tensor %s is [%s], [%lld x %lld] is needed", t->name, shape,
+    char experts[32] = "";
+    if (k->stack > 0) snprintf(experts, sizeof experts, "%lld x ", (long long)k->stack);
+    return hth_fail_at(k->err, HTH_ERR_FORMAT, t->off, "tensor %s is [%s], [%s%lld x %lld] is needed", t->name, shape, experts,
                        (long long)n_row, (long long)n_col);
 }
 
@@ -189,12 +200,10 @@ static hth_code bind_mlx(binder *k, const char *base, const hth_tensor *t, int64
     const hth_tensor *scales = find_named(k, base, ".scales"), *biases = find_named(k, base, ".biases");
     mark_used(k, scales);
     mark_used(k, biases);
-    if (n_col % group != 0 || t->n_dim != 2 || t->dim[0] != n_row || t->dim[1] * 32 != n_col * bits) {
+    if (n_col % group != 0 || n_col * bits % 32 != 0 || !has_shape(k, t, n_row, n_col * bits / 32)) {
         return bad_shape(k, t, n_row, n_col * bits / 32);
     }
-    if (scales->n_dim != 2 || scales->dim[0] != n_row || scales->dim[1] != n_col / group) {
-        return bad_shape(k, scales, n_row, n_col / group);
-    }
+    if (!has_shape(k, scales, n_row, n_col / group)) return bad_shape(k, scales, n_row, n_col / group);
     const bool affine = mode->scheme == HTH_SCHEME_AFFINE;
     if (affine && !biases) return hth_fail(k->err, HTH_ERR_FORMAT, "tensor %s.biases is missing", base);
     if (affine && (biases->type != scales->type || n_element(biases) != n_element(scales))) {
@@ -203,9 +212,9 @@ static hth_code bind_mlx(binder *k, const char *base, const hth_tensor *t, int64
     if (affine ? !is_float(scales->type) : scales->type != HTH_TYPE_U8) {
         return hth_fail_at(k->err, HTH_ERR_FORMAT, scales->off, "tensor %s has a type that cannot hold scales", scales->name);
     }
-    const uint64_t scale_row = scales->n_bytes / (uint64_t)n_row;
+    const uint64_t scale_row = scales->n_bytes / (uint64_t)n_row / (uint64_t)(k->stack > 0 ? k->stack : 1);
     *w = (hth_weight){.scheme = mode->scheme, .type = HTH_TYPE_U32, .scale_type = scales->type, .bits = (uint8_t)bits,
-                      .group = (uint32_t)group, .scale_rows = 1, .codes = plane_of(k, t, (uint64_t)t->dim[1] * 4),
+                      .group = (uint32_t)group, .scale_rows = 1, .codes = plane_of(k, t, (uint64_t)(n_col * bits / 32) * 4),
                       .scales = plane_of(k, scales, scale_row)};
     if (affine) w->biases = plane_of(k, biases, scale_row);
     return HTH_OK;
@@ -230,8 +239,8 @@ static hth_code bind_fp8(binder *k, const char *base, const hth_tensor *t, int64
         return hth_fail(k->err, HTH_ERR_FORMAT, "config.json: weight_block_size is not two positive integers");
     }
     const int64_t n_block_row = (n_row + rows - 1) / rows, n_block_col = (n_col + cols - 1) / cols;
-    const bool is_grid = scales->n_dim == 2 && scales->dim[0] == n_block_row && scales->dim[1] == n_block_col;
-    if (!is_grid) { // one scale for all, or one per row
+    if (!has_shape(k, scales, n_block_row, n_block_col)) { // one scale for all, or one per row
+        if (k->stack > 0) return bad_shape(k, scales, n_block_row, n_block_col);
         if (n_element(scales) != 1 && n_element(scales) != n_row) return bad_shape(k, scales, n_block_row, n_block_col);
         rows = n_element(scales) == 1 ? n_row : 1;
         cols = n_col;
@@ -243,23 +252,35 @@ static hth_code bind_fp8(binder *k, const char *base, const hth_tensor *t, int64
     return HTH_OK;
 }
 
+// Bytes between the experts of a stacked plane.
+static void step_experts(const binder *k, hth_plane *p, int64_t n_row) {
+    if (k->stack > 0) p->expert_bytes = p->row_bytes * (uint64_t)n_row;
+}
+
+// What a bound weight adds to the model's sums.
+static void count_weight(binder *k, const hth_weight *w) {
+    k->m->n_param += (uint64_t)w->n_row * (uint64_t)w->n_col * (uint64_t)w->n_expert;
+    k->m->weight_bytes += hth_weight_bytes(w);
+}
+
 // A matrix [n_row, n_col] from the tensor `t` that stands under base + ".weight".
 static hth_code bind_tensor(binder *k, const char *base, const hth_tensor *t, int64_t n_row, int64_t n_col, hth_weight *w) {
     mark_used(k, t);
     if (t->type == HTH_TYPE_U32 && find_named(k, base, ".scales")) {
         HTH_TRY(bind_mlx(k, base, t, n_row, n_col, w));
     } else {
-        bool ok = t->n_dim == 2 && t->dim[0] == n_row && t->dim[1] == n_col;
-        if (!ok) return bad_shape(k, t, n_row, n_col);
+        if (!has_shape(k, t, n_row, n_col)) return bad_shape(k, t, n_row, n_col);
         HTH_TRY(t->type == HTH_TYPE_F8_E4M3 || t->type == HTH_TYPE_F8_E5M2 ? bind_fp8(k, base, t, n_row, n_col, w)
                                                                           : bind_block(k, t, n_row, n_col, w));
     }
     w->n_row = n_row;
     w->n_col = n_col;
-    w->n_expert = 1;
+    w->n_expert = k->stack > 0 ? k->stack : 1;
     w->name = t->name;
-    k->m->n_param += (uint64_t)n_row * (uint64_t)n_col;
-    k->m->weight_bytes += hth_weight_bytes(w);
+    step_experts(k, &w->codes, n_row);
+    step_experts(k, &w->biases, n_row);
+    step_experts(k, &w->scales, w->scale_rows > 1 ? (n_row + w->scale_rows - 1) / w->scale_rows : n_row);
+    count_weight(k, w);
     return HTH_OK;
 }
 
@@ -371,26 +392,213 @@ static hth_code bind_attention(binder *k, int32_t i, hth_layer *l) {
     return sinks ? copy_vector(k, sinks, a->n_head, 0, &l->sinks) : HTH_OK;
 }
 
-static hth_code bind_ffn(binder *k, int32_t i, hth_layer *l) {
+// The roles of a gated feed-forward: the layer's own, or the shared one beside experts.
+typedef struct ffn_roles {
+    hth_role gate, up, gate_up, down;
+} ffn_roles;
+
+static hth_code bind_gated(binder *k, int32_t i, const ffn_roles *r, hth_layer *l) {
     const hth_layer_desc *ld = &k->b->d->layers[i];
     const int64_t d = k->b->d->d_model, ff = ld->d_ff;
     char base[NAME_LEN];
-    const bool gated = ld->ffn == HTH_FFN_GATED;
-    const bool fused = gated && !find_tensor(k, HTH_ROLE_GATE, i, ".weight", base) &&
-                       find_tensor(k, HTH_ROLE_GATE_UP, i, ".weight", base);
+    const bool gated = ld->ffn != HTH_FFN_PLAIN;
+    const bool fused = gated && !find_tensor(k, r->gate, i, ".weight", base) && find_tensor(k, r->gate_up, i, ".weight", base);
     if (fused) {
         hth_weight all;
-        HTH_TRY(bind_matrix(k, HTH_ROLE_GATE_UP, i, 2 * ff, d, &all));
+        HTH_TRY(bind_matrix(k, r->gate_up, i, 2 * ff, d, &all));
         HTH_TRY(hth_weight_slice_rows(&all, 0, ff, &l->gate, k->err));
         HTH_TRY(hth_weight_slice_rows(&all, ff, ff, &l->up, k->err));
     } else {
-        if (gated) HTH_TRY(bind_matrix(k, HTH_ROLE_GATE, i, ff, d, &l->gate));
-        if (gated) HTH_TRY(bind_bias(k, HTH_ROLE_GATE, i, ff, k->b->mlp_bias, &l->gate_bias));
-        HTH_TRY(bind_matrix(k, HTH_ROLE_UP, i, ff, d, &l->up));
-        HTH_TRY(bind_bias(k, HTH_ROLE_UP, i, ff, k->b->mlp_bias, &l->up_bias));
+        if (gated) HTH_TRY(bind_matrix(k, r->gate, i, ff, d, &l->gate));
+        if (gated) HTH_TRY(bind_bias(k, r->gate, i, ff, k->b->mlp_bias, &l->gate_bias));
+        HTH_TRY(bind_matrix(k, r->up, i, ff, d, &l->up));
+        HTH_TRY(bind_bias(k, r->up, i, ff, k->b->mlp_bias, &l->up_bias));
     }
-    HTH_TRY(bind_matrix(k, HTH_ROLE_DOWN, i, d, ff, &l->down));
-    return bind_bias(k, HTH_ROLE_DOWN, i, d, k->b->mlp_bias, &l->down_bias);
+    HTH_TRY(bind_matrix(k, r->down, i, d, ff, &l->down));
+    return bind_bias(k, r->down, i, d, k->b->mlp_bias, &l->down_bias);
+}
+
+static hth_code bind_moe(binder *k, int32_t i, hth_layer *l);
+
+static hth_code bind_ffn(binder *k, int32_t i, hth_layer *l) {
+    static const ffn_roles own = {HTH_ROLE_GATE, HTH_ROLE_UP, HTH_ROLE_GATE_UP, HTH_ROLE_DOWN};
+    return k->b->d->layers[i].ffn == HTH_FFN_MOE ? bind_moe(k, i, l) : bind_gated(k, i, &own, l);
+}
+
+// ---- routed experts
+
+static bool same_layout(const hth_weight *a, const hth_weight *b) {
+    return a->scheme == b->scheme && a->type == b->type && a->scale_type == b->scale_type && a->bits == b->bits &&
+           a->group == b->group && a->scale_rows == b->scale_rows && a->codes.row_bytes == b->codes.row_bytes &&
+           a->scales.row_bytes == b->scales.row_bytes && a->biases.row_bytes == b->biases.row_bytes;
+}
+
+// Experts with a tensor each become one weight with a base per expert.
+static hth_code bind_separate(binder *k, hth_role role, int32_t i, int64_t n_row, int64_t n_col, hth_weight *w) {
+    const int64_t n = k->b->d->layers[i].moe.n_expert;
+    hth_ref *refs = hth_arena_alloc(&k->m->arena, (size_t)(3 * n), sizeof *refs);
+    if (!refs) return hth_fail_nomem(k->err, (uint64_t)(3 * n) * sizeof *refs);
+    for (k->expert = 0; k->expert < n; k->expert++) {
+        hth_weight one;
+        HTH_TRY(bind_matrix(k, role, i, n_row, n_col, &one));
+        if (k->expert == 0) *w = one;
+        if (!same_layout(w, &one)) {
+            return hth_fail(k->err, HTH_ERR_UNSUPPORTED, "tensor %s is stored in another way than %s", one.name, w->name);
+        }
+        refs[k->expert] = one.codes.at;
+        refs[n + k->expert] = one.scales.at;
+        refs[2 * n + k->expert] = one.biases.at;
+    }
+    w->n_expert = n;
+    w->codes.experts = refs;
+    w->scales.experts = refs + n;
+    w->biases.experts = refs + 2 * n;
+    return HTH_OK;
+}
+
+// All experts in one tensor [n_expert, n_row, n_col].
+static hth_code bind_stacked(binder *k, hth_role role, int32_t i, int64_t n_row, int64_t n_col, hth_weight *w) {
+    k->stack = k->b->d->layers[i].moe.n_expert;
+    const hth_code code = bind_matrix(k, role, i, n_row, n_col, w);
+    k->stack = 0;
+    return code;
+}
+
+// One matrix of all experts, as the container has them.
+static hth_code bind_experts(binder *k, hth_role stacked, hth_role separate, int32_t i, int64_t n_row, int64_t n_col,
+                             hth_weight *w, const float **bias) {
+    char base[NAME_LEN];
+    k->expert = 0;
+    const bool is_separate = find_tensor(k, separate, i, ".weight", base) != NULL;
+    if (is_separate || (!k->b->is_gguf && !find_tensor(k, stacked, i, ".weight", base))) {
+        return bind_separate(k, separate, i, n_row, n_col, w);
+    }
+    HTH_TRY(bind_stacked(k, stacked, i, n_row, n_col, w));
+    return bind_bias(k, stacked, i, n_row * w->n_expert, -1, bias);
+}
+
+// MXFP4 as gpt-oss publishes it: bytes [n_expert, n_row, n_col / 32, 16] and exponents [n_expert, n_row, n_col / 32].
+static hth_code bind_mxfp4(binder *k, hth_role role, int32_t i, int64_t n_row, int64_t n_col, hth_weight *w) {
+    const int64_t n = k->b->d->layers[i].moe.n_expert, groups = n_col / 32;
+    char base[NAME_LEN];
+    const hth_tensor *t = find_tensor(k, role, i, "_blocks", base);
+    if (!t) return missing(k, role, i, base, "_blocks");
+    const hth_tensor *scales = find_named(k, base, "_scales");
+    if (!scales) return missing(k, role, i, base, "_scales");
+    mark_used(k, t);
+    mark_used(k, scales);
+    if (n_col % 32 != 0 || t->type != HTH_TYPE_U8 || t->n_dim != 4 || t->dim[0] != n || t->dim[1] != n_row ||
+        t->dim[2] != groups || t->dim[3] != 16) {
+        return hth_fail_at(k->err, HTH_ERR_FORMAT, t->off, "tensor %s: bytes [%lld x %lld x %lld x 16] are needed", t->name,
+                           (long long)n, (long long)n_row, (long long)groups);
+    }
+    if (scales->type != HTH_TYPE_U8 || scales->n_dim != 3 || scales->dim[0] != n || scales->dim[1] != n_row ||
+        scales->dim[2] != groups) {
+        return hth_fail_at(k->err, HTH_ERR_FORMAT, scales->off, "tensor %s: bytes [%lld x %lld x %lld] are needed",
+                           scales->name, (long long)n, (long long)n_row, (long long)groups);
+    }
+    *w = (hth_weight){.scheme = HTH_SCHEME_MXFP4, .type = HTH_TYPE_U32, .scale_type = HTH_TYPE_U8, .bits = 4, .group = 32,
+                      .scale_rows = 1, .n_row = n_row, .n_col = n_col, .n_expert = n, .name = t->name,
+                      .codes = plane_of(k, t, (uint64_t)n_col / 2), .scales = plane_of(k, scales, (uint64_t)groups)};
+    w->codes.expert_bytes = w->codes.row_bytes * (uint64_t)n_row;
+    w->scales.expert_bytes = w->scales.row_bytes * (uint64_t)n_row;
+    count_weight(k, w);
+    return HTH_OK;
+}
+
+static void every_second_row(hth_plane *p, uint64_t first) {
+    p->at.off += first * p->row_bytes;
+    p->row_bytes *= 2;
+}
+
+// Rows first, first + 2, ... of a weight of stacked experts.
+static hth_weight alternate_rows(const hth_weight *all, uint64_t first) {
+    hth_weight w = *all;
+    w.n_row /= 2;
+    every_second_row(&w.codes, first);
+    every_second_row(&w.scales, first);
+    return w;
+}
+
+// Numbers of gate and up that alternate, as two vectors.
+static hth_code part_biases(binder *k, const float *both, int64_t n, hth_layer *l) {
+    float *v = hth_arena_alloc(&k->m->arena, (size_t)(2 * n), sizeof *v);
+    if (!v) return hth_fail_nomem(k->err, (uint64_t)(2 * n) * sizeof *v);
+    for (int64_t i = 0; i < n; i++) {
+        v[i] = both[2 * i];
+        v[n + i] = both[2 * i + 1];
+    }
+    l->expert_gate_bias = v;
+    l->expert_up_bias = v + n;
+    return HTH_OK;
+}
+
+static hth_code bind_gpt_oss(binder *k, int32_t i, hth_layer *l) {
+    const hth_moe_desc *moe = &k->b->d->layers[i].moe;
+    const int64_t d = k->b->d->d_model, ff = moe->d_ff;
+    char base[NAME_LEN];
+    hth_weight both;
+    HTH_TRY(bind_mxfp4(k, HTH_ROLE_EXPERTS_GATE_UP, i, 2 * ff, d, &both));
+    l->expert_gate = alternate_rows(&both, 0);
+    l->expert_up = alternate_rows(&both, 1);
+    HTH_TRY(bind_mxfp4(k, HTH_ROLE_EXPERTS_DOWN, i, d, ff, &l->expert_down));
+    const float *bias;
+    const hth_tensor *t = find_tensor(k, HTH_ROLE_EXPERTS_GATE_UP, i, "_bias", base);
+    if (!t) return missing(k, HTH_ROLE_EXPERTS_GATE_UP, i, base, "_bias");
+    HTH_TRY(copy_vector(k, t, moe->n_expert * 2 * ff, 0, &bias));
+    HTH_TRY(part_biases(k, bias, moe->n_expert * ff, l));
+    t = find_tensor(k, HTH_ROLE_EXPERTS_DOWN, i, "_bias", base);
+    if (!t) return missing(k, HTH_ROLE_EXPERTS_DOWN, i, base, "_bias");
+    return copy_vector(k, t, moe->n_expert * d, 0, &l->expert_down_bias);
+}
+
+static hth_code bind_routed(binder *k, int32_t i, hth_layer *l) {
+    const int64_t d = k->b->d->d_model, ff = k->b->d->layers[i].moe.d_ff;
+    char base[NAME_LEN];
+    if (find_tensor(k, HTH_ROLE_EXPERTS_GATE_UP, i, "_blocks", base)) return bind_gpt_oss(k, i, l);
+    if (find_tensor(k, HTH_ROLE_EXPERTS_GATE_UP, i, ".weight", base)) {
+        hth_weight all;
+        HTH_TRY(bind_stacked(k, HTH_ROLE_EXPERTS_GATE_UP, i, 2 * ff, d, &all));
+        HTH_TRY(hth_weight_slice_rows(&all, 0, ff, &l->expert_gate, k->err));
+        HTH_TRY(hth_weight_slice_rows(&all, ff, ff, &l->expert_up, k->err));
+    } else {
+        HTH_TRY(bind_experts(k, HTH_ROLE_EXPERTS_GATE, HTH_ROLE_EXPERT_GATE, i, ff, d, &l->expert_gate, &l->expert_gate_bias));
+        HTH_TRY(bind_experts(k, HTH_ROLE_EXPERTS_UP, HTH_ROLE_EXPERT_UP, i, ff, d, &l->expert_up, &l->expert_up_bias));
+    }
+    return bind_experts(k, HTH_ROLE_EXPERTS_DOWN, HTH_ROLE_EXPERT_DOWN, i, d, ff, &l->expert_down, &l->expert_down_bias);
+}
+
+// [1, d]; GGUF files have [d].
+static hth_code bind_shared_router(binder *k, int32_t i, hth_weight *w) {
+    const int64_t d = k->b->d->d_model;
+    char base[NAME_LEN];
+    const hth_tensor *t = find_tensor(k, HTH_ROLE_SHARED_ROUTER, i, ".weight", base);
+    if (!t) return missing(k, HTH_ROLE_SHARED_ROUTER, i, base, ".weight");
+    if (t->n_dim != 1) return bind_tensor(k, base, t, 1, d, w);
+    mark_used(k, t);
+    if (t->dim[0] != d) return bad_shape(k, t, -1, d);
+    HTH_TRY(bind_block(k, t, 1, d, w));
+    w->n_row = w->n_expert = 1;
+    w->n_col = d;
+    w->name = t->name;
+    count_weight(k, w);
+    return HTH_OK;
+}
+
+static hth_code bind_moe(binder *k, int32_t i, hth_layer *l) {
+    static const ffn_roles shared = {HTH_ROLE_SHARED_GATE, HTH_ROLE_SHARED_UP, HTH_ROLE_SHARED_GATE_UP, HTH_ROLE_SHARED_DOWN};
+    const hth_layer_desc *ld = &k->b->d->layers[i];
+    char base[NAME_LEN];
+    HTH_TRY(bind_matrix(k, HTH_ROLE_ROUTER, i, ld->moe.n_expert, k->b->d->d_model, &l->router));
+    HTH_TRY(bind_bias(k, HTH_ROLE_ROUTER, i, ld->moe.n_expert, -1, &l->router_bias));
+    const char *suffix = k->b->is_gguf ? ".bias" : "";
+    const hth_tensor *choice = find_tensor(k, HTH_ROLE_CHOICE_BIAS, i, suffix, base);
+    if (!choice && k->b->choice_bias == 1) return missing(k, HTH_ROLE_CHOICE_BIAS, i, base, suffix);
+    if (choice) HTH_TRY(copy_vector(k, choice, ld->moe.n_expert, 0, &l->choice_bias));
+    HTH_TRY(bind_routed(k, i, l));
+    if (ld->d_ff == 0) return HTH_OK;
+    HTH_TRY(bind_gated(k, i, &shared, l));
+    return ld->moe.shared_gated ? bind_shared_router(k, i, &l->shared_router) : HTH_OK;
 }
 
 static hth_code bind_per_layer(binder *k, int32_t i, hth_layer *l) {
@@ -681,5 +889,11 @@ hth_code hth_bind(hth_builder *b, hth_err *err) {
     for (int32_t i = 0; i < b->d->n_layer; i++) HTH_TRY(bind_layer(&k, i));
     HTH_TRY(bind_output(&k));
     HTH_TRY(bind_classifier(&k));
+    m->n_param_active = m->n_param;
+    for (int32_t i = 0; i < b->d->n_layer; i++) {
+        const hth_moe_desc *moe = &b->d->layers[i].moe;
+        if (b->d->layers[i].ffn != HTH_FFN_MOE) continue;
+        m->n_param_active -= (uint64_t)(moe->n_expert - moe->n_used) * 3 * (uint64_t)b->d->d_model * (uint64_t)moe->d_ff;
+    }
     return check_unused(&k);
 }

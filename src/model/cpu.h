@@ -34,6 +34,27 @@ typedef struct cpu_group {
     int32_t first, n;
 } cpu_group;
 
+// The rows of gathered input that one expert works on: [first, first + n).
+typedef struct cpu_expert {
+    int64_t expert, first, n;
+} cpu_expert;
+
+// Buffers of routed experts (cpu_moe.c). n = rows of the batch, m = n * experts per row.
+typedef struct cpu_moe_scratch {
+    float *logits;  // [n, n_expert] then scores
+    float *choice;  // [n_thread, n_expert]
+    float *weights; // [n, n_used]
+    int32_t *ids;   // [n, n_used] chosen experts, best first
+    int32_t *place; // [n, n_used] where that pair stands among the gathered rows
+    int32_t *source; // [m] the row that a gathered row is
+    uint8_t *kinds; // [m]
+    int64_t *count; // [2 * n_expert]
+    cpu_expert *experts; // [n_expert] those in use
+    float *x;        // [m, d] gathered input, then the experts' results
+    float *gate, *up; // [m, d_ff]
+    int64_t n_in_use; // of experts
+} cpu_moe_scratch;
+
 // Buffers of one step, all in one allocation that the executor keeps. n = rows of the batch.
 typedef struct cpu_scratch {
     float *x;      // [n, d] the residual stream
@@ -55,6 +76,7 @@ typedef struct cpu_scratch {
     uint8_t *q8_panels; // [n_thread, q8_panel_bytes]
     size_t panel_len, attn_work_len, q8_panel_bytes;
     int32_t n_rot_max, n_own;
+    cpu_moe_scratch moe;
 } cpu_scratch;
 
 typedef struct cpu_executor {
@@ -66,6 +88,8 @@ typedef struct cpu_executor {
     bool fast_gemm, fast_gemv[HTH_TYPE_GGML_COUNT];
     float *memory; // scratch, grows to the largest step so far
     size_t memory_len;
+    uint8_t *moe_memory; // the same for routed experts
+    size_t moe_bytes;
     hth_ticket n_done; // steps run so far; submit runs them at once
     hth_profile *profile; // borrowed; NULL: nobody asks where the time goes
 } cpu_executor;
@@ -87,7 +111,8 @@ typedef struct cpu_step {
     int32_t n_group, n_generated;
     atomic_llong next_task, next_part; // of the attention at work; 0 between two
     cpu_scratch s;
-    atomic_bool cancelled; // written by thread 0 before a barrier, read by all after it
+    atomic_bool cancelled; // written before a barrier, read by all after it
+    atomic_int bad_router; // 1 + the layer whose router gave no numbers; the step is cancelled then
 } cpu_step;
 
 // One thread's view of the step.
@@ -118,6 +143,7 @@ typedef struct cpu_product {
     const float *bias; // [n_row] or NULL
     float *y;          // [n_tok, y_stride]
     int64_t y_stride;
+    bool exact; // f32 activations whatever the step says
 } cpu_product;
 
 // Rows of the batch that a thread works on alone.
@@ -145,6 +171,16 @@ void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product,
 // Products of equally many rows, without a barrier at the end: each thread computes the same rows of all of them, and
 // may go on with those, which are returned.
 cpu_range cpu_linear_open(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in);
+
+// The same for routed experts: in's rows are sorted by expert, and each product's weight and bias ([n_expert, n_row])
+// are those of all experts. Adapters and reductions of the step's hook do not apply.
+void cpu_linear_experts(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_expert *experts,
+                        int64_t n_expert, const cpu_input *in);
+
+// Feed-forward with routed experts: in [n, d] -> out [n, d]; needs a barrier before others' rows are read.
+void cpu_moe(const cpu_thread *t, int32_t layer, const float *in, float *out);
+// Lays out its buffers for the step's rows.
+HTH_NODISCARD hth_code cpu_moe_prepare(cpu_executor *ex, cpu_step *c, hth_err *err);
 
 // Attention of layer `i` for all rows: reads s.q and the states, writes s.attn; ends with a barrier.
 void cpu_attention(const cpu_thread *t, int32_t i);

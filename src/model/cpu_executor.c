@@ -137,6 +137,7 @@ static size_t plan(planner *p, int64_t a, int64_t b) {
 
 typedef struct widths {
     int64_t q, k, v, attn, ff, n_rot, cols, attn_work, attn_parts;
+    int64_t n_used; // experts per row
     bool branch2;
 } widths;
 
@@ -146,7 +147,7 @@ static int64_t max64(int64_t a, int64_t b) {
 
 static widths find_widths(const hth_model *m, int n_thread) {
     const hth_desc *d = &m->desc;
-    widths w = {.cols = max64(d->d_model, (int64_t)d->n_layer * d->d_per_layer), .ff = d->d_per_layer};
+    widths w = {.cols = max64(d->d_model, (int64_t)d->n_layer * d->d_per_layer), .ff = d->d_per_layer, .n_used = 1};
     for (int32_t i = 0; i < d->n_layer; i++) {
         const hth_layer_desc *l = &d->layers[i];
         const hth_attention_desc *a = &l->attn;
@@ -157,6 +158,8 @@ static widths find_widths(const hth_model *m, int n_thread) {
         w.attn_work = max64(w.attn_work, (int64_t)cpu_attention_work(a));
         w.attn_parts = max64(w.attn_parts, (int64_t)cpu_attention_parts(a, n_thread));
         w.ff = max64(w.ff, max64(l->d_ff, m->layers[i].laurel_left.n_row));
+        w.cols = max64(w.cols, l->moe.d_ff);
+        w.n_used = max64(w.n_used, l->moe.n_used);
         w.branch2 |= l->parallel || l->has_laurel;
     }
     w.cols = max64(w.cols, max64(w.attn, w.ff));
@@ -186,15 +189,15 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     float **const parts[] = {&s->x,  &s->h,  &s->branch,    &s->branch2, &s->streams, &s->q, &s->k,      &s->v,     &s->attn,
                              &s->gate, &s->up, &s->per_layer, &s->cos_,    &s->sin_, &s->panels, &s->attn_work, &s->attn_parts,
                              &q8_codes, &s->q8.d, &q8_sums, &own_codes, &s->q8_own.d, &own_sums, &q8_panels};
-    const int64_t half_rot = w.n_rot / 2 * d->n_rope, n_own = n_thread * s->n_own;
+    const int64_t half_rot = w.n_rot / 2 * d->n_rope, n_in = n * w.n_used, n_own = n_thread * s->n_own;
     const size_t at[] = {plan(&p, n, d->d_model), plan(&p, n, d->d_model), plan(&p, n, d->d_model),
                          plan(&p, w.branch2 ? n : 0, d->d_model),
                          plan(&p, d->n_stream > 1 ? n * d->n_stream : 0, d->d_model), plan(&p, n, w.q), plan(&p, n, w.k), plan(&p, n, w.v),
                          plan(&p, n, w.attn), plan(&p, n, w.ff), plan(&p, n, w.ff),
                          plan(&p, n, (int64_t)d->n_layer * d->d_per_layer), plan(&p, n, half_rot), plan(&p, n, half_rot),
                          plan(&p, n_thread, (int64_t)s->panel_len), plan(&p, n_thread, (int64_t)s->attn_work_len),
-                         plan(&p, 1, w.attn_parts), plan(&p, n, q8_cols / 4), plan(&p, n, q8_blocks),
-                         plan(&p, n, 2 * q8_blocks), plan(&p, n_own, q8_cols / 4), plan(&p, n_own, q8_blocks),
+                         plan(&p, 1, w.attn_parts), plan(&p, n_in, q8_cols / 4), plan(&p, n_in, q8_blocks),
+                         plan(&p, n_in, 2 * q8_blocks), plan(&p, n_own, q8_cols / 4), plan(&p, n_own, q8_blocks),
                          plan(&p, n_own, 2 * q8_blocks), plan(&p, n_thread, (int64_t)s->q8_panel_bytes / 4)};
     _Static_assert(HTH_COUNT(parts) == HTH_COUNT(at), "one offset per buffer");
     if (p.overflow) return hth_fail(err, HTH_ERR_LIMIT, "a step of %lld rows is too large", (long long)n);
@@ -372,7 +375,12 @@ static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs,
     }
     group_rows(&c, count);
     HTH_TRY(lay_out(ex, &c, err));
+    HTH_TRY(cpu_moe_prepare(ex, &c, err));
     hth_team_run(ex->team, cpu_run_step, &c);
+    if (atomic_load(&c.bad_router)) {
+        return hth_fail(err, HTH_ERR_FORMAT, "layer %d: the router of experts gives values that are no numbers",
+                        atomic_load(&c.bad_router) - 1);
+    }
     if (atomic_load(&c.cancelled)) return hth_fail(err, HTH_ERR_CANCELLED, "cancelled");
     return HTH_OK;
 }
@@ -400,6 +408,7 @@ static hth_code wait_cpu(hth_executor *base, hth_ticket ticket, hth_err *err) {
 static void free_cpu(hth_executor *base) {
     cpu_executor *ex = (cpu_executor *)base;
     hth_free(ex->memory);
+    hth_free(ex->moe_memory);
     hth_free(ex);
 }
 

@@ -7,24 +7,28 @@
 
 #include <string.h>
 
+// Where an expert's codes begin.
+static const uint8_t *codes_of(const hth_weight *w, int64_t expert) {
+    return w->codes.experts ? hth_ref_host(w->codes.experts[expert])
+                            : hth_ref_host(w->codes.at) + (uint64_t)expert * w->codes.expert_bytes;
+}
+
 void cpu_weight_row(const hth_kernels *k, const hth_weight *w, int64_t expert, int64_t row, float *dst) {
-    if (w->scheme != HTH_SCHEME_BLOCK || w->type >= HTH_TYPE_GGML_COUNT || w->codes.experts ||
+    if (w->scheme != HTH_SCHEME_BLOCK || w->type >= HTH_TYPE_GGML_COUNT ||
         !k->dequantize[w->type] || (w->flags & HTH_WEIGHT_PLUS_ONE)) {
         hth_weight_row_f32(w, expert, row, 0, w->n_col, dst);
         return;
     }
     const hth_type_info *info = hth_type_get(w->type);
-    const uint8_t *src = hth_ref_host(w->codes.at) + (uint64_t)expert * w->codes.expert_bytes +
-                         (uint64_t)(w->row0 + row) * w->codes.row_bytes +
+    const uint8_t *src = codes_of(w, expert) + (uint64_t)(w->row0 + row) * w->codes.row_bytes +
                          (uint64_t)(w->col0 / info->block_len) * info->block_bytes;
     k->dequantize[w->type](src, dst, w->n_col);
 }
 
 // f32 rows in memory that the kernel may read in place: 4-byte aligned as both containers align tensors.
 static const float *rows_in_place(const hth_weight *w, int64_t expert, int64_t *stride) {
-    if (w->scheme != HTH_SCHEME_BLOCK || w->type != HTH_TYPE_F32 || w->codes.experts || w->flags) return NULL;
-    const uint8_t *p = hth_ref_host(w->codes.at) + (uint64_t)expert * w->codes.expert_bytes +
-                       (uint64_t)w->row0 * w->codes.row_bytes + (uint64_t)w->col0 * 4;
+    if (w->scheme != HTH_SCHEME_BLOCK || w->type != HTH_TYPE_F32 || w->flags) return NULL;
+    const uint8_t *p = codes_of(w, expert) + (uint64_t)w->row0 * w->codes.row_bytes + (uint64_t)w->col0 * 4;
     if ((uintptr_t)p % 4 != 0 || w->codes.row_bytes % 4 != 0) return NULL;
     *stride = (int64_t)(w->codes.row_bytes / 4);
     return (const float *)(const void *)p;
@@ -40,8 +44,9 @@ static void add_bias(const cpu_product *p, int64_t first, int64_t last, int64_t 
 
 // ---- f32 activations
 
-// Rows [first, last) of one product.
-static void multiply_f32(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in) {
+// Rows [first, last) of one product with tokens [tok, tok_end).
+static void multiply_f32(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in,
+                         int64_t tok, int64_t tok_end) {
     const hth_kernels *k = t->c->k;
     const hth_weight *w = p->w;
     float *panel = t->c->s.panels + (size_t)t->i * t->c->s.panel_len;
@@ -55,15 +60,17 @@ static void multiply_f32(const cpu_thread *t, const cpu_product *p, int64_t firs
         } else {
             for (int64_t i = 0; i < n; i++) cpu_weight_row(k, w, p->expert, r + i, panel + i * w->n_col);
         }
-        k->gemm_f32(rows, stride, in->x, in->x_stride, p->y + r, p->y_stride, n, in->n_tok, w->n_col);
+        k->gemm_f32(rows, stride, in->x + tok * in->x_stride, in->x_stride, p->y + tok * p->y_stride + r, p->y_stride, n,
+                    tok_end - tok, w->n_col);
     }
 }
 
 // ---- 8-bit activations
 
-static bool is_integer(const cpu_step *c, const hth_weight *w) {
-    return !c->step->f32_activations && w->scheme == HTH_SCHEME_BLOCK && w->type < HTH_TYPE_GGML_COUNT &&
-           c->ex->fast_gemm && c->q8->type[w->type].group != 0 && c->q8->panel[w->type] && !w->codes.experts &&
+static bool is_integer(const cpu_step *c, const cpu_product *p) {
+    const hth_weight *w = p->w;
+    return !p->exact && !c->step->f32_activations && w->scheme == HTH_SCHEME_BLOCK && w->type < HTH_TYPE_GGML_COUNT &&
+           c->ex->fast_gemm && c->q8->type[w->type].group != 0 && c->q8->panel[w->type] &&
            w->n_col % HTH_Q8_BLOCK == 0;
 }
 
@@ -102,8 +109,8 @@ static hth_q8 quantize_input(const cpu_thread *t, const cpu_input *in, int64_t n
 
 static const uint8_t *rows_of(const hth_weight *w, int64_t expert, int64_t row) {
     const hth_type_info *info = hth_type_get(w->type);
-    return hth_ref_host(w->codes.at) + (uint64_t)expert * w->codes.expert_bytes +
-           (uint64_t)(w->row0 + row) * w->codes.row_bytes + (uint64_t)(w->col0 / info->block_len) * info->block_bytes;
+    return codes_of(w, expert) + (uint64_t)(w->row0 + row) * w->codes.row_bytes +
+           (uint64_t)(w->col0 / info->block_len) * info->block_bytes;
 }
 
 // Where panel i of a thread's panels lies.
@@ -152,18 +159,15 @@ static void multiply_generated(const cpu_thread *t, const cpu_product *p, int64_
 }
 
 static void multiply_q8(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in,
-                        const hth_q8 *q8) {
-    for (int64_t i = 0, end; i < in->n_tok; i = end) {
-        for (end = i + 1; end < in->n_tok && in->kinds[end] == in->kinds[i]; end++) continue;
+                        const hth_q8 *q8, int64_t tok, int64_t tok_end) {
+    for (int64_t i = tok, end; i < tok_end; i = end) {
+        for (end = i + 1; end < tok_end && in->kinds[end] == in->kinds[i]; end++) continue;
         if (in->kinds[i] != HTH_ROW_GENERATED) {
             multiply_prompt(t, p, first, last, i, end);
         } else if (t->c->ex->fast_gemv[p->w->type]) {
             multiply_generated(t, p, first, last, q8, i, end);
         } else {
-            const cpu_input part = {in->x + i * in->x_stride, in->x_stride, end - i, in->kinds + i};
-            cpu_product moved = *p;
-            moved.y += i * p->y_stride;
-            multiply_f32(t, &moved, first, last, &part);
+            multiply_f32(t, p, first, last, in, i, end);
         }
     }
 }
@@ -173,14 +177,13 @@ static void multiply_q8(const cpu_thread *t, const cpu_product *p, int64_t first
 static void multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in,
                           const hth_q8 *q8) {
     const hth_op before = cpu_profile_linear(t, p->w);
-    if (is_integer(t->c, p->w)) {
-        multiply_q8(t, p, first, last, in, q8);
+    if (is_integer(t->c, p)) {
+        multiply_q8(t, p, first, last, in, q8, 0, in->n_tok);
     } else {
-        multiply_f32(t, p, first, last, in);
+        multiply_f32(t, p, first, last, in, 0, in->n_tok);
     }
     const hth_linear_hook *hook = t->c->step->hook;
-    if (hook && hook->add)
-        hook->add(hook->user, p->w, in->x, in->x_stride, in->n_tok, first, last, p->y, p->y_stride);
+    if (hook && hook->add) hook->add(hook->user, p->w, in->x, in->n_tok, first, last, p->y, p->y_stride);
     if (!hook || !hook->reduce) add_bias(p, first, last, in->n_tok);
     (void)cpu_profile_enter(t, before);
 }
@@ -199,7 +202,7 @@ static void reduce_products(const cpu_thread *t, const cpu_product *products, in
 // The input as bytes if one of the products wants it so.
 static hth_q8 input_of(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in) {
     bool integer = false;
-    for (int i = 0; i < n_product; i++) integer |= is_integer(t->c, products[i].w);
+    for (int i = 0; i < n_product; i++) integer |= is_integer(t->c, &products[i]);
     return integer ? quantize_input(t, in, products[0].w->n_col) : (hth_q8){0};
 }
 
@@ -229,4 +232,65 @@ cpu_range cpu_linear_open(const cpu_thread *t, const cpu_product *products, int 
         reduce_products(t, products, n_product, in->n_tok);
     }
     return own;
+}
+
+// ---- experts
+
+// Products of a list of experts, seen as one long column: all rows of the first expert, then of the second, ...; a
+// row costs as much as the tokens that it meets, and something for being read.
+#define READ_COST 4
+
+typedef struct expert_split {
+    int64_t n_row; // of all products together
+    int64_t begin, end; // cost that belongs to this thread
+} expert_split;
+
+// The first row of a group that lies at `cost` or behind it; `before` is the cost of the groups before it.
+static int64_t row_at(const expert_split *s, int64_t cost, int64_t before, int64_t cost_of_row) {
+    if (cost <= before) return 0;
+    const int64_t unit = CPU_PANEL_ROWS / 2;
+    const int64_t row = ((cost - before) / cost_of_row + unit - 1) / unit * unit;
+    return row < s->n_row ? row : s->n_row;
+}
+
+// Rows [first, last), counted through all products, with the tokens of one expert.
+static void multiply_expert(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_expert *e,
+                            const cpu_input *in, const hth_q8 *q8, int64_t first, int64_t last) {
+    const int64_t end = e->first + e->n;
+    for (int i = 0; i < n_product; i++) {
+        cpu_product p = products[i];
+        const int64_t n = p.w->n_row, a = first < 0 ? 0 : first, b = last > n ? n : last;
+        first -= n;
+        last -= n;
+        if (a >= b) continue;
+        p.expert = e->expert;
+        if (is_integer(t->c, &p)) {
+            multiply_q8(t, &p, a, b, in, q8, e->first, end);
+        } else {
+            multiply_f32(t, &p, a, b, in, e->first, end);
+        }
+        for (int64_t tok = e->first; p.bias && tok < end; tok++) {
+            const float *bias = p.bias + e->expert * n;
+            float *y = p.y + tok * p.y_stride;
+            for (int64_t r = a; r < b; r++) y[r] += bias[r];
+        }
+    }
+}
+
+void cpu_linear_experts(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_expert *experts,
+                        int64_t n_expert, const cpu_input *in) {
+    const hth_q8 q8 = input_of(t, products, n_product, in);
+    expert_split s = {0};
+    for (int i = 0; i < n_product; i++) s.n_row += products[i].w->n_row;
+    const int64_t total = (in->n_tok + n_expert * READ_COST) * s.n_row;
+    s.begin = total / t->n * t->i + total % t->n * t->i / t->n;
+    s.end = total / t->n * (t->i + 1) + total % t->n * (t->i + 1) / t->n;
+    int64_t before = 0;
+    for (int64_t g = 0; g < n_expert; g++) {
+        const int64_t cost = experts[g].n + READ_COST;
+        const int64_t first = row_at(&s, s.begin, before, cost), last = row_at(&s, s.end, before, cost);
+        if (first < last) multiply_expert(t, products, n_product, &experts[g], in, &q8, first, last);
+        before += cost * s.n_row;
+    }
+    cpu_barrier(t);
 }

@@ -208,6 +208,10 @@ static void run_ffn(const cpu_thread *t, int32_t layer, const float *in, float *
     const cpu_scratch *s = &t->c->s;
     const int64_t d = t->c->model->desc.d_model, n = t->c->n_row, d_ff = ld->d_ff;
     const bool gated = ld->ffn == HTH_FFN_GATED;
+    if (ld->ffn == HTH_FFN_MOE) {
+        cpu_moe(t, layer, in, out);
+        return;
+    }
     cpu_product p[2] = {{.w = &l->up, .bias = l->up_bias, .y = s->up, .y_stride = d_ff},
                         {.w = &l->gate, .bias = l->gate_bias, .y = s->gate, .y_stride = d_ff}};
     const cpu_range own = cpu_linear_open(t, p, gated ? 2 : 1, &(cpu_input){in, d, n, t->c->kinds});

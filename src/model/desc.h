@@ -67,14 +67,45 @@ typedef struct hth_attention_desc {
     int64_t pos_scale_n_orig;
 } hth_attention_desc;
 
-typedef enum hth_ffn { HTH_FFN_NONE, HTH_FFN_GATED, HTH_FFN_PLAIN } hth_ffn;
+typedef enum hth_ffn { HTH_FFN_NONE, HTH_FFN_GATED, HTH_FFN_PLAIN, HTH_FFN_MOE } hth_ffn;
+
+// What a router makes of its logits.
+typedef enum hth_router_score {
+    HTH_SCORE_SOFTMAX, // over all experts
+    HTH_SCORE_CHOSEN,  // softmax over the chosen ones; the logits themselves choose
+    HTH_SCORE_SIGMOID, // each by itself
+} hth_router_score;
+
+// Routed experts: `n_used` gated feed-forwards of `n_expert`, chosen by score (plus a learned bias of the choice
+// where one is bound), their results weighted by score. Beside them may stand a shared feed-forward for all rows,
+// which is the layer's own gate, up and down (d_ff of the layer; 0: none).
+typedef struct hth_moe_desc {
+    int32_t n_expert, n_used;
+    int32_t d_ff; // of one expert
+    hth_router_score score;
+    // Group-limited choice: the experts stand in n_group equal groups, of which n_group_used take part: those with
+    // the largest sum of their group_best best scores. n_group <= 1: all take part.
+    int32_t n_group, n_group_used, group_best;
+    bool normalize;      // weights are divided by their sum
+    float normalize_min; // which counts as at least this
+    float scale;         // of the weights
+    bool weight_input;   // expert(w * x) instead of w * expert(x)
+    // Clamped gate (act_limit > 0): g = min(gate, limit); g * sigmoid(alpha * g) * (clamp(up, +-limit) + 1)
+    float act_limit, act_alpha;
+    int32_t n_shared;  // how many experts the shared feed-forward counts as
+    bool shared_gated; // its result is multiplied by a sigmoid of its own logit
+} hth_moe_desc;
+
+#define HTH_MAX_EXPERT 4096
+#define HTH_MAX_EXPERT_USED 64
 
 typedef struct hth_layer_desc {
     hth_mixer mixer;
     hth_attention_desc attn; // of HTH_MIXER_ATTENTION
     hth_ffn ffn;
     hth_act act;
-    int32_t d_ff;
+    int32_t d_ff;     // of HTH_FFN_MOE: of the shared feed-forward
+    hth_moe_desc moe; // of HTH_FFN_MOE
     bool has_gate_cut; // gate values below mean + gate_cut * deviation of their row become 0, others are lowered by it
     float gate_cut;
     // Where norms stand; each is present when its weight is bound.

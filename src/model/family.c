@@ -1,7 +1,7 @@
 // The table of families, and what each has of its own. Facts are those of the authors' published code (the
 // transformers library for hubs, ggml's model conventions for GGUF); docs/models.md tells where each was checked.
 #include "base/fp.h"
-#include "model/family.h"
+#include "model/family_impl.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -13,21 +13,21 @@ static void set_window(hth_builder *b, int32_t i, int32_t window) {
     b->d->layers[i].attn.window = window;
 }
 
-static int32_t read_window(hth_builder *b) {
+int32_t hth_family_window(hth_builder *b) {
     int32_t window = 0;
     hth_meta_i32(b->m, "attention.sliding_window", "sliding_window", 0, INT32_MAX, &window);
     return window;
 }
 
 // Layers that are not full see `window` tokens; period as in hth_builder_is_full.
-static void window_by_type(hth_builder *b, int32_t period) {
-    int32_t window = read_window(b);
+void hth_family_windows(hth_builder *b, int32_t period) {
+    int32_t window = hth_family_window(b);
     for (int32_t i = 0; i < b->d->n_layer && window > 0; i++) {
         if (!hth_builder_is_full(b, i, period)) set_window(b, i, window);
     }
 }
 
-static void read_bias_flags(hth_builder *b, const char *attention, const char *mlp) {
+void hth_family_biases(hth_builder *b, const char *attention, const char *mlp) {
     if (b->is_gguf) return;
     bool attn = false, ffn = false;
     hth_meta_bool(b->m, NULL, attention, &attn);
@@ -50,19 +50,24 @@ static hth_rope *add_local_rope(hth_builder *b) {
 // ---- families
 
 static void adjust_llama(hth_builder *b) {
-    read_bias_flags(b, "attention_bias", "mlp_bias");
-    if (hth_meta_has(b->m, NULL, "layer_types")) window_by_type(b, 1);
+    int64_t n_expert = 0;
+    if (hth_meta_int(b->m, "expert_count", NULL, 0, INT32_MAX, &n_expert) && n_expert > 1) {
+        hth_family_mixtral(b);
+        return;
+    }
+    hth_family_biases(b, "attention_bias", "mlp_bias");
+    if (hth_meta_has(b->m, NULL, "layer_types")) hth_family_windows(b, 1);
 }
 
 static void adjust_mistral(hth_builder *b) {
-    read_bias_flags(b, "attention_bias", "mlp_bias");
-    window_by_type(b, 0);
+    hth_family_biases(b, "attention_bias", "mlp_bias");
+    hth_family_windows(b, 0);
 }
 
 static void adjust_mistral3(hth_builder *b) {
     hth_desc *d = b->d;
-    read_bias_flags(b, "attention_bias", "mlp_bias");
-    window_by_type(b, 0);
+    hth_family_biases(b, "attention_bias", "mlp_bias");
+    hth_family_windows(b, 0);
     float beta = 0;
     hth_meta_float(b->m, "attention.temperature_scale", "rope_parameters.llama_4_scaling_beta", &beta);
     double log_mul = 0;
@@ -77,7 +82,7 @@ static void adjust_mistral3(hth_builder *b) {
 }
 
 static void adjust_smollm3(hth_builder *b) {
-    read_bias_flags(b, "attention_bias", "mlp_bias");
+    hth_family_biases(b, "attention_bias", "mlp_bias");
     int64_t has_rope[HTH_MAX_LAYER];
     int32_t step = 4;
     hth_meta_i32(b->m, NULL, "no_rope_layer_interval", 1, HTH_MAX_LAYER, &step);
@@ -86,7 +91,7 @@ static void adjust_smollm3(hth_builder *b) {
         if (listed ? has_rope[i] == 0 : (i + 1) % step == 0) b->d->layers[i].attn.rope = -1;
     }
     bool use_window = false;
-    if (hth_meta_bool(b->m, NULL, "use_sliding_window", &use_window) && use_window) window_by_type(b, 1);
+    if (hth_meta_bool(b->m, NULL, "use_sliding_window", &use_window) && use_window) hth_family_windows(b, 1);
 }
 
 static void window_of_qwen(hth_builder *b) {
@@ -94,7 +99,7 @@ static void window_of_qwen(hth_builder *b) {
     int32_t from = 0;
     if (!hth_meta_bool(b->m, NULL, "use_sliding_window", &use) || !use) return;
     hth_meta_i32(b->m, NULL, "max_window_layers", 0, HTH_MAX_LAYER, &from);
-    int32_t window = read_window(b);
+    int32_t window = hth_family_window(b);
     bool typed = hth_meta_has(b->m, NULL, "layer_types");
     for (int32_t i = 0; i < b->d->n_layer; i++) {
         if (typed ? !hth_builder_is_full(b, i, 1) : i >= from) set_window(b, i, window);
@@ -110,7 +115,7 @@ static void adjust_qwen2(hth_builder *b) {
 }
 
 static void adjust_qwen3(hth_builder *b) {
-    read_bias_flags(b, "attention_bias", NULL);
+    hth_family_biases(b, "attention_bias", NULL);
     window_of_qwen(b);
 }
 
@@ -142,23 +147,23 @@ static void read_softcaps(hth_builder *b) {
 }
 
 static void adjust_gemma(hth_builder *b) {
-    read_bias_flags(b, "attention_bias", NULL);
+    hth_family_biases(b, "attention_bias", NULL);
 }
 
 static void adjust_gemma2(hth_builder *b) {
-    read_bias_flags(b, "attention_bias", NULL);
+    hth_family_biases(b, "attention_bias", NULL);
     set_query_scale(b);
     read_softcaps(b);
-    window_by_type(b, 2);
+    hth_family_windows(b, 2);
 }
 
 static void adjust_gemma3(hth_builder *b) {
     hth_desc *d = b->d;
-    read_bias_flags(b, "attention_bias", NULL);
+    hth_family_biases(b, "attention_bias", NULL);
     refuse_two_way(b);
     set_query_scale(b);
     read_softcaps(b);
-    window_by_type(b, 6);
+    hth_family_windows(b, 6);
     // The authors' hub code keeps this factor in bf16; GGUF's engines do not.
     if (!b->is_gguf) d->embd_scale = hth_bf16_to_f32(hth_f32_to_bf16(d->embd_scale));
     hth_rope *local = add_local_rope(b);
@@ -227,10 +232,10 @@ static void adjust_gemma4(hth_builder *b) {
     hth_desc *d = b->d;
     bool is_full[HTH_MAX_LAYER], k_is_v = false, wide = false;
     int32_t n_shared = 0, full_kv = 0, full_dim = d->layers[0].attn.head_dim, local_dim = full_dim;
-    read_bias_flags(b, "attention_bias", NULL);
+    hth_family_biases(b, "attention_bias", NULL);
     refuse_two_way(b);
     read_softcaps(b);
-    window_by_type(b, 6);
+    hth_family_windows(b, 6);
     hth_meta_i32(b->m, NULL, "global_head_dim", 2, 65536, &full_dim);
     hth_meta_i32(b->m, "attention.key_length_swa", NULL, 2, 65536, &local_dim);
     int32_t full_v = full_dim, local_v = local_dim;
@@ -324,9 +329,9 @@ static void adjust_gemma3n(hth_builder *b) {
     hth_desc *d = b->d;
     bool is_full[HTH_MAX_LAYER];
     int32_t n_shared = b->is_gguf && d->n_layer > 20 ? d->n_layer - 20 : 0; // what GGUF files leave out
-    read_bias_flags(b, "attention_bias", NULL);
+    hth_family_biases(b, "attention_bias", NULL);
     read_softcaps(b);
-    window_by_type(b, 5);
+    hth_family_windows(b, 5);
     hth_rope *local = add_local_rope(b);
     local->theta = 10000;
     hth_meta_num(b->m, "rope.freq_base_swa", "rope_local_base_freq", &local->theta);
@@ -354,7 +359,7 @@ static void adjust_gemma3n(hth_builder *b) {
 
 static void adjust_phi3(hth_builder *b) {
     if (!b->is_gguf) b->qkv_bias = b->o_bias = b->mlp_bias = 0;
-    window_by_type(b, 0);
+    hth_family_windows(b, 0);
 }
 
 static void adjust_phi2(hth_builder *b) {
@@ -372,7 +377,7 @@ static void read_logit_scale(hth_builder *b, const char *path, bool divides) {
 
 static void adjust_cohere(hth_builder *b) {
     bool qk_norm = b->is_gguf && hth_container_find(b->model->container, "blk.0.attn_q_norm.weight");
-    read_bias_flags(b, "attention_bias", NULL);
+    hth_family_biases(b, "attention_bias", NULL);
     hth_meta_bool(b->m, NULL, "use_qk_norm", &qk_norm);
     if (!b->is_gguf) b->d->logit_scale = 0.0625f;
     read_logit_scale(b, "logit_scale", false);
@@ -385,10 +390,10 @@ static void adjust_cohere(hth_builder *b) {
 }
 
 static void adjust_cohere2(hth_builder *b) {
-    read_bias_flags(b, "attention_bias", NULL);
+    hth_family_biases(b, "attention_bias", NULL);
     if (!b->is_gguf) b->d->logit_scale = 0.0625f;
     read_logit_scale(b, "logit_scale", false);
-    window_by_type(b, 4);
+    hth_family_windows(b, 4);
     for (int32_t i = 0; i < b->d->n_layer; i++) {
         if (hth_builder_is_full(b, i, 4)) b->d->layers[i].attn.rope = -1;
     }
@@ -396,9 +401,9 @@ static void adjust_cohere2(hth_builder *b) {
 
 static void adjust_olmo2(hth_builder *b) {
     hth_desc *d = b->d;
-    read_bias_flags(b, "attention_bias", NULL);
-    if (read_window(b) == 0) return;
-    window_by_type(b, 4);
+    hth_family_biases(b, "attention_bias", NULL);
+    if (hth_family_window(b) == 0) return;
+    hth_family_windows(b, 4);
     hth_rope *local = add_local_rope(b);
     hth_meta_num(b->m, "rope.freq_base_swa", NULL, &local->theta);
     if (hth_meta_has(b->m, NULL, "rope_parameters.full_attention")) {
@@ -408,9 +413,9 @@ static void adjust_olmo2(hth_builder *b) {
     for (int32_t i = 0; i < d->n_layer; i++) d->layers[i].attn.rope = hth_builder_is_full(b, i, 4) ? 0 : 1;
 }
 
-static void adjust_granite(hth_builder *b) {
+void hth_family_granite(hth_builder *b) {
     float residual = 1, attn = b->d->layers[0].attn.scale;
-    read_bias_flags(b, "attention_bias", "mlp_bias");
+    hth_family_biases(b, "attention_bias", "mlp_bias");
     hth_meta_float(b->m, "embedding_scale", "embedding_multiplier", &b->d->embd_scale);
     hth_meta_float(b->m, "residual_scale", "residual_multiplier", &residual);
     hth_meta_float(b->m, "attention.scale", "attention_multiplier", &attn);
@@ -438,7 +443,7 @@ static void adjust_minicpm(hth_builder *b) {
 }
 
 static void adjust_glm4(hth_builder *b) {
-    read_bias_flags(b, "attention_bias", NULL);
+    hth_family_biases(b, "attention_bias", NULL);
     if (!b->is_gguf) b->o_bias = 0;
     if (!b->is_gguf && !hth_meta_has(b->m, NULL, "partial_rotary_factor|rope_parameters.partial_rotary_factor")) {
         b->d->rope[0].n_rot = b->d->layers[0].attn.head_dim / 2;
@@ -451,7 +456,7 @@ static void adjust_starcoder2(hth_builder *b) {
         hth_meta_bool(b->m, NULL, "use_bias", &bias);
         b->qkv_bias = b->o_bias = b->mlp_bias = bias;
     }
-    window_by_type(b, 0);
+    hth_family_windows(b, 0);
 }
 
 // "LLLG" repeats over the layers.
@@ -465,7 +470,7 @@ static bool exaone4_is_full(hth_builder *b, int32_t i) {
 static void adjust_exaone4(hth_builder *b) {
     hth_desc *d = b->d;
     if (!b->is_gguf) b->qkv_bias = b->o_bias = b->mlp_bias = 0;
-    int32_t window = read_window(b);
+    int32_t window = hth_family_window(b);
     bool patterned = hth_meta_has(b->m, "attention.sliding_window", "sliding_window_pattern|layer_types");
     if (window == 0 || !patterned) return;
     for (int32_t i = 0; i < d->n_layer; i++) {
@@ -489,11 +494,11 @@ static void adjust_seed_oss(hth_builder *b) {
 }
 
 static void adjust_ernie(hth_builder *b) {
-    read_bias_flags(b, "use_bias", "use_bias");
+    hth_family_biases(b, "use_bias", "use_bias");
 }
 
 static void adjust_hunyuan(hth_builder *b) {
-    read_bias_flags(b, "attention_bias", NULL);
+    hth_family_biases(b, "attention_bias", NULL);
     bool qk_norm = true;
     hth_meta_bool(b->m, NULL, "use_qk_norm", &qk_norm);
     for (int32_t i = 0; i < b->d->n_layer; i++) {
@@ -569,7 +574,7 @@ static void adjust_nomic_bert(hth_builder *b) {
     b->d->n_token_type = 2;
     hth_meta_i32(b->m, "/tokenizer.ggml.token_type_count", "type_vocab_size", 1, 65536, &b->d->n_token_type);
     if (!b->is_gguf) {
-        read_bias_flags(b, "qkv_proj_bias", "mlp_fc1_bias");
+        hth_family_biases(b, "qkv_proj_bias", "mlp_fc1_bias");
         b->o_bias = b->qkv_bias;
         refuse_other_nomic(b);
     }
@@ -586,7 +591,7 @@ static const hth_name names_glm4[] = {{HTH_ROLE_ATTN_POST_NORM, "layers.%d.post_
                                       {HTH_ROLE_FFN_NORM, "layers.%d.post_attention_layernorm"},
                                       {HTH_ROLE_FFN_POST_NORM, "layers.%d.post_mlp_layernorm"},
                                       {HTH_ROLE_NONE, NULL}};
-static const hth_name names_seed_oss_gguf[] = {{HTH_ROLE_ATTN_POST_NORM, ""},
+static const hth_name names_post_attention_gguf[] = {{HTH_ROLE_ATTN_POST_NORM, ""},
                                                {HTH_ROLE_FFN_NORM, "blk.%d.post_attention_norm"},
                                                {HTH_ROLE_NONE, NULL}};
 
@@ -604,7 +609,7 @@ static const hth_meta_default defaults_gemma3[] = {
 #define GEMMA (HTH_TRAIT_PLUS_ONE_HUB | HTH_TRAIT_EMBD_SQRT | HTH_TRAIT_GELU_TANH)
 
 static const hth_family families[] = {
-    {"llama", {"llama"}, {"llama"}, PAIRS_GGUF, names_prenorm, NULL, adjust_llama, NULL},
+    {"llama", {"llama"}, {"llama"}, PAIRS_GGUF | HTH_TRAIT_MOE, names_prenorm, NULL, adjust_llama, NULL},
     {"mistral", {NULL, NULL}, {"mistral"}, 0, names_prenorm, NULL, adjust_mistral, NULL},
     {"mistral3", {"mistral3"}, {"ministral3", "ministral", "mistral3"}, PAIRS_GGUF, names_prenorm, NULL, adjust_mistral3, NULL},
     {"smollm3", {"smollm3"}, {"smollm3"}, PAIRS_GGUF, names_prenorm, NULL, adjust_smollm3, NULL},
@@ -626,7 +631,7 @@ static const hth_family families[] = {
      adjust_cohere2, NULL},
     {"olmo2", {"olmo2"}, {"olmo2"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_ALL, NULL, NULL, adjust_olmo2, NULL},
     {"olmo3", {NULL, NULL}, {"olmo3"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_ALL, NULL, NULL, adjust_olmo2, NULL},
-    {"granite", {"granite"}, {"granite"}, PAIRS_GGUF, names_prenorm, NULL, adjust_granite, NULL},
+    {"granite", {"granite"}, {"granite"}, PAIRS_GGUF, names_prenorm, NULL, hth_family_granite, NULL},
     {"minicpm", {"minicpm"}, {"minicpm"}, PAIRS_GGUF, names_prenorm, NULL, adjust_minicpm, NULL},
     {"glm4", {"glm4"}, {"glm4"}, PAIRS_BOTH | HTH_TRAIT_SANDWICH, names_glm4, NULL, adjust_glm4, NULL},
     {"glm", {"chatglm"}, {"glm"}, PAIRS_BOTH, names_prenorm, NULL, adjust_glm4, NULL},
@@ -634,10 +639,15 @@ static const hth_family families[] = {
      names_prenorm, NULL, adjust_starcoder2, NULL},
     {"exaone", {"exaone"}, {"exaone"}, 0, names_prenorm, NULL, NULL, NULL},
     {"exaone4", {"exaone4"}, {"exaone4"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_HEAD, NULL, NULL, adjust_exaone4, NULL},
-    {"seed_oss", {"seed_oss"}, {"seed_oss"}, 0, names_prenorm, names_seed_oss_gguf, adjust_seed_oss, NULL},
+    {"seed_oss", {"seed_oss"}, {"seed_oss"}, 0, names_prenorm, names_post_attention_gguf, adjust_seed_oss, NULL},
     {"ernie4_5", {"ernie4_5"}, {"ernie4_5"}, PAIRS_BOTH, names_prenorm, NULL, adjust_ernie, NULL},
     {"hunyuan-dense", {"hunyuan-dense"}, {"hunyuan_v1_dense"}, 0, names_prenorm, NULL, adjust_hunyuan, NULL},
     {"helium", {NULL, NULL}, {"helium"}, HTH_TRAIT_NORM_ROPE_HUB, names_prenorm, NULL, adjust_llama, NULL},
+    {"mixtral", {NULL, NULL}, {"mixtral"}, HTH_TRAIT_MOE, names_prenorm, NULL, hth_family_mixtral, NULL},
+    {"qwen2moe", {"qwen2moe"}, {"qwen2_moe"}, HTH_TRAIT_MOE, names_prenorm, NULL, hth_family_qwen2_moe, NULL},
+    {"qwen3moe", {"qwen3moe"}, {"qwen3_moe"}, HTH_TRAIT_MOE | HTH_TRAIT_QK_NORM_HEAD, names_prenorm, NULL,
+     hth_family_qwen3_moe, NULL},
+    {"gpt-oss", {"gpt-oss"}, {"gpt_oss"}, HTH_TRAIT_MOE, names_prenorm, names_post_attention_gguf, hth_family_gpt_oss, NULL},
     {"bert", {"bert"}, {"bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN, NULL, NULL, adjust_bert, NULL},
     {"nomic-bert", {"nomic-bert"}, {"nomic_bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM, NULL, NULL, adjust_nomic_bert, NULL},
 };

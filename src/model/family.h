@@ -21,6 +21,7 @@ typedef enum hth_trait {
     HTH_TRAIT_GELU_TANH = 1 << 10,     // "gelu" means its tanh form
     HTH_TRAIT_PLAIN_FFN = 1 << 11,     // no gate
     HTH_TRAIT_ENCODER = 1 << 12,       // every row sees every row; norms after the sums
+    HTH_TRAIT_MOE = 1 << 13,           // files may have routed experts
 } hth_trait;
 
 typedef struct hth_builder hth_builder;
@@ -46,6 +47,8 @@ struct hth_builder {
     int32_t window;     // sliding_window, 0: none
     // Which biases the metadata promises for hub folders: 1 yes, 0 no, -1 by presence.
     int8_t qkv_bias, o_bias, mlp_bias;
+    int32_t dense_ff[HTH_MAX_LAYER]; // feed-forward widths where layers with experts would be dense
+    int8_t choice_bias; // of routed experts, in either container
 };
 
 // The family of an architecture name (GGUF) or model_type (hub), or NULL.
@@ -58,6 +61,10 @@ HTH_NODISCARD hth_code hth_describe(hth_builder *b, hth_err *err);
 // Whether layer i attends to everything: by layer_types or the window pattern of the metadata, or else every
 // `period`-th layer (0: none is full).
 bool hth_builder_is_full(hth_builder *b, int32_t i, int32_t period);
+// Makes every layer's feed-forward one of routed experts: what the usual keys say over the family's defaults. Layers
+// that hth_builder_dense names go back to being dense.
+void hth_builder_moe(hth_builder *b, const hth_moe_desc *dflt);
+void hth_builder_dense(hth_builder *b, int32_t i);
 // Reads a rotation from the config object at `path` ("rope_scaling", "rope_parameters.full_attention"; GGUF:
 // its rope.* keys) over the defaults already in *r.
 void hth_builder_rope(hth_builder *b, const char *path, hth_rope *r);

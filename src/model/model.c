@@ -19,15 +19,16 @@ static hth_code refuse_family(const char *name, bool is_gguf, hth_err *err) {
     return hth_fail(err, HTH_ERR_UNSUPPORTED, "family \"%.60s\" is not known; known are: %s", name, known);
 }
 
-// What later layers of this engine will run, and this one must not run wrongly.
-static hth_code refuse_experts(hth_meta *m, hth_err *err) {
+// Families that are dense as far as this engine knows them must not be run wrongly.
+static hth_code refuse_experts(hth_meta *m, const hth_family *family, hth_err *err) {
     int64_t n = 0;
     bool moe = false;
     hth_meta_int(m, "expert_count", "num_local_experts|num_experts|n_routed_experts", 0, INT32_MAX, &n);
     hth_meta_bool(m, NULL, "enable_moe_block", &moe);
     HTH_TRY(hth_meta_check(m));
-    if (n <= 1 && !moe) return HTH_OK;
-    return hth_fail(err, HTH_ERR_UNSUPPORTED, "this is a mixture of %lld experts, which is not supported yet", (long long)n);
+    if ((n <= 1 && !moe) || (family->traits & HTH_TRAIT_MOE)) return HTH_OK;
+    return hth_fail(err, HTH_ERR_UNSUPPORTED, "this is a mixture of %lld experts, which family %s is not known to be", (long long)n,
+                    family->name);
 }
 
 static hth_code wrap_files(hth_model *m, hth_err *err) {
@@ -48,9 +49,9 @@ static hth_code build(hth_model *m, const char *path, hth_err *err) {
     const hth_family *family = hth_family_find(name, is_gguf);
     if (!family) return refuse_family(name, is_gguf, err);
     meta.defaults = family->defaults;
-    HTH_TRY(refuse_experts(&meta, err));
+    HTH_TRY(refuse_experts(&meta, family, err));
     hth_builder b = {.m = &meta, .model = m, .d = &m->desc, .family = family, .is_gguf = is_gguf,
-                     .qkv_bias = -1, .o_bias = -1, .mlp_bias = -1};
+                     .qkv_bias = -1, .o_bias = -1, .mlp_bias = -1, .choice_bias = -1};
     HTH_TRY(hth_describe(&b, err));
     return hth_bind(&b, err);
 }

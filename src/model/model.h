@@ -39,6 +39,12 @@ typedef struct hth_layer {
     float scalar; // 1 when absent
     hth_weight laurel_left, laurel_right; // [rank, d] [d, rank]
     const float *laurel_norm;             // [d]
+    hth_weight router;        // [n_expert, d]
+    const float *router_bias; // [n_expert] added to the logits
+    const float *choice_bias; // [n_expert] added to the scores while experts are chosen
+    hth_weight expert_gate, expert_up, expert_down; // n_expert times [d_ff, d] [d_ff, d] [d, d_ff]
+    const float *expert_gate_bias, *expert_up_bias, *expert_down_bias; // [n_expert, d_ff] [n_expert, d_ff] [n_expert, d]
+    hth_weight shared_router; // [1, d]
     hth_altup altup;
 } hth_layer;
 
@@ -60,6 +66,7 @@ typedef struct hth_model {
     hth_buffer *buffers; // [n_file] the container's files, as the executors see them
     hth_arena arena;     // owns desc, layers, vectors
     uint64_t n_param;    // numbers in all bound weights
+    uint64_t n_param_active; // of them, those that one token meets: all but the experts that it does not use
     uint64_t weight_bytes;
 } hth_model;
 

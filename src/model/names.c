@@ -65,6 +65,43 @@ static const role_names table[HTH_ROLE_COUNT] = {
     [HTH_ROLE_ALTUP_PREDICT] = {"stream prediction", "blk.%d.altup_predict_coef", "layers.%d.altup.prediction_coefs"},
     [HTH_ROLE_ALTUP_CORRECT] = {"stream correction", "blk.%d.altup_correct_coef", "layers.%d.altup.correction_coefs"},
     [HTH_ROLE_ALTUP_SCALE] = {"stream output scale", "blk.%d.altup_correct_scale", "layers.%d.altup.correct_output_scale"},
+    [HTH_ROLE_ROUTER] = {"router of experts", "blk.%d.ffn_gate_inp",
+                         "layers.%d.mlp.gate|layers.%d.block_sparse_moe.gate|layers.%d.mlp.router|"
+                         "layers.%d.block_sparse_moe.router.layer|layers.%d.mlp.gate.wg|layers.%d.feed_forward.router"},
+    [HTH_ROLE_CHOICE_BIAS] = {"bias of the choice of experts", "blk.%d.exp_probs_b",
+                              "layers.%d.mlp.gate.e_score_correction_bias|layers.%d.mlp.moe_statics.e_score_correction_bias|"
+                              "layers.%d.mlp.e_score_correction_bias|layers.%d.mlp.gate.expert_bias|"
+                              "layers.%d.block_sparse_moe.e_score_correction_bias"},
+    [HTH_ROLE_EXPERTS_GATE] = {"gate projections of the experts", "blk.%d.ffn_gate_exps",
+                               "layers.%d.mlp.switch_mlp.gate_proj|layers.%d.block_sparse_moe.switch_mlp.gate_proj|"
+                               "layers.%d.mlp.experts.gate_proj|layers.%d.feed_forward.experts.gate_proj"},
+    [HTH_ROLE_EXPERTS_UP] = {"up projections of the experts", "blk.%d.ffn_up_exps",
+                             "layers.%d.mlp.switch_mlp.up_proj|layers.%d.block_sparse_moe.switch_mlp.up_proj|"
+                             "layers.%d.mlp.experts.up_proj|layers.%d.feed_forward.experts.up_proj"},
+    [HTH_ROLE_EXPERTS_GATE_UP] = {"fused gate-up projections of the experts", "blk.%d.ffn_gate_up_exps",
+                                  "layers.%d.block_sparse_moe.input_linear|layers.%d.mlp.experts.gate_up_proj"},
+    [HTH_ROLE_EXPERTS_DOWN] = {"down projections of the experts", "blk.%d.ffn_down_exps",
+                               "layers.%d.mlp.switch_mlp.down_proj|layers.%d.block_sparse_moe.switch_mlp.down_proj|"
+                               "layers.%d.mlp.experts.down_proj|layers.%d.block_sparse_moe.output_linear|"
+                               "layers.%d.feed_forward.experts.down_proj"},
+    [HTH_ROLE_EXPERT_GATE] = {"gate projection of an expert", "blk.%d.ffn_gate.%e",
+                              "layers.%d.mlp.experts.%e.gate_proj|layers.%d.block_sparse_moe.experts.%e.w1"},
+    [HTH_ROLE_EXPERT_UP] = {"up projection of an expert", "blk.%d.ffn_up.%e",
+                            "layers.%d.mlp.experts.%e.up_proj|layers.%d.block_sparse_moe.experts.%e.w3"},
+    [HTH_ROLE_EXPERT_DOWN] = {"down projection of an expert", "blk.%d.ffn_down.%e",
+                              "layers.%d.mlp.experts.%e.down_proj|layers.%d.block_sparse_moe.experts.%e.w2"},
+    [HTH_ROLE_SHARED_GATE] = {"gate projection of the shared expert", "blk.%d.ffn_gate_shexp",
+                              "layers.%d.mlp.shared_expert.gate_proj|layers.%d.mlp.shared_experts.gate_proj|"
+                              "layers.%d.mlp.shared_mlp.gate_proj|layers.%d.feed_forward.shared_expert.gate_proj"},
+    [HTH_ROLE_SHARED_UP] = {"up projection of the shared expert", "blk.%d.ffn_up_shexp",
+                            "layers.%d.mlp.shared_expert.up_proj|layers.%d.mlp.shared_experts.up_proj|"
+                            "layers.%d.mlp.shared_mlp.up_proj|layers.%d.feed_forward.shared_expert.up_proj"},
+    [HTH_ROLE_SHARED_GATE_UP] = {"fused gate-up projection of the shared expert", "", "layers.%d.shared_mlp.input_linear"},
+    [HTH_ROLE_SHARED_DOWN] = {"down projection of the shared expert", "blk.%d.ffn_down_shexp",
+                              "layers.%d.mlp.shared_expert.down_proj|layers.%d.mlp.shared_experts.down_proj|"
+                              "layers.%d.mlp.shared_mlp.down_proj|layers.%d.shared_mlp.output_linear|"
+                              "layers.%d.feed_forward.shared_expert.down_proj"},
+    [HTH_ROLE_SHARED_ROUTER] = {"gate of the shared expert", "blk.%d.ffn_gate_inp_shexp", "layers.%d.mlp.shared_expert_gate"},
 };
 
 const char *hth_role_gguf(hth_role role) {

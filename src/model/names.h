@@ -50,6 +50,20 @@ typedef enum hth_role {
     HTH_ROLE_ALTUP_PREDICT,
     HTH_ROLE_ALTUP_CORRECT,
     HTH_ROLE_ALTUP_SCALE,
+    HTH_ROLE_ROUTER,
+    HTH_ROLE_CHOICE_BIAS,
+    HTH_ROLE_EXPERTS_GATE, // all experts in one tensor
+    HTH_ROLE_EXPERTS_UP,
+    HTH_ROLE_EXPERTS_GATE_UP, // of each expert: rows of gate, then up (or alternating)
+    HTH_ROLE_EXPERTS_DOWN,
+    HTH_ROLE_EXPERT_GATE, // one tensor per expert, %e
+    HTH_ROLE_EXPERT_UP,
+    HTH_ROLE_EXPERT_DOWN,
+    HTH_ROLE_SHARED_GATE,
+    HTH_ROLE_SHARED_UP,
+    HTH_ROLE_SHARED_GATE_UP,
+    HTH_ROLE_SHARED_DOWN,
+    HTH_ROLE_SHARED_ROUTER,
     HTH_ROLE_COUNT
 } hth_role;
 
@@ -59,7 +73,7 @@ typedef struct hth_name {
     const char *name;
 } hth_name;
 
-// Usual names of a role without ".weight", alternatives separated by '|', "%d" for the layer; for hub folders
+// Usual names of a role without ".weight", alternatives separated by '|', "%d" for the layer, "%e" for the expert; for hub folders
 // relative to the model's root ("model.", "transformer.", ...). "" when the container never has it.
 const char *hth_role_gguf(hth_role role);
 const char *hth_role_hub(hth_role role);

@@ -1037,3 +1037,10 @@ add("internlm3", {
     "tie_word_embeddings": False, "torch_dtype": "float32", "transformers_version": "4.47.1",
     "use_cache": True, "vocab_size": 283,
 }, extra=True)
+
+# ---------------------------------------------------------------------------------------------
+# Routed experts
+
+import families_moe  # noqa: E402
+
+families_moe.add_all(add)

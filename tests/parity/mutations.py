@@ -53,8 +53,10 @@ HARMLESS = {
     "rotary_pct": UNREAD,
     "attention_head_dim": "repeats head_dim",
     "use_rotary_pos_emb": UNREAD,
-    "num_experts": "no mixture of experts in this issue's models",
-    "top_k_experts": "no mixture of experts in this issue's models",
+    "top_k_experts": "enable_moe_block is false",
+    "output_router_logits": "what to return, not what to compute",
+    "router_aux_loss_coef": DROPOUT,
+    "router_jitter_noise": DROPOUT,
 }
 
 ACTIVATIONS = {"silu": "gelu", "gelu_pytorch_tanh": "gelu", "gelu_new": "gelu", "gelu": "silu", "relu2": "silu"}
@@ -128,7 +130,7 @@ def changed(family, path, value):
         return {"rope_scaling": {"rope_type": "linear", "type": "linear", "factor": 2.0},
                 "sliding_window": 11, "attn_logit_softcapping": 3.0, "final_logit_softcapping": 3.0,
                 "sliding_window_pattern": "LG", "use_bidirectional_attention": "all",
-                "num_global_key_value_heads": 1}[key]
+                "num_global_key_value_heads": 1, "num_experts": 8}[key]
     if key in ("hidden_act", "hidden_activation", "activation_function"):
         return ACTIVATIONS[value]
     if key in ("rope_type", "type"):

@@ -94,6 +94,14 @@ def _softmax64(x, axis=-1, precise=False, stream=None):
     return weights / mx.sum(weights, axis=axis, keepdims=True)
 
 
+def _gather_mm64(a, b, /, lhs_indices=None, rhs_indices=None, *, sorted_indices=False, stream=None):
+    """mlx.core.gather_mm: each row with the matrix of its expert."""
+    import mlx.core as mx
+
+    assert lhs_indices is None
+    return a @ mx.take(b, rhs_indices, axis=0)
+
+
 class AttentionPeaks:
     """Collects how peaked attention is: the mean over rows of the largest probability."""
 
@@ -104,7 +112,6 @@ class AttentionPeaks:
         """mlx.core.fast.scaled_dot_product_attention, spelled out."""
         import mlx.core as mx
 
-        assert sinks is None
         repeats = q.shape[1] // k.shape[1]
         k, v = mx.repeat(k, repeats, axis=1), mx.repeat(v, repeats, axis=1)
         scores = (q * scale) @ k.swapaxes(-1, -2)
@@ -114,7 +121,11 @@ class AttentionPeaks:
         if mask is not None:
             assert mask.dtype == mx.bool_
             scores = mx.where(mask, scores, mx.array(-math.inf, mx.float64))
-        weights = mx.softmax(scores)
+        if sinks is not None:  # one more key with a fixed score and no value
+            column = mx.broadcast_to(sinks.reshape(1, -1, 1, 1), (*scores.shape[:3], 1))
+            weights = mx.softmax(mx.concatenate([scores, column], axis=-1))[..., :-1]
+        else:
+            weights = mx.softmax(scores)
         self.values.append(float(mx.mean(mx.max(weights, axis=-1)[..., 8:]).item()))
         return weights @ v
 
@@ -140,6 +151,7 @@ def exact_arithmetic():
         (mx, "erf", _by_numpy(np.vectorize(math.erf, otypes=[np.float64]))),
         (mx, "sigmoid", _by_numpy(lambda x: 1 / (1 + np.exp(-x)))),
         (mx, "softmax", _softmax64),
+        (mx, "gather_mm", _gather_mm64),
         (mx.fast, "rope", _rope64),
         (mx.fast, "rms_norm", _rms_norm64),
         (mx.fast, "layer_norm", _layer_norm64),
@@ -250,14 +262,32 @@ def run_reference(model, tokens, adjust):
     return out[0]
 
 
+@contextlib.contextmanager
+def published_rotation(adjust):
+    """The reference rounds yarn's correction range to whole dimensions whatever the config says."""
+    import types
+
+    from mlx_lm.models import rope_utils
+
+    kept = rope_utils.math
+    if adjust.get("yarn") == "not rounded":
+        rope_utils.math = types.SimpleNamespace(**{**vars(math), "floor": float, "ceil": float})
+    try:
+        yield
+    finally:
+        rope_utils.math = kept
+
+
 def reference_logits(folder, tokens, exact=False, adjust={}):
     """[n_tokens, n_vocab] of the whole sequence in one go; with `exact`, (logits64, mean peak)."""
     import mlx.core as mx
 
     config = copy.deepcopy(adjust.get("config"))
     if not exact:
-        return np.array(run_reference(load_reference(folder, config=config), tokens, adjust).astype(mx.float32))
-    with exact_arithmetic() as peaks:
+        with published_rotation(adjust):
+            model = load_reference(folder, config=config)
+        return np.array(run_reference(model, tokens, adjust).astype(mx.float32))
+    with exact_arithmetic() as peaks, published_rotation(adjust):
         out = run_reference(load_reference(folder, exact=True, config=config), tokens, adjust)
         assert out.dtype == mx.float64, "the reference left float64"
         return np.array(out), float(np.mean(peaks.values)) if peaks.values else float("nan")
@@ -284,6 +314,10 @@ def random_parameter(family, name, shape, rng):
             return rng.standard_normal(shape) * gain / math.sqrt(shape[-1])
     if leaf == "bias":
         return rng.standard_normal(shape) * 0.3
+    if leaf in ("e_score_correction_bias", "expert_bias"):  # not below zero: see docs/models.md on limited groups
+        return rng.uniform(0, 0.4, shape)
+    if leaf == "sinks":
+        return rng.standard_normal(shape) * 1.5
     if leaf in ("layer_scalar", "correct_output_scale"):
         return rng.uniform(0.5, 1.4, shape)
     if leaf in ("alpha_p", "alpha_n", "beta", "eps"):  # xIELU

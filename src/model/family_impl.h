@@ -1,0 +1,31 @@
+// What the files with families share.
+#ifndef HTH_MODEL_FAMILY_IMPL_H
+#define HTH_MODEL_FAMILY_IMPL_H
+
+#include "model/family.h"
+
+// The sliding window of the metadata, 0: none.
+int32_t hth_family_window(hth_builder *b);
+// Layers that are not full see a window of tokens; period as in hth_builder_is_full.
+void hth_family_windows(hth_builder *b, int32_t period);
+// Hub folders: which biases config.json promises by these two switches (NULL: none).
+void hth_family_biases(hth_builder *b, const char *attention, const char *mlp);
+
+void hth_family_granite(hth_builder *b); // Granite's four multipliers
+
+// Families with routed experts (family_moe.c).
+void hth_family_mixtral(hth_builder *b);
+void hth_family_qwen2_moe(hth_builder *b);
+void hth_family_qwen3_moe(hth_builder *b);
+void hth_family_gpt_oss(hth_builder *b);
+void hth_family_glm4_moe(hth_builder *b);
+void hth_family_olmoe(hth_builder *b);
+void hth_family_granite_moe(hth_builder *b);
+void hth_family_ernie_moe(hth_builder *b);
+void hth_family_dots1(hth_builder *b);
+void hth_family_hunyuan_moe(hth_builder *b);
+void hth_family_minimax(hth_builder *b);
+void hth_family_bailing_moe(hth_builder *b);
+void hth_family_phimoe(hth_builder *b);
+
+#endif
