@@ -183,7 +183,8 @@ static void multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t fir
         multiply_f32(t, p, first, last, in, 0, in->n_tok);
     }
     const hth_linear_hook *hook = t->c->step->hook;
-    if (hook && hook->add) hook->add(hook->user, p->w, in->x, in->n_tok, first, last, p->y, p->y_stride);
+    if (hook && hook->add)
+        hook->add(hook->user, p->w, in->x, in->x_stride, in->n_tok, first, last, p->y, p->y_stride);
     if (!hook || !hook->reduce) add_bias(p, first, last, in->n_tok);
     (void)cpu_profile_enter(t, before);
 }
