@@ -62,6 +62,10 @@ def run_batched(command, args, path):
     if done.returncode != 0:
         sys.exit(f"compare: {shlex.join(command)}: exit code {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    for line in [] if rows else (done.stdout + done.stderr).splitlines():  # ik_llama.cpp's prints a table only
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 10 and cells[0].isdigit():
+            rows.append({"tg": int(cells[1]), "pl": int(cells[2]), "speed_tg": float(cells[7])})
     return [dict(n_prompt=0, n_gen=r["tg"], n_depth=int(depth), n_users=r["pl"], avg_ts=r["speed_tg"]) for r in rows]
 
 
