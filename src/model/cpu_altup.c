@@ -126,7 +126,7 @@ void cpu_streams_end(const cpu_thread *t) {
     for (int32_t j = 1; j < d->n_stream; j++) {
         for (int64_t i = r.first; i < r.last; i++)
             memcpy(t->c->s.h + i * n, stream(t, i, j), (size_t)n * sizeof(float));
-        hth_team_barrier(t->c->team);
+        cpu_barrier(t);
         cpu_product p = {.w = &m->stream_unembd[j - 1], .y = t->c->s.branch, .y_stride = n};
         cpu_linear(t, &p, 1, &(cpu_input){t->c->s.h, n, t->c->n_row, t->c->kinds});
         for (int64_t i = r.first; i < r.last; i++) {
@@ -175,5 +175,5 @@ void cpu_cut_gate(const cpu_thread *t, float cutoff, int64_t d_ff) {
         const float least = (float)(mean + cutoff * sqrt(squares / (double)d_ff));
         for (int64_t c = 0; c < d_ff; c++) g[c] = g[c] > least ? g[c] - least : 0;
     }
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
 }

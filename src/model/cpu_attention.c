@@ -47,7 +47,7 @@ void cpu_attention(const cpu_thread *t, int32_t i) {
         cpu_prompt_task(t, &at, n_task - 1 - task);
     }
     if (c->n_generated > 0) cpu_attend_generated(t, &at);
-    hth_team_barrier(c->team);
+    cpu_barrier(t);
     if (t->i != 0) return;
     atomic_store(&c->next_task, 0); // the next layer has a barrier before its attention
     atomic_store(&c->next_part, 0);

@@ -190,9 +190,9 @@ void cpu_attend_generated(const cpu_thread *t, const cpu_attn *at) {
     int64_t n_each = (int64_t)SLOTS * t->n / n_pair;
     if (n_each > most) n_each = most;
     for (int64_t done = 0; done < most; done += n_each) {
-        if (done > 0) hth_team_barrier(c->team);
+        if (done > 0) cpu_barrier(t);
         attend_slots(t, at, n_pair, n_each, done);
-        hth_team_barrier(c->team);
+        cpu_barrier(t);
         if (t->i == 0) atomic_store(&c->next_part, 0);
         fold_slots(t, at, n_pair, n_each, done);
     }

@@ -265,6 +265,7 @@ static void multiply_expert(const cpu_thread *t, const cpu_product *products, in
         last -= n;
         if (a >= b) continue;
         p.expert = e->expert;
+        const hth_op before = cpu_profile_linear(t, p.w);
         if (is_integer(t->c, &p)) {
             multiply_q8(t, &p, a, b, in, q8, e->first, end);
         } else {
@@ -275,6 +276,7 @@ static void multiply_expert(const cpu_thread *t, const cpu_product *products, in
             float *y = p.y + tok * p.y_stride;
             for (int64_t r = a; r < b; r++) y[r] += bias[r];
         }
+        (void)cpu_profile_enter(t, before);
     }
 }
 

@@ -207,7 +207,7 @@ static void gather(const cpu_thread *t, const hth_moe_desc *moe, const float *in
             memcpy(to, from, (size_t)d * sizeof *to);
         }
     }
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
 }
 
 // up = act(gate) * up for n numbers.
@@ -235,7 +235,7 @@ static void run_experts(const cpu_thread *t, int32_t layer) {
     int64_t first, last;
     hth_team_part(m * d_ff, 16, t->i, t->n, &first, &last);
     activate(t, ld, s->gate + first, s->up + first, last - first);
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
     const cpu_product down = {.w = &l->expert_down, .bias = l->expert_down_bias, .y = s->x, .y_stride = d};
     cpu_linear_experts(t, &down, 1, s->experts, s->n_in_use, &(cpu_input){s->up, d_ff, m, s->kinds});
 }
@@ -272,7 +272,7 @@ static void add_shared(const cpu_thread *t, int32_t layer, const float *in, floa
     int64_t first, last;
     hth_team_part(n * d_ff, 16, t->i, t->n, &first, &last);
     t->c->k->act_mul[ld->act](s->up + first, s->gate + first, s->up + first, last - first);
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
     if (gated) { // the routers' logits are no longer needed
         const cpu_product gate = {.w = &l->shared_router, .y = s->moe.logits, .y_stride = 1, .exact = true};
         cpu_linear(t, &gate, 1, &(cpu_input){in, d, n, t->c->kinds});
@@ -299,9 +299,9 @@ void cpu_moe(const cpu_thread *t, int32_t layer, const float *in, float *out) {
         atomic_store(&t->c->bad_router, layer + 1);
         atomic_store(&t->c->cancelled, true);
     }
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
     if (t->i == 0) sort_pairs(t->c, &ld->moe, s);
-    hth_team_barrier(t->c->team);
+    cpu_barrier(t);
     gather(t, &ld->moe, in);
     run_experts(t, layer);
     combine(t, &ld->moe, out);

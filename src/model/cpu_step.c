@@ -195,7 +195,9 @@ static void run_attention(const cpu_thread *t, int32_t layer, const float *in) {
     const cpu_range r = cpu_my_rows(t);
     for (int64_t i = r.first; i < r.last; i++) prepare_qkv(t, layer, i);
     cpu_barrier(t);
+    (void)cpu_profile_enter(t, HTH_OP_ATTENTION);
     cpu_attention(t, layer);
+    (void)cpu_profile_enter(t, HTH_OP_SMALL);
     cpu_product o = {.w = &l->o, .bias = l->o_bias, .y = s->branch, .y_stride = d};
     cpu_linear(t, &o, 1, &(cpu_input){s->attn, (int64_t)a->n_head * a->head_dim_v, n, t->c->kinds});
 }

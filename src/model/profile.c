@@ -48,7 +48,8 @@ static hth_op op_of(const hth_model *m, const hth_weight *w) {
     if (w == &l->q || w == &l->k || w == &l->v) return HTH_OP_QKV;
     if (w == &l->o) return HTH_OP_ATTN_OUT;
     if (w == &l->gate || w == &l->up) return HTH_OP_GATE_UP;
-    return w == &l->down ? HTH_OP_DOWN : HTH_OP_LINEAR;
+    if (w == &l->expert_gate || w == &l->expert_up) return HTH_OP_GATE_UP;
+    return w == &l->down || w == &l->expert_down ? HTH_OP_DOWN : HTH_OP_LINEAR;
 }
 
 hth_op cpu_profile_linear(const cpu_thread *t, const hth_weight *w) {

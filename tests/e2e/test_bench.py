@@ -149,6 +149,7 @@ def test_shares_are_of_the_limits(bench):
         (["m", "--kv", "q8"], ["--kv", "'q8'"]),
         (["m", "--machine"], ["--machine"]),
         (["--machine", "-o", "csv"], ["--machine"]),
+        (["m", "--profile", "-o", "csv"], ["--profile"]),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(run_hearth, args, words):
@@ -169,6 +170,20 @@ def test_an_encoder_is_refused(run_hearth, models):
     assert done.returncode == 1 and done.stdout == b"" and b"encoder" in done.stderr
 
 
+def test_profile_tells_where_the_time_goes(run_hearth, smollm2):
+    options = ["bench", smollm2, "-p", 32, "-n", 4, "-r", 2, "-t", 2, "--no-limits", "--profile"]
+    for test in json.loads(run_hearth(*options, "-o", "json").stdout):
+        profile = test["profile"]
+        assert all(share >= 0 for share in profile.values()) and 0.5 < sum(profile.values()) <= 1.001
+        linear = [profile[name] for name in ("qkv", "attn_out", "gate_up", "down", "output")]
+        assert min(linear + [profile["attention"], profile["small"], profile["wait"]]) > 0
+        assert profile["gate_up"] > profile["attn_out"]
+    table = run_hearth(*options).stdout.decode().splitlines()
+    assert table[-3].split()[:3] == ["%", "of", "time"] and "gate_up" in table[-3]
+    assert [line.split()[0] for line in table[-2:]] == ["pp32", "tg4"]
+    assert "profile" not in json.loads(run_hearth("bench", smollm2, "-p", 8, "-n", 0, "-r", 1, "--json").stdout)[0]
+
+
 # ---- bench/compare.py, with programs that make up their numbers
 
 STUB = """#!{python}
@@ -184,8 +199,9 @@ if "--machine" in args:
 assert args[args.index("-t") + 1] == "2" and args[args.index("-o") + 1] == "json"
 speed = {speed} * (100 if i_round == 2 else 1)  # one bad round, which a median passes over
 common = dict(n_depth=0, ops_per_token=2e6, peak="int8")
-print(json.dumps([dict(common, n_prompt=8, n_gen=0, avg_ts=10 * speed, bytes_per_token=None),
-                  dict(common, n_prompt=0, n_gen=4, avg_ts=speed, bytes_per_token=1e7)]))
+users = [int(n) for n in args[args.index("-b") + 1].split(",")] if "-b" in args else [1]
+print(json.dumps([dict(common, n_prompt=8, n_gen=0, avg_ts=10 * speed, bytes_per_token=None)] +
+                 [dict(common, n_prompt=0, n_gen=4, n_users=n, avg_ts=speed * (1 if n == 1 else n ** 0.5), bytes_per_token=1e7 / n) for n in users]))
 """
 
 
@@ -232,6 +248,33 @@ def test_compare_takes_turns_and_medians(stub, tmp_path):
     assert len(samples) == 3 * (4 + 3 * 2)
     assert {(s["program"], s["value"]) for s in samples if s["test"] == "tg4" and s["round"] == "0"} == {
         ("hearth", "60"), ("llama.cpp", "30"), ("ik_llama.cpp", "120")}  # fmt: skip
+
+
+def test_compare_counts_several_users_of_hearth_together(stub, tmp_path):
+    model = tmp_path / "m.gguf"
+    model.write_bytes(b"")
+    done = compare(model, "--hearth", stub("hearth", 60), "--llama-bench", stub("llama", 30), "--rounds", 1, "-t", 2,
+                   "-b", "1,4", "--out", tmp_path / "out", "--quiet")
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines() if line.startswith("|")]
+    assert rows[4] == ["m.gguf", "tg4 x 4", "120.0", "", "", "2.0 times one"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"tg": 4, "pl": 4, "speed_tg": 60.0}',
+     "|     1 |      4 |    4 |     40 |    0.530 |    15.08 |    1.996 |    60.00 |    2.527 |    15.83 |"],
+)
+def test_compare_asks_the_batched_bench_beside_a_peer(stub, tmp_path, line):
+    model, batched = tmp_path / "m.gguf", tmp_path / "llama-batched-bench"
+    model.write_bytes(b"")
+    batched.write_text(f"#!{sys.executable}\nimport sys\na = sys.argv\nassert a[a.index('-npl') + 1] == '4'\n"
+                       f"print('loading')\nprint({line!r})\n")
+    batched.chmod(0o755)
+    done = compare(model, "--hearth", stub("hearth", 60), "--llama-bench", stub("llama", 30), "--rounds", 1, "-t", 2,
+                   "-b", "1,4", "-n", 4, "--out", tmp_path / "out", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "| m.gguf | tg4 x 4 | 120.0 | 60.0 | 2.00 | 2.0 times one |" in done.stdout
 
 
 def test_compare_names_the_program_that_fails(stub, tmp_path):
