@@ -34,6 +34,21 @@ typedef struct cli_option {
     const char *choices; // "f32|f16|bf16"
 } cli_option;
 
+// Types of keys and values (hth_kv_type); k and v are -1 where `both` holds.
+typedef struct cli_kv {
+    int both, k, v;
+} cli_kv;
+
+#define CLI_KV(type) {type, -1, -1}
+
+static inline int cli_kv_k(const cli_kv *kv) {
+    return kv->k < 0 ? kv->both : kv->k;
+}
+
+static inline int cli_kv_v(const cli_kv *kv) {
+    return kv->v < 0 ? kv->both : kv->v;
+}
+
 // Rows of the table. `letter` is 0 where there is none; `type` and `field` say where the value goes.
 #define CLI_OPTION_FLAG(name_, letter_, type, field, help_) \
     { .name = name_, .letter = letter_, .kind = CLI_FLAG, .offset = offsetof(type, field), .help = help_ }
@@ -65,9 +80,13 @@ typedef struct cli_option {
 // Options that several commands share.
 #define CLI_OPTION_THREADS(type, field) \
     CLI_OPTION_INT("threads", 't', "N", type, field, 1, 1024, "threads (default: one per physical core)")
-#define CLI_OPTION_KV(type, field, default_)                        \
-    CLI_OPTION_CHOICE("kv", 0, "TYPE", type, field, "f32|f16|bf16", \
-                      "type of keys and values: f32, f16, bf16 (default: " default_ ")")
+// Three rows for a cli_kv. The last two are called as llama-bench calls them.
+#define CLI_KV_TYPES "f32|f16|bf16|q8_0|q4_0"
+#define CLI_OPTION_KV(type, field, default_)                                                                   \
+    CLI_OPTION_CHOICE("kv", 0, "TYPE", type, field.both, CLI_KV_TYPES,                                         \
+                      "type of keys and values: f32, f16, bf16, q8_0, q4_0 (default: " default_ ")"),          \
+    CLI_OPTION_CHOICE("ctk", 0, "TYPE", type, field.k, CLI_KV_TYPES, "type of the keys (default: that of --kv)"), \
+    CLI_OPTION_CHOICE("ctv", 0, "TYPE", type, field.v, CLI_KV_TYPES, "type of the values (default: that of --kv)")
 // 0: 8-bit integers where the weights are quantized, 1: f32.
 #define CLI_OPTION_ACTIVATIONS(type, field, default_)                  \
     CLI_OPTION_CHOICE("activations", 0, "TYPE", type, field, "q8|f32", \

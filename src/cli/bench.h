@@ -23,7 +23,7 @@ typedef struct bench_model {
     uint64_t n_output_param; // weights that make logits
     bench_peak peak;         // the unit that multiplies them
     int n_thread;
-    hth_kv_type kv;
+    hth_kv_type k_type, v_type;
     bool f32_activations, is_profiled;
     const hth_limits *limits; // NULL: not measured
 } bench_model;

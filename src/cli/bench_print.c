@@ -6,7 +6,7 @@
 #include "cli/bench.h"
 #include "cli/out.h"
 
-static const char *const kv_names[] = {"f32", "f16", "bf16"};
+static const char *const kv_names[] = {"f32", "f16", "bf16", "q8_0", "q4_0"};
 static const char *const peak_names[] = {"f32", "bf16", "int8"};
 
 // ---- JSON and CSV
@@ -28,8 +28,8 @@ static void list_fields(const bench_model *m, const bench_result *r, field f[N_F
         {.key = "model_size", .integer = (int64_t)m->n_bytes},
         {.key = "model_n_params", .integer = (int64_t)m->n_param},
         {.key = "n_threads", .integer = m->n_thread},
-        {.key = "type_k", .text = kv_names[m->kv]},
-        {.key = "type_v", .text = kv_names[m->kv]},
+        {.key = "type_k", .text = kv_names[m->k_type]},
+        {.key = "type_v", .text = kv_names[m->v_type]},
         {.key = "n_prompt", .integer = r->test.n_prompt},
         {.key = "n_gen", .integer = r->test.n_gen},
         {.key = "n_depth", .integer = r->test.n_depth},
@@ -90,7 +90,7 @@ static void print_csv(const field *f) {
 enum { N_COLUMN = 7 };
 static const char *const columns[N_COLUMN] = {"model", "size", "threads", "kv", "test", "t/s", "share of limit"};
 #define PROFILE_WIDTH 12
-static const int widths[N_COLUMN] = {-32, 8, 7, -4, -18, 17, -16}; // negative: to the left
+static const int widths[N_COLUMN] = {-32, 8, 7, -9, -18, 17, -16}; // negative: to the left
 
 static void print_cells(bench_format format, const char *const cell[N_COLUMN]) {
     for (int i = 0; i < N_COLUMN; i++) {
@@ -102,12 +102,14 @@ static void print_cells(bench_format format, const char *const cell[N_COLUMN]) {
 }
 
 static void print_row(bench_format format, const bench_model *m, const bench_result *r) {
-    char size[16], threads[16], test[64], speed[48], share[48] = "";
+    char size[16], threads[16], kv[16], test[64], speed[48], share[48] = "";
+    if (m->k_type == m->v_type) snprintf(kv, sizeof kv, "%s", kv_names[m->k_type]);
+    else snprintf(kv, sizeof kv, "%s/%s", kv_names[m->k_type], kv_names[m->v_type]);
     snprintf(threads, sizeof threads, "%d", m->n_thread);
     snprintf(speed, sizeof speed, "%.2f +- %.2f", r->avg_ts, r->stddev_ts);
     if (!isnan(r->share_bandwidth)) snprintf(share, sizeof share, "%.0f %% of read", 100 * r->share_bandwidth);
     if (!isnan(r->share_peak)) snprintf(share, sizeof share, "%.0f %% of %s", 100 * r->share_peak, peak_names[m->peak]);
-    const char *const cell[N_COLUMN] = {m->type,          cli_bytes(m->n_bytes, size),       threads, kv_names[m->kv],
+    const char *const cell[N_COLUMN] = {m->type,          cli_bytes(m->n_bytes, size),       threads, kv,
                                         bench_test_name(&r->test, test), speed, share};
     print_cells(format, cell);
 }

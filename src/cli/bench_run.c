@@ -185,7 +185,8 @@ static hth_code prepare_prompt(runner *r, hth_err *err) {
     if (!r->tokens) return hth_fail_nomem(err, n * sizeof *r->tokens);
     for (size_t i = 0; i < n; i++) r->tokens[i] = token_at(r->engine->model, i);
     const hth_session_params params = {.n_ctx = (int64_t)n,
-                                       .kv_type = r->model->kv,
+                                       .k_type = r->model->k_type,
+                                       .v_type = r->model->v_type,
                                        .f32_activations = r->model->f32_activations,
                                        .cancel = hth_term_interrupt_flag()};
     return hth_session_new(r->engine, &params, &r->session, err);
@@ -202,7 +203,7 @@ static hth_code prepare_generation(runner *r, hth_err *err) {
     r->states = hth_calloc(HTH_MEM_ENGINE, n_user, sizeof *r->states);
     if (!r->states) return hth_fail_nomem(err, n_user * sizeof *r->states);
     const hth_state_params params = {
-        .n_ctx = t->n_depth + t->n_gen, .k_type = r->model->kv, .v_type = r->model->kv};
+        .n_ctx = t->n_depth + t->n_gen, .k_type = r->model->k_type, .v_type = r->model->v_type};
     for (size_t u = 0; u < n_user; u++)
         HTH_TRY(hth_state_new(r->engine->executor, r->engine->model, &params, &r->states[u], err));
     return HTH_OK;

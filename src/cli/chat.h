@@ -2,6 +2,7 @@
 #ifndef HTH_CLI_CHAT_H
 #define HTH_CLI_CHAT_H
 
+#include "cli/args.h"
 #include "cli/generate.h"
 #include "text/chat_format.h"
 
@@ -11,7 +12,7 @@ typedef struct cli_chat_params {
     int64_t top_k;                      // -1: as the model's authors say, else the engine's default
     double temperature, top_p, min_p;   // negative: likewise
     int activations;                    // 0: 8 bits, 1: f32
-    int kv;                             // hth_kv_type
+    cli_kv kv;
     const char *system;                 // NULL: none
     const char *format;                 // chat format by name, NULL: recognise
     bool raw;                           // prompts go to the model as they are

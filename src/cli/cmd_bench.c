@@ -16,13 +16,14 @@ enum { MAX_LIST = 16, MAX_USERS = 1024, MAX_TOKENS = 1 << 24 };
 typedef struct bench_values {
     const char *prompts, *gens, *depths, *users;
     int64_t n_thread, n_repeat;
-    int format, kv, activations;
+    cli_kv kv;
+    int format, activations;
     bool machine, json, no_limits, profile;
 } bench_values;
 
 static bench_values values = {
     .activations = 1,
-    .prompts = "512", .gens = "128", .depths = "0", .users = "1", .n_repeat = 5, .kv = HTH_KV_F16};
+    .prompts = "512", .gens = "128", .depths = "0", .users = "1", .n_repeat = 5, .kv = CLI_KV(HTH_KV_F16)};
 
 typedef struct list {
     int64_t v[MAX_LIST];
@@ -100,7 +101,8 @@ static int run_model(const char *path, const bench_lists *lists) {
     hth_engine *engine = NULL;
     hth_limits limits;
     hth_err err;
-    bench_model model = {.path = path, .cpu = machine.cpu_name, .kv = (hth_kv_type)values.kv};
+    bench_model model = {.path = path, .cpu = machine.cpu_name,
+                         .k_type = (hth_kv_type)cli_kv_k(&values.kv), .v_type = (hth_kv_type)cli_kv_v(&values.kv)};
     bench_printer printer;
     int exit_code = CLI_OK;
     hth_code code;

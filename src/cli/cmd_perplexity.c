@@ -16,11 +16,12 @@
 typedef struct perplexity_values {
     const char *file;
     int64_t n_ctx, n_window, n_thread;
-    int kv, activations;
+    cli_kv kv;
+    int activations;
     bool json;
 } perplexity_values;
 
-static perplexity_values values = {.activations = 1};
+static perplexity_values values = {.activations = 1, .kv = CLI_KV(HTH_KV_F32)};
 
 // Sums over all scored tokens.
 typedef struct score {
@@ -114,7 +115,8 @@ static hth_code measure(hth_engine *e, hth_token_list *list, int *exit_code, hth
     if (values.n_window && values.n_window < n_window) n_window = values.n_window;
     hth_session *session;
     hth_session_params params = {
-        .n_ctx = n_ctx, .kv_type = (hth_kv_type)values.kv, .f32_activations = values.activations == 1, .cancel = hth_term_interrupt_flag()};
+        .n_ctx = n_ctx, .k_type = (hth_kv_type)cli_kv_k(&values.kv), .v_type = (hth_kv_type)cli_kv_v(&values.kv),
+        .f32_activations = values.activations == 1, .cancel = hth_term_interrupt_flag()};
     HTH_TRY(hth_session_new(e, &params, &session, err));
     score s = {.n_ctx = n_ctx, .n_vocab = d->n_vocab};
     uint64_t begin = hth_clock_ns();

@@ -15,7 +15,7 @@ typedef struct run_values {
 } run_values;
 
 static run_values values = {
-    .chat = {.seed = -1, .top_k = -1, .temperature = -1, .top_p = -1, .min_p = -1, .kv = HTH_KV_F16, .activations = 1}};
+    .chat = {.seed = -1, .top_k = -1, .temperature = -1, .top_p = -1, .min_p = -1, .kv = CLI_KV(HTH_KV_F16), .activations = 1}};
 
 static double per_second(int64_t n, uint64_t ns) {
     return ns ? (double)n / ((double)ns * 1e-9) : 0;

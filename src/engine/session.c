@@ -33,17 +33,19 @@ static hth_code check_params(const hth_desc *d, const hth_session_params *p, hth
         return hth_fail(err, HTH_ERR_RANGE, "a context of %lld tokens is out of range", (long long)p->n_ctx);
     }
     if (p->n_chunk < 0) return hth_fail(err, HTH_ERR_RANGE, "a chunk of %d rows is out of range", p->n_chunk);
-    if ((unsigned)p->kv_type >= HTH_KV_TYPE_COUNT) return hth_fail(err, HTH_ERR_RANGE, "unknown K/V type");
+    if ((unsigned)p->k_type >= HTH_KV_TYPE_COUNT || (unsigned)p->v_type >= HTH_KV_TYPE_COUNT) {
+        return hth_fail(err, HTH_ERR_RANGE, "unknown K/V type");
+    }
     return HTH_OK;
 }
 
-static hth_code allocate(hth_session *s, hth_kv_type kv_type, hth_err *err) {
+static hth_code allocate(hth_session *s, const hth_session_params *p, hth_err *err) {
     const hth_model *m = s->engine->model;
     s->rows = hth_calloc(HTH_MEM_ENGINE, (size_t)s->n_chunk, sizeof *s->rows);
     if (!s->rows) return hth_fail_nomem(err, (uint64_t)s->n_chunk * sizeof *s->rows);
     s->logits = hth_calloc(HTH_MEM_ENGINE, (size_t)m->desc.n_vocab, sizeof *s->logits);
     if (!s->logits) return hth_fail_nomem(err, (uint64_t)m->desc.n_vocab * sizeof *s->logits);
-    hth_state_params params = {.n_ctx = s->n_ctx, .k_type = kv_type, .v_type = kv_type};
+    hth_state_params params = {.n_ctx = s->n_ctx, .k_type = p->k_type, .v_type = p->v_type};
     return hth_state_new(s->engine->executor, m, &params, &s->state, err);
 }
 
@@ -60,7 +62,7 @@ hth_code hth_session_new(hth_engine *e, const hth_session_params *p, hth_session
                        .f32_activations = p->f32_activations,
                        .score_generated = p->score_generated,
                        .cancel = p->cancel};
-    hth_code code = allocate(s, p->kv_type, err);
+    hth_code code = allocate(s, p, err);
     if (code != HTH_OK) {
         hth_session_free(s);
         return code;

@@ -79,6 +79,14 @@ def test_lists_make_every_combination(bench):
     assert one["bytes_per_token"] == 2 * two["bytes_per_token"]
 
 
+def test_keys_and_values_have_types_of_their_own(bench, run_hearth, smollm2):
+    one = ("-p", "2", "-n", "2", "-d", "40", "-r", "1", "--no-limits")
+    assert {(e["type_k"], e["type_v"]) for e in bench(*one, "--ctk", "q8_0", "--ctv", "q4_0")} == {("q8_0", "q4_0")}
+    assert {(e["type_k"], e["type_v"]) for e in bench(*one, "--ctk", "bf16")} == {("bf16", "f16")}
+    assert {(e["type_k"], e["type_v"]) for e in bench(*one, "--ctv", "f32", "--kv", "q8_0")} == {("q8_0", "f32")}
+    assert b"q8_0/f32" in run_hearth("bench", smollm2, *one, "--ctv", "f32", "--kv", "q8_0").stdout
+
+
 def test_zero_leaves_a_kind_of_test_out(bench):
     assert [e["n_gen"] for e in bench("-p", "0", "-n", "1", "-r", "1", "--no-limits")] == [1]
     assert [e["n_prompt"] for e in bench("-p", "2", "-n", "0", "-r", "1", "--no-limits")] == [2]
