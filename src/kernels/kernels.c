@@ -64,6 +64,8 @@ static const struct entry {
     size_t offset;
 } entries[] = {
     ENTRY("gemm_f32", gemm_f32),
+    ENTRY("gemm_f16", gemm_f16),
+    ENTRY("gemm_bf16", gemm_bf16),
     ENTRY("norm_rms", norm_rms),
     ENTRY("norm_layer", norm_layer),
     ENTRY("rope norm", rope[HTH_ROPE_NORM]),

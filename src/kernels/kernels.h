@@ -65,6 +65,13 @@ typedef struct hth_kernels {
     // Any n_row and n_tok >= 0; the caller gives panels that fit in cache.
     void (*gemm_f32)(const float *w, int64_t w_stride, const float *x, int64_t x_stride, float *y,
                      int64_t y_stride, int64_t n_row, int64_t n_tok, int64_t n_col);
+    // The same bits as gemm_f32 with the weights as f32, from rows of f16 or bf16 that begin row_bytes apart at any
+    // address: made for a few tokens, whose time is that of reading the weights.
+    void (*gemm_f16)(const uint8_t *w, int64_t row_bytes, const float *x, int64_t x_stride, float *y, int64_t y_stride,
+                     int64_t n_row, int64_t n_tok, int64_t n_col);
+    void (*gemm_bf16)(const uint8_t *w, int64_t row_bytes, const float *x, int64_t x_stride, float *y, int64_t y_stride,
+                      int64_t n_row, int64_t n_tok, int64_t n_col);
+
 
     // dst = x / sqrt(mean(x^2) + eps) * weight; weight [n] may be NULL. dst may be x. The mean is
     // accumulated in double or in enough partial sums that its error stays below 1e-7.

@@ -1,6 +1,8 @@
 // gemm_f32 of every level: error against double precision, extent, and that an output's bits do not
-// depend on what else is computed in the call.
+// depend on what else is computed in the call. gemm_f16 and gemm_bf16 give its bits.
 #include "check.h"
+
+#include "base/fp.h"
 
 typedef struct problem {
     float *w, *x, *y;
@@ -116,6 +118,46 @@ static void nan_stays_in_its_row_and_overflow_is_infinite(void **state) {
     }
 }
 
+// Rows of halves at odd addresses, behind the last of which nothing can be read; the same numbers go to wide.
+static uint8_t *make_halves(const problem *p, int64_t row_bytes, bool is_bf16, float *wide) {
+    const size_t n = (size_t)((p->n_row - 1) * row_bytes + 2 * p->n_col);
+    uint8_t *w = guarded(0, n, GUARD_AFTER);
+    memset(w, 0xff, n); // NaN between the rows
+    for (int64_t r = 0; r < p->n_row; r++) {
+        for (int64_t i = 0; i < p->n_col; i++) {
+            const float v = random_uniform(-2, 2);
+            const uint16_t h = is_bf16 ? hth_f32_to_bf16(v) : hth_f32_to_f16(v);
+            memcpy(w + r * row_bytes + 2 * i, &h, 2);
+            wide[r * p->n_col + i] = is_bf16 ? hth_bf16_to_f32(h) : hth_f16_to_f32(h);
+        }
+    }
+    return w;
+}
+
+static void halves_give_the_bits_of_the_same_numbers_as_f32(void **state) {
+    (void)state;
+    enum { ROWS = 21, TOKENS = 16 };
+    static float got[TOKENS * ROWS], want[TOKENS * ROWS], wide[ROWS * 4096];
+    hth_kernels k;
+    const char *level;
+    FOR_EACH_LEVEL(k, level) {
+        FOR_EACH_SIZE(n_col) {
+            if (n_col == 0 || n_col > 4096) continue;
+            for (int64_t n_tok = 1; n_tok <= TOKENS; n_tok += 1 + n_tok / 3) {
+                for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
+                    const problem p = make(1 + random_bits() % ROWS, n_tok, n_col, 0, GUARD_AFTER);
+                    const int64_t row_bytes = 2 * n_col + (int64_t)(random_bits() % 4);
+                    const uint8_t *w = make_halves(&p, row_bytes, is_bf16, wide);
+                    k.gemm_f32(wide, n_col, p.x, p.x_stride, want, ROWS, p.n_row, n_tok, n_col);
+                    (is_bf16 ? k.gemm_bf16 : k.gemm_f16)(w, row_bytes, p.x, p.x_stride, got, ROWS, p.n_row, n_tok, n_col);
+                    for (int64_t t = 0; t < n_tok; t++)
+                        assert_same_floats(level, is_bf16 ? "gemm_bf16" : "gemm_f16", got + t * ROWS, want + t * ROWS, p.n_row);
+                }
+            }
+        }
+    }
+}
+
 static void no_columns_give_zeros(void **state) {
     (void)state;
     hth_kernels k;
@@ -132,6 +174,7 @@ int main(void) {
         cmocka_unit_test(products_are_right_within_rounding_and_bounds),
         cmocka_unit_test(an_output_does_not_depend_on_its_neighbours),
         cmocka_unit_test(nan_stays_in_its_row_and_overflow_is_infinite),
+        cmocka_unit_test(halves_give_the_bits_of_the_same_numbers_as_f32),
         cmocka_unit_test(no_columns_give_zeros),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
