@@ -159,8 +159,9 @@ def write_table(found, programs, args, machine, note):
 
 def commands_of(args):
     """Program name -> the command without model; Hearth is the first."""
-    tests = ["-p", args.n_prompt, "-n", args.n_gen, "-d", args.depth, "-r", str(args.repetitions), "-o", "json"]
-    tests += ["-t", str(args.threads)]
+    tests = ["-p", args.n_prompt, "-n", args.n_gen, "-r", str(args.repetitions), "-o", "json", "-t", str(args.threads)]
+    if args.depth != "0":  # ik_llama.cpp's does not know it
+        tests += ["-d", args.depth]
     users = ["-b", args.users]
     commands = {"hearth": [args.hearth, "bench", *tests, *users, "--no-limits", *shlex.split(args.hearth_args)]}
     if args.llama_bench:
