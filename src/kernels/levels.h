@@ -32,6 +32,29 @@ void hth_level_probe_arm(hth_probe *p, uint32_t cpu_features);
 typedef void (*hth_q8_codes_fn)(const uint8_t *block, uint8_t *code, float *d, float *m);
 hth_q8_codes_fn hth_q8_codes(uint32_t type); // NULL: the type has no integer path
 hth_q8_type hth_q8_type_of(uint32_t type);
+typedef struct hth_q8_range {
+    uint8_t least, most;
+} hth_q8_range;
+hth_q8_range hth_q8_range_of(uint32_t type); // of its codes
+
+// The type of a type's panels where none, some or all are wide. Some: those of types whose activations other engines
+// quantize per 256, which costs far more than wide panels do.
+typedef enum hth_q8_wide { HTH_Q8_NONE_WIDE, HTH_Q8_SOME_WIDE, HTH_Q8_ALL_WIDE } hth_q8_wide;
+hth_q8_type hth_q8_panel_type_of(uint32_t type, hth_q8_wide wide);
+
+// Wide codes of up to 256 columns of one row are made of the type's own codes, groups of 16 or 32 with D and M: all
+// that the groups can hold is spread over 1 ... 254. Numbers of 16 bits, modulo 2^16:
+//   a, b = D * (least - zero) + M, D * (most - zero) + M       multiplied, then added; M = 0 for types with a zero
+//   lo, hi = least and greatest of them over the groups;  step = (hi - lo) / 253;  f = 1 / step * 256
+//   A = round(D * f), B = round((M - lo) * f) + 384 - zero * A    to nearest even
+//   wide code = (code * A + B) >> 8;  wide D = step;  wide M = lo - step
+// Where step is below 2^-120 the wide codes and D are 0 and M is lo; where a or b is not finite, or step, the codes are 0
+// and D and M are NaN.
+#define HTH_Q8_WIDE_LEAST_STEP 0x1p-120f
+
+void hth_ref_q8_panel(uint32_t type, hth_q8_type panel, const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t n_col,
+                      const hth_panel *out);
+void hth_ref_q8_quantize_tiles(const float *x, int64_t n, const hth_q8 *out, int64_t row); // quantize_prompt with tiles
 
 void hth_ref_q8_gemm(hth_q8_kernels *k);  // quantize, panel, gemm
 void hth_ref_q8_gemv(hth_q8_kernels *k);
@@ -41,10 +64,8 @@ void hth_q8_panel_avx2(hth_q8_kernels *k); // quantize, panel
 void hth_q8_gemm_avx2(hth_q8_kernels *k);
 void hth_q8_gemm_avx_vnni(hth_q8_kernels *k);
 void hth_q8_gemm_avx512(hth_q8_kernels *k); // VNNI
-void hth_q8_gemm_amx(hth_q8_kernels *k);
-// The AVX-512 product, to which the tiles leave what is not theirs.
-void hth_q8_gemm_avx512_run(const hth_panel *w, hth_q8_type type, int64_t n_row, int64_t n_col, const hth_q8 *x,
-                            int64_t n_tok, float *y, int64_t y_stride);
+void hth_q8_panel_wide_avx2(hth_q8_kernels *k, hth_q8_wide wide); // panel_type, panel of those that are wide
+void hth_q8_gemm_amx(hth_q8_kernels *k); // quantize_prompt, gemm
 void hth_q8_panel_neon(hth_q8_kernels *k);
 void hth_q8_gemm_neon(hth_q8_kernels *k); // dotprod
 void hth_q8_gemv_avx2(hth_q8_kernels *k);

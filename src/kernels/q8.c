@@ -10,7 +10,10 @@
 #include "os/cpu.h"
 
 static void fill_ref(hth_q8_kernels *k) {
-    for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++) k->type[t] = hth_q8_type_of(t);
+    for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++) {
+        k->type[t] = hth_q8_type_of(t);
+        k->panel_type[t] = hth_q8_panel_type_of(t, HTH_Q8_NONE_WIDE);
+    }
     hth_ref_q8_gemm(k);
     hth_ref_q8_gemv(k);
 }
@@ -22,13 +25,21 @@ static void fill_avx2(hth_q8_kernels *k) {
 }
 
 static void fill_avx_vnni(hth_q8_kernels *k) {
+    hth_q8_panel_wide_avx2(k, HTH_Q8_SOME_WIDE);
     hth_q8_gemm_avx_vnni(k);
     hth_q8_gemv_avx_vnni(k);
 }
 
 static void fill_avx512_vnni(hth_q8_kernels *k) {
+    hth_q8_panel_wide_avx2(k, HTH_Q8_SOME_WIDE);
     hth_q8_gemm_avx512(k);
     hth_q8_gemv_avx512(k);
+}
+
+static void fill_amx(hth_q8_kernels *k) {
+    k->tiles = true;
+    hth_q8_panel_wide_avx2(k, HTH_Q8_ALL_WIDE);
+    hth_q8_gemm_amx(k);
 }
 
 static void fill_dotprod(hth_q8_kernels *k) {
@@ -46,7 +57,7 @@ static const struct level {
     {"avx2", HTH_CPU_AVX2, fill_avx2},
     {"avx-vnni", HTH_CPU_AVX2 | HTH_CPU_AVX_VNNI, fill_avx_vnni},
     {"avx512-vnni", HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI, fill_avx512_vnni},
-    {"amx-int8", HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI | HTH_CPU_AMX_INT8, hth_q8_gemm_amx},
+    {"amx-int8", HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI | HTH_CPU_AMX_INT8, fill_amx},
     {"neon", HTH_CPU_NEON, hth_q8_panel_neon},
     {"dotprod", HTH_CPU_NEON | HTH_CPU_DOTPROD, fill_dotprod},
 };
@@ -72,15 +83,21 @@ const hth_q8_kernels *hth_q8_get(void) {
     return &table;
 }
 
-// The offset and the name of entry i: the two that serve all types, then panel and gemv of each type.
+// The offset and the name of entry i: those that serve all types, then panel and gemv of each type.
 static bool find_entry(int i, char op[48], size_t *offset) {
     if (i < 0) return false;
-    if (i < 2) {
-        snprintf(op, 48, "%s", i == 0 ? "quantize_q8" : "gemm_q8");
-        *offset = i == 0 ? offsetof(hth_q8_kernels, quantize) : offsetof(hth_q8_kernels, gemm);
+    static const struct {
+        const char *name;
+        size_t offset;
+    } common[] = {{"quantize_q8", offsetof(hth_q8_kernels, quantize)},
+                  {"quantize_prompt_q8", offsetof(hth_q8_kernels, quantize_prompt)},
+                  {"gemm_q8", offsetof(hth_q8_kernels, gemm)}};
+    if (i < (int)HTH_COUNT(common)) {
+        snprintf(op, 48, "%s", common[i].name);
+        *offset = common[i].offset;
         return true;
     }
-    i -= 2;
+    i -= (int)HTH_COUNT(common);
     for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++) {
         if (!hth_q8_codes(t)) continue;
         if (i >= 2) {

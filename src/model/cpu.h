@@ -14,7 +14,7 @@
 #define CPU_PANEL_ROWS 16
 // Integer products: panels of rows that a thread converts before it goes through the tokens, and tokens
 // whose activations stay in cache meanwhile.
-#define CPU_Q8_PANELS 4
+#define CPU_Q8_PANELS 16
 #define CPU_Q8_TOKENS 128
 // Keys per attention partial; partials are folded in order, so this number is part of the arithmetic.
 #define CPU_ATTN_BLOCK 256

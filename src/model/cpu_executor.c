@@ -175,29 +175,37 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     s->panel_len = (size_t)(CPU_PANEL_ROWS * w.cols + 16);
     s->attn_work_len = (size_t)(w.attn_work + 16);
     s->n_rot_max = (int32_t)w.n_rot;
-    // The input of a product as bytes padded to 64, a scale per 32, a sum per 16; a panel as the codes of its
-    // rows and, in the worst case, a scale and a minimum per 16.
+    // The input of a product as bytes padded to 64, a scale per 32, a sum per 16, and what wide panels want, as
+    // tiles of 16 rows where the kernels do; a panel as the codes of its rows and, in the worst case, a scale and
+    // a minimum per 16.
     const int64_t q8_cols = (w.cols + 63) / 64 * 64, q8_blocks = q8_cols / HTH_Q8_BLOCK;
+    const int64_t q8_stride = q8_cols + 64; // rows that lie a power of two apart would share too little of a cache
+    const int64_t n_in = n * w.n_used, n_wide = (q8_cols + HTH_Q8_WIDE - 1) / HTH_Q8_WIDE;
+    const int64_t n_tiled = ex->q8->tiles ? (n_in + 15) / 16 * 16 : 0;
     s->q8_panel_bytes = (size_t)(CPU_Q8_PANELS * HTH_PANEL_ROWS * (q8_cols + q8_cols / 16 * 8));
-    s->q8.q_stride = q8_cols;
+    s->q8.q_stride = q8_stride;
     s->q8.d_stride = q8_blocks;
+    s->q8.wide_stride = n_wide;
+    s->q8.tile_stride = n_tiled * HTH_Q8_WIDE * 2;
     s->n_own = (int32_t)(n < HTH_GEMV_TOKENS ? n : HTH_GEMV_TOKENS);
     s->q8_own.q_stride = q8_cols;
     s->q8_own.d_stride = q8_blocks;
-    float *q8_codes, *q8_sums, *own_codes, *own_sums, *q8_panels;
+    float *q8_codes, *q8_sums, *q8_tiles, *own_codes, *own_sums, *q8_panels;
     planner p = {0};
     float **const parts[] = {&s->x,  &s->h,  &s->branch,    &s->branch2, &s->streams, &s->q, &s->k,      &s->v,     &s->attn,
                              &s->gate, &s->up, &s->per_layer, &s->cos_,    &s->sin_, &s->panels, &s->attn_work, &s->attn_parts,
-                             &q8_codes, &s->q8.d, &q8_sums, &own_codes, &s->q8_own.d, &own_sums, &q8_panels};
-    const int64_t half_rot = w.n_rot / 2 * d->n_rope, n_in = n * w.n_used, n_own = n_thread * s->n_own;
+                             &q8_codes, &s->q8.d, &q8_sums, &s->q8.wide_d, &s->q8.wide_sum, &q8_tiles, &own_codes, &s->q8_own.d,
+                             &own_sums, &q8_panels};
+    const int64_t half_rot = w.n_rot / 2 * d->n_rope, n_own = n_thread * s->n_own;
     const size_t at[] = {plan(&p, n, d->d_model), plan(&p, n, d->d_model), plan(&p, n, d->d_model),
                          plan(&p, w.branch2 ? n : 0, d->d_model),
                          plan(&p, d->n_stream > 1 ? n * d->n_stream : 0, d->d_model), plan(&p, n, w.q), plan(&p, n, w.k), plan(&p, n, w.v),
                          plan(&p, n, w.attn), plan(&p, n, w.ff), plan(&p, n, w.ff),
                          plan(&p, n, (int64_t)d->n_layer * d->d_per_layer), plan(&p, n, half_rot), plan(&p, n, half_rot),
                          plan(&p, n_thread, (int64_t)s->panel_len), plan(&p, n_thread, (int64_t)s->attn_work_len),
-                         plan(&p, 1, w.attn_parts), plan(&p, n_in, q8_cols / 4), plan(&p, n_in, q8_blocks),
-                         plan(&p, n_in, 2 * q8_blocks), plan(&p, n_own, q8_cols / 4), plan(&p, n_own, q8_blocks),
+                         plan(&p, 1, w.attn_parts), plan(&p, n_in, q8_stride / 4), plan(&p, n_in, q8_blocks),
+                         plan(&p, n_in, 2 * q8_blocks), plan(&p, n_tiled, n_wide), plan(&p, n_in, n_wide),
+                         plan(&p, n_tiled, n_wide * HTH_Q8_WIDE / 2), plan(&p, n_own, q8_cols / 4), plan(&p, n_own, q8_blocks),
                          plan(&p, n_own, 2 * q8_blocks), plan(&p, n_thread, (int64_t)s->q8_panel_bytes / 4)};
     _Static_assert(HTH_COUNT(parts) == HTH_COUNT(at), "one offset per buffer");
     if (p.overflow) return hth_fail(err, HTH_ERR_LIMIT, "a step of %lld rows is too large", (long long)n);
@@ -213,6 +221,8 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     s->q8.sum = (int32_t *)(void *)q8_sums;
     s->q8_own.q = (int8_t *)(void *)own_codes;
     s->q8_own.sum = (int32_t *)(void *)own_sums;
+    if (!n_tiled) s->q8.wide_d = NULL;
+    s->q8.tiles = n_tiled ? (int8_t *)(void *)q8_tiles : NULL;
     s->q8_panels = (uint8_t *)(void *)q8_panels;
     return HTH_OK;
 }

@@ -95,8 +95,14 @@ static bool is_integer(const cpu_step *c, const cpu_product *p) {
 
 // The rows of `all` from i on.
 static hth_q8 q8_from(const hth_q8 *all, int64_t i) {
-    return (hth_q8){.q = all->q + i * all->q_stride, .d = all->d + i * all->d_stride, .sum = all->sum + i * 2 * all->d_stride,
-                    .q_stride = all->q_stride, .d_stride = all->d_stride};
+    hth_q8 x = *all;
+    x.q += i * x.q_stride;
+    x.d += i * x.d_stride;
+    x.sum += i * 2 * x.d_stride;
+    if (x.wide_d) x.wide_d += i * x.wide_stride;
+    if (x.wide_sum) x.wide_sum += i * x.wide_stride;
+    x.first += i;
+    return x;
 }
 
 static void quantize_rows(const cpu_thread *t, const cpu_input *in, int64_t n_col) {
@@ -104,6 +110,10 @@ static void quantize_rows(const cpu_thread *t, const cpu_input *in, int64_t n_co
     hth_team_part(in->n_tok, 1, t->i, t->n, &first, &last);
     const hth_q8 *q = &t->c->s.q8;
     for (int64_t i = first; i < last; i++) {
+        if (in->kinds[i] != HTH_ROW_GENERATED) {
+            t->c->q8->quantize_prompt(in->x + i * in->x_stride, n_col, q, i);
+            continue;
+        }
         t->c->q8->quantize(in->x + i * in->x_stride, n_col, q->q + i * q->q_stride, q->d + i * q->d_stride,
                            q->sum + i * 2 * q->d_stride);
     }
@@ -134,7 +144,8 @@ static const uint8_t *rows_of(const hth_weight *w, int64_t expert, int64_t row) 
 
 // Where panel i of a thread's panels lies.
 static hth_panel panel_at(const cpu_thread *t, const hth_weight *w, int i) {
-    const int64_t n_code = HTH_PANEL_ROWS * w->n_col, n_scale = n_code / t->c->q8->type[w->type].group;
+    const int64_t group = t->c->q8->panel_type[w->type].group, n_code = HTH_PANEL_ROWS * ((w->n_col + 63) / 64 * 64);
+    const int64_t n_scale = HTH_PANEL_ROWS * ((w->n_col + group - 1) / group);
     const size_t bytes = t->c->s.q8_panel_bytes / CPU_Q8_PANELS;
     uint8_t *at = t->c->s.q8_panels + (size_t)t->i * t->c->s.q8_panel_bytes + (size_t)i * bytes;
     float *scales = (float *)(void *)(at + n_code);
@@ -147,20 +158,17 @@ static void multiply_prompt(const cpu_thread *t, const cpu_product *p, int64_t f
     const hth_weight *w = p->w;
     for (int64_t r = first; r < last; r += CPU_Q8_PANELS * HTH_PANEL_ROWS) {
         hth_panel panels[CPU_Q8_PANELS];
-        int64_t n[CPU_Q8_PANELS];
-        int n_panel = 0;
-        for (int64_t at = r; at < last && n_panel < CPU_Q8_PANELS; at += HTH_PANEL_ROWS, n_panel++) {
-            n[n_panel] = last - at < HTH_PANEL_ROWS ? last - at : HTH_PANEL_ROWS;
-            panels[n_panel] = panel_at(t, w, n_panel);
-            k->panel[w->type](rows_of(w, p->expert, at), (int64_t)w->codes.row_bytes, n[n_panel], w->n_col, &panels[n_panel]);
+        const int64_t n_row = last - r < CPU_Q8_PANELS * HTH_PANEL_ROWS ? last - r : CPU_Q8_PANELS * HTH_PANEL_ROWS;
+        for (int64_t at = 0; at < n_row; at += HTH_PANEL_ROWS) {
+            const int64_t n = n_row - at < HTH_PANEL_ROWS ? n_row - at : HTH_PANEL_ROWS;
+            hth_panel *panel = &panels[at / HTH_PANEL_ROWS];
+            *panel = panel_at(t, w, (int)(at / HTH_PANEL_ROWS));
+            k->panel[w->type](rows_of(w, p->expert, r + at), (int64_t)w->codes.row_bytes, n, w->n_col, panel);
         }
         for (int64_t i = tok; i < tok_end; i += CPU_Q8_TOKENS) {
             const int64_t n_tok = tok_end - i < CPU_Q8_TOKENS ? tok_end - i : CPU_Q8_TOKENS;
             const hth_q8 x = q8_from(&t->c->s.q8, i);
-            for (int j = 0; j < n_panel; j++) {
-                k->gemm(&panels[j], k->type[w->type], n[j], w->n_col, &x, n_tok,
-                        p->y + i * p->y_stride + r + (int64_t)j * HTH_PANEL_ROWS, p->y_stride);
-            }
+            k->gemm(panels, k->panel_type[w->type], n_row, w->n_col, &x, n_tok, p->y + i * p->y_stride + r, p->y_stride);
         }
     }
 }

@@ -85,11 +85,24 @@ static void quantize_neon(const float *x, int64_t n, int8_t *q, float *d, int32_
     }
     if (n % 64) memset(q, 0, HTH_Q8_BLOCK);
 }
+
+static void quantize_prompt_neon(const float *x, int64_t n, const hth_q8 *out, int64_t row) {
+    const float *d = out->d + row * out->d_stride;
+    const int32_t *sum = out->sum + row * 2 * out->d_stride;
+    float *wide_sum = out->wide_sum + row * out->wide_stride;
+    quantize_neon(x, n, out->q + row * out->q_stride, out->d + row * out->d_stride, out->sum + row * 2 * out->d_stride);
+    for (int64_t i = 0; i < n; i += HTH_Q8_WIDE) {
+        float s = 0;
+        for (int64_t j = i; j < n && j < i + HTH_Q8_WIDE; j += HTH_Q8_BLOCK, d++, sum += 2) s += *d * (float)(sum[0] + sum[1]);
+        *wide_sum++ = s;
+    }
+}
 #endif
 
 void hth_q8_panel_neon(hth_q8_kernels *k) {
 #if defined(__aarch64__)
     k->quantize = quantize_neon;
+    k->quantize_prompt = quantize_prompt_neon;
 #define SET_PANEL(T) k->panel[HTH_TYPE_##T] = panel_##T##_neon;
     FOR_EACH_TYPE(SET_PANEL)
 #undef SET_PANEL

@@ -282,32 +282,34 @@ static void codes_iq1_m(const uint8_t *b, uint8_t *code, float *d, float *m) {
 static const struct row {
     hth_q8_type type;
     hth_q8_codes_fn codes;
+    hth_q8_range range;
+    bool is_wide; // where some panels are
 } rows[HTH_TYPE_GGML_COUNT] = {
-    [HTH_TYPE_Q4_0] = {{32, 8, false}, codes_q4_0},
-    [HTH_TYPE_Q4_1] = {{32, 0, true}, codes_q4_1},
-    [HTH_TYPE_Q5_0] = {{32, 16, false}, codes_q5_0},
-    [HTH_TYPE_Q5_1] = {{32, 0, true}, codes_q5_1},
-    [HTH_TYPE_Q8_0] = {{32, 128, false}, codes_q8_0},
-    [HTH_TYPE_Q2_K] = {{16, 0, true}, codes_q2_k},
-    [HTH_TYPE_Q3_K] = {{16, 4, false}, codes_q3_k},
-    [HTH_TYPE_Q4_K] = {{32, 0, true}, codes_q4_k},
-    [HTH_TYPE_Q5_K] = {{32, 0, true}, codes_q5_k},
-    [HTH_TYPE_Q6_K] = {{16, 32, false}, codes_q6_k},
-    [HTH_TYPE_IQ4_NL] = {{32, 128, false}, codes_iq4_nl},
-    [HTH_TYPE_IQ4_XS] = {{32, 128, false}, codes_iq4_xs},
-    [HTH_TYPE_IQ2_XXS] = {{32, 64, false}, codes_iq2_xxs},
-    [HTH_TYPE_IQ2_XS] = {{16, 64, false}, codes_iq2_xs},
-    [HTH_TYPE_IQ2_S] = {{16, 64, false}, codes_iq2_s},
-    [HTH_TYPE_IQ3_XXS] = {{32, 64, false}, codes_iq3_xxs},
-    [HTH_TYPE_IQ3_S] = {{32, 16, false}, codes_iq3_s},
-    [HTH_TYPE_IQ1_S] = {{32, 16, false}, codes_iq1_s},
-    [HTH_TYPE_IQ1_M] = {{16, 16, false}, codes_iq1_m},
-    [HTH_TYPE_TQ1_0] = {{32, 1, false}, codes_tq1_0},
-    [HTH_TYPE_TQ2_0] = {{32, 1, false}, codes_tq2_0},
-    [HTH_TYPE_MXFP4] = {{32, 12, false}, codes_mxfp4},
-    [HTH_TYPE_NVFP4] = {{16, 12, false}, codes_nvfp4},
-    [HTH_TYPE_Q1_0] = {{32, 1, false}, codes_q1_0},
-    [HTH_TYPE_Q2_0] = {{32, 1, false}, codes_q2_0},
+    [HTH_TYPE_Q4_0] = {{32, 8, false}, codes_q4_0, {0, 15}, false},
+    [HTH_TYPE_Q4_1] = {{32, 0, true}, codes_q4_1, {0, 15}, false},
+    [HTH_TYPE_Q5_0] = {{32, 16, false}, codes_q5_0, {0, 31}, false},
+    [HTH_TYPE_Q5_1] = {{32, 0, true}, codes_q5_1, {0, 31}, false},
+    [HTH_TYPE_Q8_0] = {{32, 128, false}, codes_q8_0, {0, 255}, false},
+    [HTH_TYPE_Q2_K] = {{16, 0, true}, codes_q2_k, {0, 3}, true},
+    [HTH_TYPE_Q3_K] = {{16, 4, false}, codes_q3_k, {0, 7}, true},
+    [HTH_TYPE_Q4_K] = {{32, 0, true}, codes_q4_k, {0, 15}, true},
+    [HTH_TYPE_Q5_K] = {{32, 0, true}, codes_q5_k, {0, 31}, true},
+    [HTH_TYPE_Q6_K] = {{16, 32, false}, codes_q6_k, {0, 63}, true},
+    [HTH_TYPE_IQ4_NL] = {{32, 128, false}, codes_iq4_nl, {1, 241}, false},
+    [HTH_TYPE_IQ4_XS] = {{32, 128, false}, codes_iq4_xs, {1, 241}, true},
+    [HTH_TYPE_IQ2_XXS] = {{32, 64, false}, codes_iq2_xxs, {21, 107}, true},
+    [HTH_TYPE_IQ2_XS] = {{16, 64, false}, codes_iq2_xs, {21, 107}, true},
+    [HTH_TYPE_IQ2_S] = {{16, 64, false}, codes_iq2_s, {21, 107}, true},
+    [HTH_TYPE_IQ3_XXS] = {{32, 64, false}, codes_iq3_xxs, {2, 126}, true},
+    [HTH_TYPE_IQ3_S] = {{32, 16, false}, codes_iq3_s, {1, 31}, true},
+    [HTH_TYPE_IQ1_S] = {{32, 16, false}, codes_iq1_s, {7, 25}, true},
+    [HTH_TYPE_IQ1_M] = {{16, 16, false}, codes_iq1_m, {7, 25}, true},
+    [HTH_TYPE_TQ1_0] = {{32, 1, false}, codes_tq1_0, {0, 2}, true},
+    [HTH_TYPE_TQ2_0] = {{32, 1, false}, codes_tq2_0, {0, 2}, true},
+    [HTH_TYPE_MXFP4] = {{32, 12, false}, codes_mxfp4, {0, 24}, false},
+    [HTH_TYPE_NVFP4] = {{16, 12, false}, codes_nvfp4, {0, 24}, false},
+    [HTH_TYPE_Q1_0] = {{32, 1, false}, codes_q1_0, {0, 2}, false},
+    [HTH_TYPE_Q2_0] = {{32, 1, false}, codes_q2_0, {0, 3}, false},
 };
 
 hth_q8_codes_fn hth_q8_codes(uint32_t type) {
@@ -316,4 +318,14 @@ hth_q8_codes_fn hth_q8_codes(uint32_t type) {
 
 hth_q8_type hth_q8_type_of(uint32_t type) {
     return type < HTH_TYPE_GGML_COUNT ? rows[type].type : (hth_q8_type){0, 0, false};
+}
+
+hth_q8_range hth_q8_range_of(uint32_t type) {
+    return type < HTH_TYPE_GGML_COUNT ? rows[type].range : (hth_q8_range){0, 0};
+}
+
+hth_q8_type hth_q8_panel_type_of(uint32_t type, hth_q8_wide wide) {
+    if (type >= HTH_TYPE_GGML_COUNT || !rows[type].codes) return (hth_q8_type){0, 0, false};
+    bool is_wide = wide == HTH_Q8_ALL_WIDE || (wide == HTH_Q8_SOME_WIDE && rows[type].is_wide);
+    return is_wide ? (hth_q8_type){HTH_Q8_WIDE, 0, true} : rows[type].type;
 }

@@ -1,14 +1,13 @@
-// Integer products with AMX tiles: sixteen tokens times sixteen rows. What is left of the tokens goes to the level
-// below, which gives the same bits.
-//
-// A tile product takes 16 cycles whatever its depth, its way to memory as many, and the folding of its 256
-// integers into floats 48 to 80 vector operations, which set the pace: products run a few groups ahead of
-// folding. Codes with a zero are made signed first, chunk by chunk, so that folding has nothing to take away.
+// Integer products with AMX tiles, where multiplying is so cheap that activations come in 16 bits: a high and a low
+// tile of sixteen tokens, times two tiles of sixteen rows of wide panels. Their four tiles of sums go through
+// memory to be folded into floats once in 256 columns, while the next but one are multiplied.
 #include "kernels/levels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #include <string.h>
+
+#include "base/fp.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(                                                                                        \
@@ -19,17 +18,52 @@
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,bmi2,amx-tile,amx-int8")
 #endif
 
-#include "kernels/x86/q8_tile512.inc"
+enum { TOKENS = 16, DEPTH = 64, TILE = TOKENS * DEPTH, BLOCK = 2 * TILE * HTH_Q8_WIDE / DEPTH, ROWS = 64 };
 
-enum { AHEAD = 2, SLOTS = 4 }; // groups that products are ahead of folding; tiles of integers in memory
+// --- activations ---
 
-// The compilers' tile intrinsics do not say that they read memory: what was written must not wait or be dropped.
+static HTH_ALWAYS_INLINE uint32_t largest_of(const float *x, int64_t n) {
+    __m512i a = _mm512_setzero_si512();
+    for (int64_t i = 0; i < n; i += 16)
+        a = _mm512_max_epi32(a, _mm512_castps_si512(_mm512_abs_ps(_mm512_loadu_ps(x + i))));
+    return (uint32_t)_mm512_reduce_max_epi32(a);
+}
+
+static void quantize_prompt_amx(const float *x, int64_t n, const hth_q8 *out, int64_t row) {
+    int8_t *tile = out->tiles + row / TOKENS * BLOCK + row % TOKENS * DEPTH;
+    float *wide_d = out->wide_d + row * out->wide_stride, *wide_sum = out->wide_sum + row * out->wide_stride;
+    const __m512i half = _mm512_set1_epi32(64), mask = _mm512_set1_epi32(127);
+    for (int64_t c = 0; c < n; c += HTH_Q8_WIDE) {
+        const int64_t len = n - c < HTH_Q8_WIDE ? n - c : HTH_Q8_WIDE;
+        const uint32_t largest = largest_of(x + c, len); // as bits: NaN above infinity above numbers
+        float d = largest < 0x7f800000 ? hth_f32_from_bits(largest) / 16256.0f : hth_f32_from_bits(0x7fc00000);
+        if (d < 0x1p-126f) d = 0;
+        const __mmask16 some = d > 0 ? 0xffff : 0;
+        __m512i sum = _mm512_setzero_si512();
+        for (int64_t i = 0; i < (len + 63) / 64 * 64; i += 16) {
+            int8_t *at = tile + i / DEPTH * 2 * TILE + i % DEPTH;
+            __m512 scaled = i < len ? _mm512_maskz_div_ps(some, _mm512_loadu_ps(x + c + i), _mm512_set1_ps(d)) : _mm512_setzero_ps();
+            __m512i v = _mm512_cvtps_epi32(scaled);
+            __m512i low = _mm512_sub_epi32(_mm512_and_si512(_mm512_add_epi32(v, half), mask), half);
+            __m512i high = _mm512_srai_epi32(_mm512_sub_epi32(v, low), 7);
+            _mm_storeu_si128((__m128i *)(void *)at, _mm512_cvtepi32_epi8(high));
+            _mm_storeu_si128((__m128i *)(void *)(at + TILE), _mm512_cvtepi32_epi8(low));
+            sum = _mm512_add_epi32(sum, v);
+        }
+        *wide_d++ = d;
+        *wide_sum++ = d * (float)_mm512_reduce_add_epi32(sum);
+        tile += out->tile_stride;
+    }
+}
+
+// --- products ---
+
+// The compilers' tile intrinsics do not say that they read or write memory: nothing there must wait or be dropped.
 static HTH_ALWAYS_INLINE void written(const void *p) {
     __asm__ volatile("" : : "r"(p) : "memory");
 }
 
-// Registers 0, 1, 6 and 7 sum, 2 and 3 hold tokens, 4 and 5 weights.
-static void configure(int group) {
+static void configure(void) {
     struct {
         uint8_t palette, start, reserved[14];
         uint16_t row_bytes[16];
@@ -38,128 +72,190 @@ static void configure(int group) {
     memset(&config, 0, sizeof config);
     config.palette = 1;
     for (int i = 0; i < 8; i++) {
-        config.row_bytes[i] = (uint16_t)(i == 2 || i == 3 ? group : 64);
-        config.rows[i] = (uint8_t)(i == 4 || i == 5 ? group / 4 : 16);
+        config.row_bytes[i] = DEPTH;
+        config.rows[i] = TOKENS;
     }
     written(&config);
     _tile_loadconfig(&config);
 }
 
-// codes - zero of a chunk, in signed bytes.
-static void make_signed(uint8_t *out, const uint8_t *code, int64_t n, uint8_t zero) {
-    const __m512i z = _mm512_set1_epi8((char)zero);
-    for (int64_t i = 0; i < n; i += 64)
-        _mm512_store_si512(out + i, _mm512_sub_epi8(_mm512_load_si512(code + i), z));
-    written(out);
-}
-
-typedef struct tile {
-    const uint8_t *code;
-    const float *scale, *min; // of the chunk
-    const int8_t *q;
-    int64_t q_stride, n_group;
+// The work on one set of sums: sixteen tokens times two panels, which may be the same, over up to 256 columns. Of the
+// tokens [first, last) are wanted; wide_d, wide_sum and y are those of the first.
+typedef struct job {
+    const int8_t *x;
+    const uint8_t *code[2];
+    int64_t n_tile; // 0: there is no job
+    int64_t first, last;
+    const float *scale[2], *min[2], *wide_d, *wide_sum;
     float *y;
-    int64_t y_stride;
-    __mmask16 rows;
-    bool is_first; // chunk of the columns
-} tile;
+    __mmask16 rows[2];
+    bool is_first; // of the columns: y holds no sum yet
+    bool is_full;  // all tokens and rows
+} job;
 
-// One group's product; sets of registers take turns.
-#define DEFINE_PRODUCT(name, c, a, b)                                                                                \
-    static HTH_ALWAYS_INLINE void name(int32_t *out, const tile *w, int64_t g, const int group, const bool has_min) { \
-        _tile_zero(c);                                                                                               \
-        _tile_loadd(a, w->q + g * group, w->q_stride);                                                               \
-        _tile_loadd(b, w->code + g * group * 16, 64);                                                                \
-        if (has_min) _tile_dpbsud(c, a, b);                                                                          \
-        else _tile_dpbssd(c, a, b);                                                                                  \
-        _tile_stored(c, out, 64);                                                                                    \
-    }
-DEFINE_PRODUCT(product_0, 0, 2, 4)
-DEFINE_PRODUCT(product_1, 1, 3, 5)
-DEFINE_PRODUCT(product_2, 6, 2, 4)
-DEFINE_PRODUCT(product_3, 7, 3, 5)
-#undef DEFINE_PRODUCT
+typedef struct strides {
+    int64_t wide, y;
+} strides;
 
-static HTH_ALWAYS_INLINE void fold(__m512 sum[TOKENS], const int32_t *dot, const tile *w, const scales *s, int64_t g,
-                                   const bool has_min) {
-    __m512 scale = _mm512_load_ps(w->scale + 16 * g), min = _mm512_setzero_ps();
-    if (has_min) min = _mm512_load_ps(w->min + 16 * g);
-    HTH_UNROLL for (int t = 0; t < TOKENS; t++) {
-        __m512 f = _mm512_cvtepi32_ps(_mm512_load_si512(dot + 16 * t));
-        sum[t] = _mm512_fmadd_ps(f, _mm512_mul_ps(scale, _mm512_set1_ps(s->d[t][g])), sum[t]);
-        if (has_min) sum[t] = _mm512_fmadd_ps(min, _mm512_set1_ps(s->dsum[t][g]), sum[t]);
-    }
-}
+typedef struct sums {
+    int32_t high[2][TOKENS * 16], low[2][TOKENS * 16];
+} sums;
 
-static HTH_ALWAYS_INLINE void multiply(const tile *w, const scales *s, int32_t dots[SLOTS][256], const int group,
-                                       const bool has_min) {
-    __m512 sum[TOKENS];
-    HTH_UNROLL for (int t = 0; t < TOKENS; t++)
-        sum[t] = w->is_first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(w->rows, w->y + t * w->y_stride);
-    const int64_t n = w->n_group;
-    for (int64_t g = 0; g < n + AHEAD; g += SLOTS) {
-#define STEP(i)                                                                                                      \
-    if (g + i < n) product_##i(dots[i], w, g + i, group, has_min);                                                   \
-    if (g + i >= AHEAD && g + i < n + AHEAD) fold(sum, dots[(i + AHEAD) % SLOTS], w, s, g + i - AHEAD, has_min);
-        STEP(0)
-        STEP(1)
-        STEP(2)
-        STEP(3)
-#undef STEP
-    }
-    HTH_UNROLL for (int t = 0; t < TOKENS; t++) _mm512_mask_storeu_ps(w->y + t * w->y_stride, w->rows, sum[t]);
-}
-
-typedef struct buffers {
-    int32_t dots[SLOTS][256];
-    uint8_t codes[CHUNK * 16];
-    scales s;
-} buffers;
-
-// n_tok is a multiple of TOKENS.
-static HTH_ALWAYS_INLINE void gemm_of(const hth_panel *p, const int group, const bool has_min, uint8_t zero, int64_t n_row,
-                                      int64_t n_col, const hth_q8 *x, int64_t n_tok, float *y, int64_t y_stride) {
-    buffers b __attribute__((aligned(64)));
-    configure(group);
-    for (int64_t c = 0; c < n_col; c += CHUNK) {
-        int64_t n_chunk = n_col - c < CHUNK ? n_col - c : CHUNK;
-        tile w = {.code = has_min ? p->code + c * 16 : b.codes,
-                  .scale = p->scale + c / group * 16,
-                  .min = has_min ? p->min + c / group * 16 : NULL,
-                  .q_stride = x->q_stride,
-                  .n_group = n_chunk / group,
-                  .y_stride = y_stride,
-                  .rows = first_n(n_row),
-                  .is_first = c == 0};
-        if (!has_min) make_signed(b.codes, p->code + c * 16, n_chunk * 16, zero);
-        for (int64_t t = 0; t < n_tok; t += TOKENS) {
-            load_chunk(&b.s, x, t, TOKENS, c, w.n_group, group, has_min ? BRING_DSUM : BRING_D, 0);
-            w.q = x->q + t * x->q_stride + c;
-            w.y = y + t * y_stride;
-            multiply(&w, &b.s, b.dots, group, has_min);
+// Tokens t ... t + n - 1 of the tile; n, is_full and is_first: known when compiled.
+static HTH_ALWAYS_INLINE void fold(const job *w, const strides *by, const sums *from, int64_t t, const int n,
+                                   const bool is_full, const bool is_first) {
+    const __m512 scale[2] = {_mm512_load_ps(w->scale[0]), _mm512_load_ps(w->scale[1])};
+    const __m512 min[2] = {_mm512_load_ps(w->min[0]), _mm512_load_ps(w->min[1])};
+    const float *wide_d = w->wide_d + (t - w->first) * by->wide, *wide_sum = w->wide_sum + (t - w->first) * by->wide;
+    float *y = w->y + (t - w->first) * by->y;
+    HTH_UNROLL for (int i = 0; i < n; i++, t++, wide_d += by->wide, wide_sum += by->wide, y += by->y) {
+        const __m512 d = _mm512_set1_ps(*wide_d), sum = _mm512_set1_ps(*wide_sum);
+        HTH_UNROLL for (int p = 0; p < 2; p++) {
+            __m512i high = _mm512_load_si512(from->high[p] + 16 * t), low = _mm512_load_si512(from->low[p] + 16 * t);
+            __m512 dot = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high, 7), low));
+            __m512 total = _mm512_setzero_ps();
+            if (!is_first) total = is_full ? _mm512_loadu_ps(y + 16 * p) : _mm512_maskz_loadu_ps(w->rows[p], y + 16 * p);
+            total = _mm512_fmadd_ps(dot, _mm512_mul_ps(scale[p], d), total);
+            total = _mm512_fmadd_ps(min[p], sum, total);
+            if (is_full) _mm512_storeu_ps(y + 16 * p, total);
+            else _mm512_mask_storeu_ps(y + 16 * p, w->rows[p], total);
         }
     }
-    _tile_release();
 }
 
-static void gemm_tiles(const hth_panel *w, hth_q8_type type, int64_t n_row, int64_t n_col, const hth_q8 *x, int64_t n_tok,
-                       float *y, int64_t y_stride) {
-    if (type.has_min) gemm_of(w, 32, true, 0, n_row, n_col, x, n_tok, y, y_stride);
-    else gemm_of(w, 32, false, type.zero, n_row, n_col, x, n_tok, y, y_stride);
+// Part i of folding job w: a quarter of its tokens, or all if that is not the usual job.
+static HTH_ALWAYS_INLINE void fold_part(const job *w, const strides *by, const sums *from, int64_t i) {
+    if (HTH_LIKELY(w->is_full && !w->is_first)) {
+        fold(w, by, from, 4 * i, 4, true, false);
+    } else if (w->is_full) {
+        fold(w, by, from, 4 * i, 4, true, true);
+    } else if (i == 0) {
+        for (int64_t t = w->first; t < w->last; t++) {
+            if (w->is_first) fold(w, by, from, t, 1, false, true);
+            else fold(w, by, from, t, 1, false, false);
+        }
+    }
 }
 
-// Groups of 16 are too shallow: their folding costs as much as all of vpdpbusd.
+// Multiplies job w. Sums of the job before are stored no earlier than their tile is wanted again, and those of the job
+// before that folded meanwhile: multiplying never waits. Tiles 0 to 3 sum, 4 and 5 hold tokens, 6 and 7 weights.
+// is_usual, known when compiled: the jobs exist, the last is full and not the first of its columns, and the present
+// one has 256 columns.
+static HTH_ALWAYS_INLINE void multiply(const job *w, const job *before, sums *stored, const job *last, const sums *ready,
+                                       const strides *by, const bool is_usual) {
+    const int8_t *x = w->x;
+    const uint8_t *a = w->code[0], *b = w->code[1];
+    const bool is_stored = is_usual || before->n_tile, is_ready = is_usual || last->n_tile;
+    const int64_t n_tile = is_usual ? 4 : w->n_tile;
+    _tile_loadd(4, x, DEPTH);
+    _tile_loadd(6, a, DEPTH);
+    if (is_stored) _tile_stored(0, stored->high[0], 64);
+    _tile_zero(0);
+    _tile_dpbsud(0, 4, 6);
+    _tile_loadd(7, b, DEPTH);
+    if (is_stored) _tile_stored(1, stored->high[1], 64);
+    _tile_zero(1);
+    _tile_dpbsud(1, 4, 7);
+    _tile_loadd(5, x + TILE, DEPTH);
+    if (is_stored) _tile_stored(2, stored->low[0], 64);
+    _tile_zero(2);
+    _tile_dpbsud(2, 5, 6);
+    if (is_stored) _tile_stored(3, stored->low[1], 64);
+    _tile_zero(3);
+    _tile_dpbsud(3, 5, 7);
+    written(stored);
+    HTH_UNROLL for (int64_t i = 0; i < 4; i++) {
+        if (is_usual) fold(last, by, ready, 4 * i, 4, true, false);
+        else if (is_ready) fold_part(last, by, ready, i);
+        if (i + 1 >= n_tile) continue;
+        x += 2 * TILE, a += TILE, b += TILE;
+        _tile_loadd(4, x, DEPTH);
+        _tile_loadd(6, a, DEPTH);
+        _tile_dpbsud(0, 4, 6);
+        _tile_loadd(7, b, DEPTH);
+        _tile_dpbsud(1, 4, 7);
+        _tile_loadd(5, x + TILE, DEPTH);
+        _tile_dpbsud(2, 5, 6);
+        _tile_dpbsud(3, 5, 7);
+    }
+}
+
+static HTH_ALWAYS_INLINE __mmask16 first_n(int64_t n) {
+    return n >= 16 ? (__mmask16)0xffff : n <= 0 ? (__mmask16)0 : (__mmask16)((1u << n) - 1);
+}
+
+// The last two jobs: n is the number of jobs.
+static void finish(const job jobs[3], sums s[2], int64_t n, const strides *by) {
+    const job *before = &jobs[(n + 2) % 3], *last = &jobs[(n + 1) % 3];
+    for (int64_t i = 0; last->n_tile && i < 4; i++) fold_part(last, by, &s[n % 2], i);
+    if (!before->n_tile) return;
+    sums *stored = &s[(n + 1) % 2];
+    _tile_stored(0, stored->high[0], 64);
+    _tile_stored(1, stored->high[1], 64);
+    _tile_stored(2, stored->low[0], 64);
+    _tile_stored(3, stored->low[1], 64);
+    written(stored);
+    for (int64_t i = 0; i < 4; i++) fold_part(before, by, stored, i);
+}
+
+// What jobs need of the product.
+typedef struct product {
+    const hth_panel *w;
+    int64_t n_row, n_col;
+    const hth_q8 *x;
+    float *y;
+    int64_t y_stride;
+} product;
+
+// Rows r ... r + 31, columns c ... c + 255, tokens from t to the end of their tile or before n_tok.
+static HTH_ALWAYS_INLINE void set_job(job *out, const product *p, int64_t r, int64_t c, int64_t t, int64_t n_tok) {
+    const hth_panel *a = &p->w[r / 16], *b = r + 16 < p->n_row ? a + 1 : a;
+    const int64_t block = (p->x->first + t) / TOKENS, g = c / HTH_Q8_WIDE;
+    out->x = p->x->tiles + g * p->x->tile_stride + block * BLOCK;
+    out->code[0] = a->code + c * 16, out->code[1] = b->code + c * 16;
+    out->n_tile = p->n_col - c < HTH_Q8_WIDE ? (p->n_col - c + DEPTH - 1) / DEPTH : HTH_Q8_WIDE / DEPTH;
+    out->first = (p->x->first + t) % TOKENS;
+    out->last = out->first + (n_tok - t < TOKENS - out->first ? n_tok - t : TOKENS - out->first);
+    out->scale[0] = a->scale + 16 * g, out->scale[1] = b->scale + 16 * g;
+    out->min[0] = a->min + 16 * g, out->min[1] = b->min + 16 * g;
+    out->wide_d = p->x->wide_d + t * p->x->wide_stride + g;
+    out->wide_sum = p->x->wide_sum + t * p->x->wide_stride + g;
+    out->y = p->y + t * p->y_stride + r;
+    out->rows[0] = first_n(p->n_row - r);
+    out->rows[1] = first_n(p->n_row - r - 16);
+    out->is_first = c == 0;
+    out->is_full = out->last - out->first == TOKENS && p->n_row - r >= 32;
+}
+
+// ROWS rows of 256 columns stay in the first cache for all tokens, a tile of tokens for these rows.
 static void gemm_amx(const hth_panel *w, hth_q8_type type, int64_t n_row, int64_t n_col, const hth_q8 *x, int64_t n_tok,
                      float *y, int64_t y_stride) {
-    const int64_t whole = type.group == 32 && n_col > 0 ? n_tok / TOKENS * TOKENS : 0;
-    if (whole) gemm_tiles(w, type, n_row, n_col, x, whole, y, y_stride);
-    if (whole == n_tok) return;
-    const hth_q8 rest = {.q = x->q + whole * x->q_stride,
-                         .d = x->d + whole * x->d_stride,
-                         .sum = x->sum + whole * 2 * x->d_stride,
-                         .q_stride = x->q_stride,
-                         .d_stride = x->d_stride};
-    hth_q8_gemm_avx512_run(w, type, n_row, n_col, &rest, n_tok - whole, y + whole * y_stride, y_stride);
+    sums s[2] __attribute__((aligned(64)));
+    job jobs[3] = {{0}, {0}, {0}};
+    const strides by = {x->wide_stride, y_stride};
+    const product p = {w, n_row, n_col, x, y, y_stride};
+    int64_t n = 0;
+    (void)type;
+    configure();
+    for (int64_t c = 0; c < n_col; c += HTH_Q8_WIDE) {
+        for (int64_t r0 = 0; r0 < n_row; r0 += ROWS) {
+            for (int64_t t = 0; t < n_tok; t += TOKENS - (x->first + t) % TOKENS) {
+                for (int64_t r = r0; r < n_row && r < r0 + ROWS; r += 32, n++) {
+                    job *now = &jobs[n % 3];
+                    set_job(now, &p, r, c, t, n_tok);
+                    const job *before = &jobs[(n + 2) % 3], *last = &jobs[(n + 1) % 3];
+                    if (last->is_full && !last->is_first && now->n_tile == 4)
+                        multiply(now, before, &s[(n + 1) % 2], last, &s[n % 2], &by, true);
+                    else
+                        multiply(now, before, &s[(n + 1) % 2], last, &s[n % 2], &by, false);
+                }
+            }
+        }
+    }
+    finish(jobs, s, n, &by);
+    _tile_release();
+    for (int64_t t = 0; n_col <= 0 && t < n_tok; t++)
+        for (int64_t r = 0; r < n_row; r++) y[t * y_stride + r] = 0;
 }
 
 #if defined(__clang__)
@@ -171,6 +267,7 @@ static void gemm_amx(const hth_panel *w, hth_q8_type type, int64_t n_row, int64_
 
 void hth_q8_gemm_amx(hth_q8_kernels *k) {
 #if defined(__x86_64__)
+    k->quantize_prompt = quantize_prompt_amx;
     k->gemm = gemm_amx;
 #else
     (void)k;

@@ -31,7 +31,11 @@ static int largest_code(const uint8_t *code, int64_t n) {
     return largest;
 }
 
-static void gemm_avx2(GEMM_PARAMETERS) {
+static void gemm_of_panel(GEMM_PARAMETERS) {
+    if (type.group == HTH_Q8_WIDE) { // codes are 1 ... 254, but for padding
+        gemm_by_sign(w, type, n_row, n_col, x, n_tok, y, y_stride);
+        return;
+    }
     const int largest = largest_code(w->code, n_col * 16);
     if (largest <= 16) gemm_add_8(w, type, n_row, n_col, x, n_tok, y, y_stride);
     else if (largest <= 32) gemm_add_4(w, type, n_row, n_col, x, n_tok, y, y_stride);
@@ -40,6 +44,8 @@ static void gemm_avx2(GEMM_PARAMETERS) {
     else if (!type.has_min) gemm_by_sign(w, type, n_row, n_col, x, n_tok, y, y_stride);
     else gemm_in_halves(w, type, n_row, n_col, x, n_tok, y, y_stride);
 }
+
+DEFINE_GEMM_OF_PANELS(gemm_avx2, gemm_of_panel)
 #endif
 
 void hth_q8_gemm_avx2(hth_q8_kernels *k) {

@@ -13,7 +13,8 @@ static HTH_ALWAYS_INLINE __m256i dot_bytes(__m256i sum, __m256i codes, __m256i q
 
 #include "kernels/x86/q8_tile256.inc"
 
-DEFINE_GEMM(gemm_avx_vnni, DOT)
+DEFINE_GEMM(gemm_of_panel, DOT)
+DEFINE_GEMM_OF_PANELS(gemm_avx_vnni, gemm_of_panel)
 #endif
 
 void hth_q8_gemm_avx_vnni(hth_q8_kernels *k) {

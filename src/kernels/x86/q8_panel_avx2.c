@@ -409,31 +409,105 @@ static HTH_ALWAYS_INLINE void put_scales(float *dst, const float src[HTH_PANEL_R
         for (int r = 0; r < HTH_PANEL_ROWS; r++) dst[r] = src[r][g];
 }
 
+// --- conversion ---
+
 typedef void codes_fn(const uint8_t *block, uint8_t *code, float *d, float *m);
 
-static HTH_ALWAYS_INLINE void convert(codes_fn *codes, const int len, const int bytes, const int group, const bool has_min,
-                                      const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t n_col,
-                                      const hth_panel *out) {
-    uint8_t code[HTH_PANEL_ROWS][STEP] __attribute__((aligned(64)));
-    float d[HTH_PANEL_ROWS][16] __attribute__((aligned(64))), m[HTH_PANEL_ROWS][16] __attribute__((aligned(64)));
-    if (n_row < HTH_PANEL_ROWS) {
-        memset(code, 0, sizeof code);
-        memset(d, 0, sizeof d);
-        memset(m, 0, sizeof m);
+typedef struct rows {
+    uint8_t code[HTH_PANEL_ROWS][STEP];
+    float d[HTH_PANEL_ROWS][16], m[HTH_PANEL_ROWS][16]; // by group
+} rows;
+
+// What turns codes of a type into wide ones, see levels.h; the lower 16 bits count.
+typedef struct wide_factors {
+    int32_t a[16][HTH_PANEL_ROWS], b[16][HTH_PANEL_ROWS]; // by group
+} wide_factors;
+
+// Eight rows of n groups, whose numbers lie 16 apart; of `out`, a and b of these rows.
+static HTH_ALWAYS_INLINE void find_factors(const float *d, const float *m, int64_t n, hth_q8_range range, int zero,
+                                           int32_t *a_out, int32_t *b_out, float *wide_d, float *wide_m) {
+    const __m256 c0 = _mm256_set1_ps((float)(range.least - zero)), c1 = _mm256_set1_ps((float)(range.most - zero));
+    const __m256 infinity = _mm256_set1_ps(INFINITY), none = _mm256_setzero_ps();
+    __m256 lo = infinity, hi = _mm256_set1_ps(-INFINITY), poison = none;
+    for (int64_t g = 0; g < n; g++) {
+        __m256 vd = _mm256_load_ps(d + 16 * g), vm = _mm256_load_ps(m + 16 * g);
+        __m256 x = _mm256_add_ps(_mm256_mul_ps(vd, c0), vm), y = _mm256_add_ps(_mm256_mul_ps(vd, c1), vm);
+        poison = _mm256_add_ps(poison, _mm256_add_ps(_mm256_sub_ps(x, x), _mm256_sub_ps(y, y)));
+        lo = _mm256_min_ps(lo, _mm256_min_ps(x, y));
+        hi = _mm256_max_ps(hi, _mm256_max_ps(x, y));
     }
+    const __m256 step = _mm256_add_ps(_mm256_div_ps(_mm256_sub_ps(hi, lo), _mm256_set1_ps(253.0f)), poison);
+    const __m256 finite = _mm256_cmp_ps(step, infinity, _CMP_LT_OQ);
+    const __m256 good = _mm256_and_ps(finite, _mm256_cmp_ps(step, _mm256_set1_ps(HTH_Q8_WIDE_LEAST_STEP), _CMP_GE_OQ));
+    const __m256 bad = _mm256_andnot_ps(finite, _mm256_set1_ps(NAN));
+    _mm256_storeu_ps(wide_d, _mm256_blendv_ps(bad, step, good));
+    _mm256_storeu_ps(wide_m, _mm256_blendv_ps(_mm256_add_ps(bad, lo), _mm256_sub_ps(lo, step), good));
+    const __m256 f = _mm256_mul_ps(_mm256_div_ps(_mm256_set1_ps(1.0f), step), _mm256_set1_ps(256.0f));
+    const vb mask = _mm256_castps_si256(good), base = _mm256_set1_epi32(384), z = _mm256_set1_epi32(zero);
+    for (int64_t g = 0; g < n; g++) {
+        vb a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_load_ps(d + 16 * g), f));
+        vb b = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_sub_ps(_mm256_load_ps(m + 16 * g), lo), f));
+        b = _mm256_sub_epi32(_mm256_add_epi32(b, base), _mm256_mullo_epi32(a, z));
+        store((uint8_t *)(a_out + 16 * g), and(a, mask));
+        store((uint8_t *)(b_out + 16 * g), and(b, mask));
+    }
+}
+
+// Groups of 16 or 32: two numbers of 16 bits for 32 codes.
+static HTH_ALWAYS_INLINE vb widen_16(vb code, int16_t a, int16_t b) {
+    return _mm256_srli_epi16(_mm256_add_epi16(_mm256_mullo_epi16(code, _mm256_set1_epi16(a)), _mm256_set1_epi16(b)), 8);
+}
+
+static HTH_ALWAYS_INLINE void widen_row(uint8_t *code, const wide_factors *f, int64_t r, int64_t n, const int group) {
+    for (int64_t i = 0; i < n; i += 32) {
+        const int64_t g = i / group, next = group == 32 ? g : g + 1;
+        vb low = _mm256_cvtepu8_epi16(load_half(code + i)), high = _mm256_cvtepu8_epi16(load_half(code + i + 16));
+        low = widen_16(low, (int16_t)f->a[g][r], (int16_t)f->b[g][r]);
+        high = widen_16(high, (int16_t)f->a[next][r], (int16_t)f->b[next][r]);
+        store(code + i, _mm256_permute4x64_epi64(_mm256_packus_epi16(low, high), 0xd8));
+    }
+}
+
+// Makes wide codes of all rows, and zeros up to a multiple of 64.
+static HTH_ALWAYS_INLINE void widen(rows *a, uint32_t type, int64_t n_row, int64_t n, const int group, const bool has_min,
+                                    float *wide_d, float *wide_m) {
+    float d[256] __attribute__((aligned(64))), m[256] __attribute__((aligned(64)));
+    wide_factors f __attribute__((aligned(64)));
+    const int zero = hth_q8_type_of(type).zero;
+    const hth_q8_range range = hth_q8_range_of(type);
+    put_scales(d, a->d, n / group);
+    if (has_min) put_scales(m, a->m, n / group);
+    else memset(m, 0, sizeof m);
+    for (int h = 0; h < 16; h += 8)
+        find_factors(d + h, m + h, n / group, range, zero, f.a[0] + h, f.b[0] + h, wide_d + h, wide_m + h);
+    for (int64_t r = 0; r < n_row; r++) {
+        if (n == STEP) widen_row(a->code[r], &f, r, STEP, group);
+        else widen_row(a->code[r], &f, r, n, group);
+        if (n % 64) memset(a->code[r] + n, 0, 32);
+    }
+}
+
+// wide: known when compiled.
+static HTH_ALWAYS_INLINE void convert(codes_fn *codes, uint32_t type, const int len, const int bytes, const int group,
+                                      const bool has_min, const bool wide, const uint8_t *w, int64_t row_bytes,
+                                      int64_t n_row, int64_t n_col, const hth_panel *out) {
+    rows a __attribute__((aligned(64)));
+    if (n_row < HTH_PANEL_ROWS) memset(&a, 0, sizeof a);
     for (int64_t c = 0; c < n_col; c += STEP) {
         int64_t n = n_col - c < STEP ? n_col - c : STEP;
         for (int64_t r = 0; r < n_row; r++) {
             const uint8_t *b = w + r * row_bytes + c / len * bytes;
             _mm_prefetch((const char *)b + 512, _MM_HINT_T0);
-            for (int64_t i = 0; i < n; i += len, b += bytes) codes(b, code[r] + i, d[r] + i / group, m[r] + i / group);
+            for (int64_t i = 0; i < n; i += len, b += bytes)
+                codes(b, a.code[r] + i, a.d[r] + i / group, a.m[r] + i / group);
         }
-        for (int64_t i = 0; i < n; i += 32) {
-            transpose(code[0] + i, STEP, out->code + (c + i) * 16);
-            transpose(code[8] + i, STEP, out->code + (c + i) * 16 + 32);
+        if (wide) widen(&a, type, n_row, n, group, has_min, out->scale + c / STEP * 16, out->min + c / STEP * 16);
+        for (int64_t i = 0; i < (wide ? (n + 63) / 64 * 64 : n); i += 32) {
+            transpose(a.code[0] + i, STEP, out->code + (c + i) * 16);
+            transpose(a.code[8] + i, STEP, out->code + (c + i) * 16 + 32);
         }
-        put_scales(out->scale + c / group * 16, d, n / group);
-        if (has_min) put_scales(out->min + c / group * 16, m, n / group);
+        if (!wide) put_scales(out->scale + c / group * 16, a.d, n / group);
+        if (!wide && has_min) put_scales(out->min + c / group * 16, a.m, n / group);
     }
 }
 
@@ -443,12 +517,16 @@ static HTH_ALWAYS_INLINE void convert(codes_fn *codes, const int len, const int 
     X(Q5_0, q5_0, 32, 22, 32, false)                                                                                 \
     X(Q5_1, q5_1, 32, 24, 32, true)                                                                                  \
     X(Q8_0, q8_0, 32, 34, 32, false)                                                                                 \
+    X(IQ4_NL, iq4_nl, 32, 18, 32, false)                                                                             \
+    X(MXFP4, mxfp4, 32, 17, 32, false)                                                                               \
+    X(NVFP4, nvfp4, 64, 36, 16, false)                                                                               \
+    X(Q1_0, q1_0, 128, 18, 32, false)                                                                                \
+    X(Q2_0, q2_0, 64, 18, 32, false)                                                                                 \
     X(Q2_K, q2_k, 256, 84, 16, true)                                                                                 \
     X(Q3_K, q3_k, 256, 110, 16, false)                                                                               \
     X(Q4_K, q4_k, 256, 144, 32, true)                                                                                \
     X(Q5_K, q5_k, 256, 176, 32, true)                                                                                \
     X(Q6_K, q6_k, 256, 210, 16, false)                                                                               \
-    X(IQ4_NL, iq4_nl, 32, 18, 32, false)                                                                             \
     X(IQ4_XS, iq4_xs, 256, 136, 32, false)                                                                           \
     X(IQ2_XXS, iq2_xxs, 256, 66, 32, false)                                                                          \
     X(IQ2_XS, iq2_xs, 256, 74, 16, false)                                                                            \
@@ -458,19 +536,18 @@ static HTH_ALWAYS_INLINE void convert(codes_fn *codes, const int len, const int 
     X(IQ1_S, iq1_s, 256, 50, 32, false)                                                                              \
     X(IQ1_M, iq1_m, 256, 56, 16, false)                                                                              \
     X(TQ1_0, tq1_0, 256, 54, 32, false)                                                                              \
-    X(TQ2_0, tq2_0, 256, 66, 32, false)                                                                              \
-    X(MXFP4, mxfp4, 32, 17, 32, false)                                                                               \
-    X(NVFP4, nvfp4, 64, 36, 16, false)                                                                               \
-    X(Q1_0, q1_0, 128, 18, 32, false)                                                                                \
-    X(Q2_0, q2_0, 64, 18, 32, false)
+    X(TQ2_0, tq2_0, 256, 66, 32, false)
 
-#define DEFINE_PANEL(T, t, len, bytes, group, has_min)                                                               \
-    static void panel_##t##_avx2(const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t n_col,                  \
-                                 const hth_panel *out) {                                                             \
-        convert(codes_##t, len, bytes, group, has_min, w, row_bytes, n_row, n_col, out);                             \
+#define DEFINE_PANEL(T, t, len, bytes, group, has_min, wide, name)                                                   \
+    static void name(const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t n_col, const hth_panel *out) {      \
+        convert(codes_##t, HTH_TYPE_##T, len, bytes, group, has_min, wide, w, row_bytes, n_row, n_col, out);         \
     }
-FOR_EACH_TYPE(DEFINE_PANEL)
+#define DEFINE_BOTH(T, t, len, bytes, group, has_min)                                                                \
+    DEFINE_PANEL(T, t, len, bytes, group, has_min, false, panel_##t##_avx2)                                          \
+    DEFINE_PANEL(T, t, len, bytes, group, has_min, true, panel_wide_##t##_avx2)
+FOR_EACH_TYPE(DEFINE_BOTH)
 #undef DEFINE_PANEL
+#undef DEFINE_BOTH
 
 // --- activations ---
 
@@ -513,15 +590,40 @@ static void quantize_avx2(const float *x, int64_t n, int8_t *q, float *d, int32_
     }
     if (n % 64) memset(q, 0, HTH_Q8_BLOCK);
 }
+
+static void quantize_prompt_avx2(const float *x, int64_t n, const hth_q8 *out, int64_t row) {
+    const float *d = out->d + row * out->d_stride;
+    const int32_t *sum = out->sum + row * 2 * out->d_stride;
+    float *wide_sum = out->wide_sum + row * out->wide_stride;
+    quantize_avx2(x, n, out->q + row * out->q_stride, out->d + row * out->d_stride, out->sum + row * 2 * out->d_stride);
+    for (int64_t i = 0; i < n; i += HTH_Q8_WIDE) {
+        float s = 0;
+        for (int64_t j = i; j < n && j < i + HTH_Q8_WIDE; j += HTH_Q8_BLOCK, d++, sum += 2) s += *d * (float)(sum[0] + sum[1]);
+        *wide_sum++ = s;
+    }
+}
 #endif
 
 void hth_q8_panel_avx2(hth_q8_kernels *k) {
 #if defined(__x86_64__)
     k->quantize = quantize_avx2;
+    k->quantize_prompt = quantize_prompt_avx2;
 #define SET_PANEL(T, t, len, bytes, group, has_min) k->panel[HTH_TYPE_##T] = panel_##t##_avx2;
     FOR_EACH_TYPE(SET_PANEL)
 #undef SET_PANEL
 #else
     (void)k;
+#endif
+}
+
+void hth_q8_panel_wide_avx2(hth_q8_kernels *k, hth_q8_wide wide) {
+#if defined(__x86_64__)
+    for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++) k->panel_type[t] = hth_q8_panel_type_of(t, wide);
+#define SET_PANEL(T, t, len, bytes, per, has_min)                                                                    \
+    if (k->panel_type[HTH_TYPE_##T].group == HTH_Q8_WIDE) k->panel[HTH_TYPE_##T] = panel_wide_##t##_avx2;
+    FOR_EACH_TYPE(SET_PANEL)
+#undef SET_PANEL
+#else
+    (void)k, (void)wide;
 #endif
 }

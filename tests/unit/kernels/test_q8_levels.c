@@ -36,7 +36,7 @@ static const struct exception {
 static const char *intended(const struct intent *want, const char *op) {
     for (size_t i = 0; i < HTH_COUNT(exceptions); i++)
         if (strcmp(exceptions[i].op, op) == 0) return exceptions[i].level;
-    if (strcmp(op, "quantize_q8") == 0) return want->quantize;
+    if (strcmp(op, "quantize_q8") == 0 || strcmp(op, "quantize_prompt_q8") == 0) return want->quantize;
     if (strcmp(op, "gemm_q8") == 0) return want->gemm;
     if (strncmp(op, "panel_q8 ", 9) == 0) return want->panel;
     if (strncmp(op, "gemv_q8 ", 8) == 0) return want->gemv;
