@@ -24,16 +24,12 @@ void hth_dequantize_iq4_nl(const void *src, float *dst, int64_t n) {
 
 void hth_quantize_iq4_nl(const float *src, void *dst, int64_t n, const float *importance) {
     block_iq4_nl *b = dst;
-    hth_fit_levels levels = hth_fit_iq4();
+    const hth_fit_levels levels = hth_fit_iq4();
     for (int64_t i = 0; i < n / LEN; i++, b++, src += LEN) {
-        float weight[LEN];
-        int8_t level[LEN];
-        hth_fit_weights(src, importance ? importance + i * LEN : NULL, LEN, weight);
-        store_f16(b->d, hth_fit_signed(src, weight, LEN, levels, level));
-        float inv = inverse_or_zero(load_f16(b->d));
+        float level[LEN];
+        store_f16(b->d, hth_fit_block_signed(src, importance ? importance + i * LEN : NULL, LEN, &levels, level));
         for (int j = 0; j < LEN / 2; j++) {
-            int lo = hth_iq4_index(levels.nearest(inv * src[j], levels.lo, levels.hi));
-            int hi = hth_iq4_index(levels.nearest(inv * src[j + LEN / 2], levels.lo, levels.hi));
+            int lo = hth_iq4_index((int)level[j]), hi = hth_iq4_index((int)level[j + LEN / 2]);
             b->qs[j] = (uint8_t)(lo | hi << 4);
         }
     }

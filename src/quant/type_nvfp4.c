@@ -1,5 +1,8 @@
 // nvfp4 as GGUF stores it: 64 e2m1 codes in four groups of 16, each with an e4m3 scale whose sign
 // bit is ignored. Within a group number j and j + 8 share a byte.
+#include <string.h>
+
+#include "quant/fit.h"
 #include "quant/type_impl.h"
 
 enum { LEN = 64, GROUP = 16 };
@@ -42,18 +45,43 @@ static uint8_t nearest_scale(float v) {
     return (uint8_t)((hth_f32_bits(v) - (120u << 23) + (1u << 19)) >> 20);
 }
 
+// Codes of a group under one scale; returns what is lost.
+static float encode(const float *src, uint8_t *qs, uint8_t scale, const float *weight) {
+    const float d = scale_half(scale);
+    float err = 0;
+    for (int j = 0; j < GROUP / 2; j++) {
+        const int lo = hth_e2m1_nearest(src[j], d), hi = hth_e2m1_nearest(src[j + GROUP / 2], d);
+        const float x = (float)hth_e2m1_twice[lo] * d - src[j], y = (float)hth_e2m1_twice[hi] * d - src[j + GROUP / 2];
+        qs[j] = (uint8_t)(lo | hi << 4);
+        err += weight[j] * x * x + weight[j + GROUP / 2] * y * y;
+    }
+    return err;
+}
+
+// The largest magnitude as 6, and the scales from there to those that make it 4.
+static uint8_t quantize_group(const float *src, uint8_t *qs, const float *weight) {
+    float extreme = 0, best = INFINITY;
+    for (int j = 0; j < GROUP; j++) extreme = fmaxf(extreme, fabsf(src[j]));
+    const int first = nearest_scale(extreme / 6);
+    uint8_t scale = (uint8_t)first;
+    (void)encode(src, qs, scale, weight);
+    for (int s = first > 2 ? first - 2 : 0; s <= first + 5 && s <= 0x7e; s++) {
+        uint8_t trial[GROUP / 2];
+        const float err = encode(src, trial, (uint8_t)s, weight);
+        if (!(err < best)) continue;
+        best = err;
+        scale = (uint8_t)s;
+        memcpy(qs, trial, sizeof trial);
+    }
+    return scale;
+}
+
 void hth_quantize_nvfp4(const float *src, void *dst, int64_t n, const float *importance) {
-    (void)importance;
     block_nvfp4 *b = dst;
     for (int64_t i = 0; i < n / LEN; i++, b++) {
-        for (int g = 0; g < LEN / GROUP; g++, src += GROUP) {
-            float extreme = 0;
-            for (int j = 0; j < GROUP; j++) extreme = fmaxf(extreme, fabsf(src[j]));
-            b->d[g] = nearest_scale(extreme / 6);
-            float d = scale_half(b->d[g]);
-            uint8_t *qs = b->qs + g * GROUP / 2;
-            for (int j = 0; j < GROUP / 2; j++)
-                qs[j] = (uint8_t)(hth_e2m1_nearest(src[j], d) | hth_e2m1_nearest(src[j + GROUP / 2], d) << 4);
-        }
+        float weight[LEN];
+        hth_fit_weights(importance ? importance + i * LEN : NULL, LEN, weight);
+        for (int g = 0; g < LEN / GROUP; g++, src += GROUP)
+            b->d[g] = quantize_group(src, b->qs + g * GROUP / 2, weight + g * GROUP);
     }
 }

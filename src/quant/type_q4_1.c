@@ -1,4 +1,5 @@
 // q4_1: 32 numbers, value = d * code + m with codes 0..15. Nibbles lie as in q4_0.
+#include "quant/fit.h"
 #include "quant/type_impl.h"
 
 enum { LEN = 32 };
@@ -20,10 +21,20 @@ void hth_dequantize_q4_1(const void *src, float *dst, int64_t n) {
     }
 }
 
+static void quantize_weighed(const float *src, block_q4_1 *b, const float *importance) {
+    float code[LEN], min;
+    store_f16(b->d, hth_fit_block_affine(src, importance, LEN, 15, code, &min));
+    store_f16(b->m, min);
+    for (int j = 0; j < LEN / 2; j++) b->qs[j] = (uint8_t)((int)code[j] | (int)code[j + LEN / 2] << 4);
+}
+
 void hth_quantize_q4_1(const float *src, void *dst, int64_t n, const float *importance) {
-    (void)importance;
     block_q4_1 *b = dst;
     for (int64_t i = 0; i < n / LEN; i++, b++, src += LEN) {
+        if (importance) {
+            quantize_weighed(src, b, importance + i * LEN);
+            continue;
+        }
         float min = src[0], max = src[0];
         for (int j = 1; j < LEN; j++) {
             if (src[j] < min) min = src[j];

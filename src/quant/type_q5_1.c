@@ -1,4 +1,5 @@
 // q5_1: 32 numbers, value = d * code + m with codes 0..31. Bits lie as in q5_0.
+#include "quant/fit.h"
 #include "quant/type_impl.h"
 
 enum { LEN = 32 };
@@ -24,10 +25,27 @@ void hth_dequantize_q5_1(const void *src, float *dst, int64_t n) {
     }
 }
 
+static void quantize_weighed(const float *src, block_q5_1 *b, const float *importance) {
+    float code[LEN], min;
+    store_f16(b->d, hth_fit_block_affine(src, importance, LEN, 31, code, &min));
+    store_f16(b->m, min);
+    uint32_t qh = 0;
+    for (int j = 0; j < LEN / 2; j++) {
+        int lo = (int)code[j], hi = (int)code[j + LEN / 2];
+        b->qs[j] = (uint8_t)((lo & 15) | (hi & 15) << 4);
+        qh |= (uint32_t)(lo >> 4) << j | (uint32_t)(hi >> 4) << (j + LEN / 2);
+    }
+    store_u16(b->qh, (uint16_t)qh);
+    store_u16(b->qh + 2, (uint16_t)(qh >> 16));
+}
+
 void hth_quantize_q5_1(const float *src, void *dst, int64_t n, const float *importance) {
-    (void)importance;
     block_q5_1 *b = dst;
     for (int64_t i = 0; i < n / LEN; i++, b++, src += LEN) {
+        if (importance) {
+            quantize_weighed(src, b, importance + i * LEN);
+            continue;
+        }
         float min = src[0], max = src[0];
         for (int j = 1; j < LEN; j++) {
             if (src[j] < min) min = src[j];
