@@ -593,6 +593,10 @@ static hth_code bind_moe(binder *k, int32_t i, hth_layer *l) {
     HTH_TRY(bind_bias(k, HTH_ROLE_ROUTER, i, ld->moe.n_expert, -1, &l->router_bias));
     const char *suffix = k->b->is_gguf ? ".bias" : "";
     const hth_tensor *choice = find_tensor(k, HTH_ROLE_CHOICE_BIAS, i, suffix, base);
+    if (choice && k->b->choice_bias == 0) {
+        return hth_fail_at(k->err, HTH_ERR_FORMAT, choice->off, "tensor %s exists, but config.json says there is no such bias",
+                           choice->name);
+    }
     if (!choice && k->b->choice_bias == 1) return missing(k, HTH_ROLE_CHOICE_BIAS, i, base, suffix);
     if (choice) HTH_TRY(copy_vector(k, choice, ld->moe.n_expert, 0, &l->choice_bias));
     HTH_TRY(bind_routed(k, i, l));

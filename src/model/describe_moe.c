@@ -11,8 +11,8 @@ static void read_score(hth_builder *b, hth_moe_desc *moe) {
     int32_t number = 0;
     if (hth_meta_i32(b->m, "expert_gating_func", NULL, 0, 3, &number) && number > 0) moe->score = by_number[number];
     const char *name = NULL;
-    if (!hth_meta_str(b->m, NULL, "scoring_func|score_function|moe_router_activation_func", &name)) return;
-    if (strcmp(name, "sigmoid") == 0) {
+    if (!hth_meta_str(b->m, NULL, "scoring_func|score_function|moe_gate_act", &name)) return;
+    if (strcmp(name, "sigmoid") == 0 || strcmp(name, "noaux_tc") == 0) {
         moe->score = HTH_SCORE_SIGMOID;
     } else if (strcmp(name, "softmax") == 0) {
         moe->score = HTH_SCORE_SOFTMAX;
@@ -37,11 +37,24 @@ static void read_groups(hth_builder *b, hth_moe_desc *moe) {
     }
 }
 
+// A number of the whole model that some configs repeat for each layer.
+static bool read_same(hth_builder *b, const char *key, const char *path, int32_t lo, int32_t hi, int32_t *out) {
+    int64_t each[HTH_MAX_LAYER];
+    if (!hth_meta_ints(b->m, key, path, lo, hi, each, b->d->n_layer)) return false;
+    for (int32_t i = 1; i < b->d->n_layer; i++) {
+        if (each[i] == each[0]) continue;
+        hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "%s differs between layers", b->is_gguf ? key : path);
+        return false;
+    }
+    *out = (int32_t)each[0];
+    return true;
+}
+
 static void read_counts(hth_builder *b, hth_moe_desc *moe) {
     const bool counted = hth_meta_i32(b->m, "expert_count", "num_local_experts|num_experts|n_routed_experts|moe_num_experts", 1,
                                       HTH_MAX_EXPERT, &moe->n_expert);
-    const bool used = hth_meta_i32(b->m, "expert_used_count", "num_experts_per_tok|moe_k|moe_topk", 1, HTH_MAX_EXPERT_USED,
-                                   &moe->n_used);
+    const bool used =
+        read_same(b, "expert_used_count", "num_experts_per_tok|moe_k|moe_topk", 1, HTH_MAX_EXPERT_USED, &moe->n_used);
     if (!counted || !used) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "%s (the number of experts%s) is missing",
                       b->is_gguf ? (counted ? "metadata key expert_used_count" : "metadata key expert_count")
@@ -56,8 +69,8 @@ static void read_counts(hth_builder *b, hth_moe_desc *moe) {
 // Width of the shared feed-forward: stated, or that of so many experts.
 static int32_t read_shared(hth_builder *b, hth_moe_desc *moe) {
     int32_t width = 0;
-    hth_meta_i32(b->m, "expert_shared_count", "n_shared_experts|num_shared_experts|num_shared_expert|moe_num_shared_experts", 0,
-                 HTH_MAX_EXPERT, &moe->n_shared);
+    read_same(b, "expert_shared_count", "n_shared_experts|num_shared_experts|num_shared_expert|moe_num_shared_experts", 0,
+              HTH_MAX_EXPERT, &moe->n_shared);
     const int64_t together = (int64_t)moe->n_shared * moe->d_ff;
     if (together > MAX_WIDTH) {
         hth_meta_fail(b->m, HTH_ERR_LIMIT, "%d shared experts of %d are too wide", (int)moe->n_shared, (int)moe->d_ff);

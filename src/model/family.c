@@ -497,7 +497,7 @@ static void adjust_ernie(hth_builder *b) {
     hth_family_biases(b, "use_bias", "use_bias");
 }
 
-static void adjust_hunyuan(hth_builder *b) {
+void hth_family_hunyuan(hth_builder *b) {
     hth_family_biases(b, "attention_bias", NULL);
     bool qk_norm = true;
     hth_meta_bool(b->m, NULL, "use_qk_norm", &qk_norm);
@@ -595,6 +595,15 @@ static const hth_name names_post_attention_gguf[] = {{HTH_ROLE_ATTN_POST_NORM, "
                                                {HTH_ROLE_FFN_NORM, "blk.%d.post_attention_norm"},
                                                {HTH_ROLE_NONE, NULL}};
 
+static const hth_name names_bailing[] = {{HTH_ROLE_TOKEN_EMBD, "word_embeddings"},
+                                         {HTH_ROLE_QKV, "layers.%d.attention.query_key_value"},
+                                         {HTH_ROLE_O, "layers.%d.attention.dense"},
+                                         {HTH_ROLE_Q_NORM, "layers.%d.attention.query_layernorm"},
+                                         {HTH_ROLE_K_NORM, "layers.%d.attention.key_layernorm"},
+                                         {HTH_ROLE_ATTN_POST_NORM, ""},
+                                         {HTH_ROLE_FFN_NORM, "layers.%d.post_attention_layernorm"},
+                                         {HTH_ROLE_NONE, NULL}};
+
 #define DEFAULT_INT(name, v) {name, {.kind = HTH_JSON_NUMBER, .is_int = true, .u.num = {.d = (v), .i = (v)}}}
 #define DEFAULT_NUM(name, v) {name, {.kind = HTH_JSON_NUMBER, .u.num = {.d = (v)}}}
 
@@ -641,13 +650,23 @@ static const hth_family families[] = {
     {"exaone4", {"exaone4"}, {"exaone4"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_HEAD, NULL, NULL, adjust_exaone4, NULL},
     {"seed_oss", {"seed_oss"}, {"seed_oss"}, 0, names_prenorm, names_post_attention_gguf, adjust_seed_oss, NULL},
     {"ernie4_5", {"ernie4_5"}, {"ernie4_5"}, PAIRS_BOTH, names_prenorm, NULL, adjust_ernie, NULL},
-    {"hunyuan-dense", {"hunyuan-dense"}, {"hunyuan_v1_dense"}, 0, names_prenorm, NULL, adjust_hunyuan, NULL},
+    {"hunyuan-dense", {"hunyuan-dense"}, {"hunyuan_v1_dense"}, 0, names_prenorm, NULL, hth_family_hunyuan, NULL},
     {"helium", {NULL, NULL}, {"helium"}, HTH_TRAIT_NORM_ROPE_HUB, names_prenorm, NULL, adjust_llama, NULL},
     {"mixtral", {NULL, NULL}, {"mixtral"}, HTH_TRAIT_MOE, names_prenorm, NULL, hth_family_mixtral, NULL},
     {"qwen2moe", {"qwen2moe"}, {"qwen2_moe"}, HTH_TRAIT_MOE, names_prenorm, NULL, hth_family_qwen2_moe, NULL},
     {"qwen3moe", {"qwen3moe"}, {"qwen3_moe"}, HTH_TRAIT_MOE | HTH_TRAIT_QK_NORM_HEAD, names_prenorm, NULL,
      hth_family_qwen3_moe, NULL},
     {"gpt-oss", {"gpt-oss"}, {"gpt_oss"}, HTH_TRAIT_MOE, names_prenorm, names_post_attention_gguf, hth_family_gpt_oss, NULL},
+    {"glm4moe", {"glm4moe"}, {"glm4_moe"}, HTH_TRAIT_MOE, names_prenorm, names_post_attention_gguf, hth_family_glm4_moe, NULL},
+    {"olmoe", {"olmoe"}, {"olmoe"}, HTH_TRAIT_MOE | HTH_TRAIT_QK_NORM_ALL, names_prenorm, NULL, hth_family_olmoe, NULL},
+    {"granitemoe", {"granitemoe"}, {"granitemoe", "granitemoeshared"}, PAIRS_GGUF | HTH_TRAIT_MOE, names_prenorm, NULL,
+     hth_family_granite_moe, NULL},
+    {"ernie4_5-moe", {"ernie4_5-moe"}, {"ernie4_5_moe"}, PAIRS_BOTH | HTH_TRAIT_MOE, names_prenorm, NULL, hth_family_ernie_moe, NULL},
+    {"hunyuan-moe", {"hunyuan-moe"}, {"hunyuan_v1_moe", "hunyuan"}, HTH_TRAIT_MOE, names_prenorm, NULL, hth_family_hunyuan_moe, NULL},
+    {"dots1", {"dots1"}, {"dots1"}, HTH_TRAIT_MOE | HTH_TRAIT_QK_NORM_HEAD, names_prenorm, NULL, hth_family_dots1, NULL},
+    {"minimax-m2", {"minimax-m2"}, {"minimax_m2", "minimax"}, HTH_TRAIT_MOE, names_prenorm, NULL, hth_family_minimax, NULL},
+    {"bailingmoe", {"bailingmoe"}, {NULL}, HTH_TRAIT_MOE | PAIRS_GGUF, NULL, NULL, hth_family_bailing_moe, NULL},
+    {"bailingmoe2", {"bailingmoe2"}, {"bailing_moe"}, HTH_TRAIT_MOE, names_bailing, NULL, hth_family_bailing_moe, NULL},
     {"bert", {"bert"}, {"bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN, NULL, NULL, adjust_bert, NULL},
     {"nomic-bert", {"nomic-bert"}, {"nomic_bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM, NULL, NULL, adjust_nomic_bert, NULL},
 };

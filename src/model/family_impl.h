@@ -12,6 +12,8 @@ void hth_family_windows(hth_builder *b, int32_t period);
 void hth_family_biases(hth_builder *b, const char *attention, const char *mlp);
 
 void hth_family_granite(hth_builder *b); // Granite's four multipliers
+void hth_family_hunyuan(hth_builder *b);
+
 
 // Families with routed experts (family_moe.c).
 void hth_family_mixtral(hth_builder *b);

@@ -179,6 +179,308 @@ GPT_OSS = {
 }
 
 
+GLM4_MOE = {
+    "architectures": ["Glm4MoeForCausalLM"],
+    "attention_bias": True,
+    "attention_dropout": 0.0,
+    "eos_token_id": [2],
+    "first_k_dense_replace": 1,
+    "head_dim": 20,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.02,
+    "intermediate_size": 104,
+    "max_position_embeddings": 512,
+    "model_type": "glm4_moe",
+    "moe_intermediate_size": 28,
+    "n_group": 1,
+    "n_routed_experts": 16,
+    "n_shared_experts": 1,
+    "norm_topk_prob": True,
+    "num_attention_heads": 6,
+    "num_experts_per_tok": 4,
+    "num_hidden_layers": 3,
+    "num_key_value_heads": 2,
+    "num_nextn_predict_layers": 1,
+    "pad_token_id": 0,
+    "partial_rotary_factor": 0.5,
+    "rms_norm_eps": 0.003,
+    "rope_scaling": None,
+    "rope_theta": 900.0,
+    "routed_scaling_factor": 2.5,
+    "tie_word_embeddings": False,
+    "topk_group": 1,
+    "torch_dtype": "float32",
+    "transformers_version": "4.54.0",
+    "use_cache": True,
+    "use_qk_norm": True,
+    "vocab_size": 283,
+}
+
+OLMOE = {
+    "architectures": ["OlmoeForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "clip_qkv": None,
+    "eos_token_id": 2,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.02,
+    "intermediate_size": 44,
+    "max_position_embeddings": 512,
+    "model_type": "olmoe",
+    "norm_topk_prob": False,
+    "num_attention_heads": 6,
+    "num_experts": 16,
+    "num_experts_per_tok": 4,
+    "num_hidden_layers": 3,
+    "num_key_value_heads": 3,
+    "output_router_logits": False,
+    "pad_token_id": 1,
+    "rms_norm_eps": 0.003,
+    "rope_scaling": None,
+    "rope_theta": 700.0,
+    "router_aux_loss_coef": 0.01,
+    "tie_word_embeddings": False,
+    "torch_dtype": "float32",
+    "transformers_version": "4.43.0.dev0",
+    "use_cache": True,
+    "vocab_size": 283,
+}
+
+GRANITE_MOE = {
+    "architectures": ["GraniteMoeForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.1,
+    "attention_multiplier": 0.21,
+    "bos_token_id": 0,
+    "embedding_multiplier": 2.2,
+    "eos_token_id": 0,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.02,
+    "intermediate_size": 44,
+    "logits_scaling": 1.7,
+    "max_position_embeddings": 512,
+    "model_type": "granitemoe",
+    "num_attention_heads": 6,
+    "num_experts_per_tok": 4,
+    "num_hidden_layers": 3,
+    "num_key_value_heads": 2,
+    "num_local_experts": 12,
+    "output_router_logits": False,
+    "pad_token_id": 0,
+    "residual_multiplier": 0.62,
+    "rms_norm_eps": 0.003,
+    "rope_scaling": None,
+    "rope_theta": 700.0,
+    "router_aux_loss_coef": 0.001,
+    "tie_word_embeddings": True,
+    "torch_dtype": "float32",
+    "transformers_version": "4.46.0.dev0",
+    "use_cache": True,
+    "vocab_size": 283,
+}
+
+
+def granite_names(weights, config):
+    """gate_proj and up_proj of all experts in one input_linear."""
+    out = dict(weights)
+    for name in [n for n in weights if "switch_mlp.gate_proj" in n]:
+        up, down = name.replace("gate_proj", "up_proj"), name.replace("gate_proj", "down_proj")
+        out[name.replace("switch_mlp.gate_proj", "input_linear")] = np.concatenate([out.pop(name), out.pop(up)], axis=1)
+        out[name.replace("switch_mlp.gate_proj", "output_linear")] = out.pop(down)
+    return out
+
+
+ERNIE_MOE = {
+    "architectures": ["Ernie4_5_MoeForCausalLM"],
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "intermediate_size": 104,
+    "max_position_embeddings": 512,
+    "model_type": "ernie4_5_moe",
+    "moe_capacity": [16, 16, 16],
+    "moe_gate": "topk",
+    "moe_intermediate_size": 28,
+    "moe_k": 4,
+    "moe_layer_end_index": 3,
+    "moe_layer_interval": 1,
+    "moe_layer_start_index": 1,
+    "moe_num_experts": 16,
+    "moe_num_shared_experts": 2,
+    "moe_use_aux_free": True,
+    "num_attention_heads": 6,
+    "num_hidden_layers": 4,
+    "num_key_value_heads": 2,
+    "pad_token_id": 0,
+    "rms_norm_eps": 0.003,
+    "rope_theta": 700.0,
+    "tie_word_embeddings": False,
+    "torch_dtype": "float32",
+    "use_bias": False,
+    "use_cache": True,
+    "vocab_size": 283,
+}
+
+HUNYUAN_MOE = {
+    "architectures": ["HunYuanMoEV1ForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.1,
+    "bos_token_id": 1,
+    "cla_share_factor": 2,
+    "eos_token_id": 2,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.02,
+    "intermediate_size": 28,
+    "max_position_embeddings": 512,
+    "model_type": "hunyuan",
+    "moe_intermediate_size": [28] * 3,
+    "moe_topk": [4] * 3,
+    "num_attention_heads": 6,
+    "num_experts": 16,
+    "num_hidden_layers": 3,
+    "num_key_value_heads": 2,
+    "num_shared_expert": [2] * 3,
+    "rms_norm_eps": 0.003,
+    "rope_scaling": {"alpha": 30.0, "beta_fast": 32, "beta_slow": 1, "factor": 1.0, "mscale": 1.0,
+                     "mscale_all_dim": 1.0, "type": "dynamic"},
+    "rope_theta": 300.0,
+    "tie_word_embeddings": True,
+    "torch_dtype": "float32",
+    "transformers_version": "4.41.2",
+    "use_cache": True,
+    "use_cla": False,
+    "use_mixed_mlp_moe": True,
+    "use_qk_norm": True,
+    "vocab_size": 283,
+}
+
+DOTS1 = {
+    "architectures": ["Dots1ForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "first_k_dense_replace": 1,
+    "head_dim": 20,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.02,
+    "intermediate_size": 104,
+    "max_position_embeddings": 512,
+    "model_type": "dots1",
+    "moe_intermediate_size": 28,
+    "n_group": 4,
+    "n_routed_experts": 24,
+    "n_shared_experts": 2,
+    "norm_topk_prob": True,
+    "num_attention_heads": 6,
+    "num_experts_per_tok": 4,
+    "num_hidden_layers": 3,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 0.003,
+    "rope_scaling": None,
+    "rope_theta": 700.0,
+    "routed_scaling_factor": 2.5,
+    "scoring_func": "noaux_tc",
+    "sliding_window": None,
+    "tie_word_embeddings": False,
+    "topk_group": 2,
+    "torch_dtype": "float32",
+    "transformers_version": "4.46.3",
+    "use_cache": True,
+    "use_sliding_window": False,
+    "vocab_size": 283,
+}
+
+MINIMAX_M2 = {
+    "architectures": ["MiniMaxM2ForCausalLM"],
+    "attention_dropout": 0.0,
+    "attn_type_list": [1, 1, 1],
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "head_dim": 20,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.02,
+    "intermediate_size": 28,
+    "max_position_embeddings": 512,
+    "model_type": "minimax_m2",
+    "num_attention_heads": 6,
+    "num_experts_per_tok": 4,
+    "num_hidden_layers": 3,
+    "num_key_value_heads": 2,
+    "num_local_experts": 16,
+    "output_router_logits": False,
+    "rms_norm_eps": 0.003,
+    "rope_theta": 700,
+    "rotary_dim": 10,
+    "router_aux_loss_coef": 0.001,
+    "router_jitter_noise": 0.0,
+    "scoring_func": "sigmoid",
+    "shared_intermediate_size": 0,
+    "sliding_window": None,
+    "tie_word_embeddings": False,
+    "transformers_version": "4.46.1",
+    "use_cache": True,
+    "use_qk_norm": True,
+    "use_routing_bias": True,
+    "vocab_size": 283,
+}
+
+BAILING2 = {
+    "architectures": ["BailingMoeV2ForCausalLM"],
+    "attention_dropout": 0.0,
+    "eos_token_id": 2,
+    "embedding_dropout": 0.0,
+    "first_k_dense_replace": 1,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.02,
+    "intermediate_size": 104,
+    "max_position_embeddings": 512,
+    "model_type": "bailing_moe",
+    "moe_intermediate_size": 28,
+    "moe_router_enable_expert_bias": True,
+    "n_group": 4,
+    "norm_head": False,
+    "norm_softmax": False,
+    "norm_topk_prob": True,
+    "num_attention_heads": 6,
+    "num_experts": 24,
+    "num_experts_per_tok": 4,
+    "num_hidden_layers": 3,
+    "num_key_value_heads": 2,
+    "num_nextn_predict_layers": 0,
+    "num_shared_experts": 1,
+    "output_dropout": 0.0,
+    "output_router_logits": False,
+    "pad_token_id": 0,
+    "partial_rotary_factor": 0.5,
+    "rms_norm_eps": 0.003,
+    "rope_scaling": None,
+    "rope_theta": 700.0,
+    "routed_scaling_factor": 2.5,
+    "score_function": "sigmoid",
+    "tie_word_embeddings": False,
+    "topk_group": 2,
+    "torch_dtype": "float32",
+    "transformers_version": "4.56.1",
+    "use_bias": False,
+    "use_cache": True,
+    "use_qk_norm": True,
+    "use_qkv_bias": False,
+    "vocab_size": 283,
+}
+
+
+def bailing_names(weights, config):
+    """mlp.gate.gate_proj -> mlp.gate, and an expert per tensor."""
+    return separate_experts({n.replace("mlp.gate.gate_proj", "mlp.gate"): v for n, v in weights.items()}, config)
+
+
 def add_all(add):
     add("mixtral", MIXTRAL, to_hub=mixtral_names)
     add("mixtral-stacked", vary(MIXTRAL, num_experts_per_tok=3))  # as MLX stores it
@@ -194,3 +496,34 @@ def add_all(add):
     add("gpt-oss", GPT_OSS, reference={"yarn": "not rounded"}, ignored={
         "experts_per_token": "num_experts_per_tok says it", "initial_context_length": "rope_scaling says it",
         "hidden_act": "the experts' gate is the family's own"})
+    add("glm4-moe", GLM4_MOE, to_hub=separate_experts, mutations={"n_group": 5}, ignored={
+        "topk_group": "there is one group", "num_nextn_predict_layers": "layers behind the last are passed over"})
+    add("glm4-moe-groups", vary(GLM4_MOE, n_group=4, topk_group=2, attention_bias=False, use_qk_norm=False,
+                                norm_topk_prob=False), to_hub=separate_experts,
+        ignored={"num_nextn_predict_layers": "layers behind the last are passed over"})
+    add("olmoe", OLMOE, to_hub=separate_experts, mutations={"clip_qkv": 8.0})
+    add("olmoe-normalized", vary(OLMOE, norm_topk_prob=True, tie_word_embeddings=True), tied=True,
+        mutations={"clip_qkv": 8.0})
+    add("granite-moe", GRANITE_MOE, tied=True, embed_std=0.3, to_hub=granite_names)
+    add("ernie4_5-moe", ERNIE_MOE, to_hub=separate_experts, ignored={
+        "moe_capacity": "for training", "moe_gate": "one kind is published",
+        "moe_use_aux_free": "the tensor of the bias decides"},
+        mutations={"moe_layer_interval": 2, "moe_layer_end_index": 2})
+    add("hunyuan-moe", HUNYUAN_MOE, to_hub=separate_experts, tied=True, embed_std=0.35, no_rewrite="transformers calls this type hunyuan_v1_moe",
+        reference={"routing": "normalized"}, ignored={
+            "beta_fast": "alpha alone decides", "beta_slow": "alpha alone decides", "factor": "alpha alone decides",
+            "mscale": "alpha alone decides", "mscale_all_dim": "alpha alone decides",
+            "cla_share_factor": "use_cla is false"})
+    add("dots1", DOTS1, to_hub=separate_experts, mutations={"scoring_func": "softmax"})
+    add("minimax-m2", MINIMAX_M2, to_hub=mixtral_names, mutations={"rope_theta": 1000, "scoring_func": "softmax",
+                                                                   "attn_type_list": [0, 1, 1]}, ignored={
+        "shared_intermediate_size": "of the elder models", "use_routing_bias": "the tensor is required"})
+    add("bailing-moe-2", BAILING2, to_hub=bailing_names, no_rewrite="the family's code lives on the hub", ignored={
+        "norm_softmax": "for training", "output_dropout": "for training", "num_nextn_predict_layers": "none here"},
+        mutations={"score_function": "softmax"})
+    add("bailing-moe", vary(BAILING2, n_group=1, topk_group=4, moe_router_enable_expert_bias=False, score_function="softmax",
+                            use_qk_norm=False, partial_rotary_factor=1.0, first_k_dense_replace=0, num_shared_experts=2),
+        no_rewrite="the family's code lives on the hub", to_hub=bailing_names, ignored={
+            "norm_softmax": "for training", "output_dropout": "for training", "num_nextn_predict_layers": "none here",
+            "intermediate_size": "no layer is dense", "topk_group": "there is one group"},
+        mutations={"score_function": "sigmoid", "n_group": 5, "first_k_dense_replace": 1, "partial_rotary_factor": 0.5})

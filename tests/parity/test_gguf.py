@@ -83,6 +83,10 @@ def harmless(family, key, value, written):
         return True  # the family's norm is RMS; the other key is used
     if key == "attention.layer_norm_rms_epsilon" and family.config["model_type"] in ("nemotron",):
         return True
+    if key == "feed_forward_length" and "expert_feed_forward_length" in written:
+        return written.get("leading_dense_block_count", 0) == 0  # no layer is dense
+    if key == "expert_group_used_count" and written["expert_group_count"] == 1:
+        return True
     if key == "rope.scaling.type" and value in ("none", "longrope"):
         return True  # without a factor any type means the same; longrope is in its tensors
     return key in HARMLESS

@@ -7,6 +7,7 @@ the gguf package's own table. The long tests prove the files with llama.cpp; the
 import dataclasses
 import math
 import pathlib
+import re
 
 import numpy as np
 
@@ -22,9 +23,12 @@ ARCH = {
     "starcoder2": "starcoder2", "exaone4": "exaone4", "exaone": "exaone", "seed_oss": "seed_oss",
     "ernie4_5": "ernie4_5", "hunyuan_v1_dense": "hunyuan-dense", "minicpm": "minicpm", "stablelm": "stablelm",
     "nemotron": "nemotron", "internlm2": "internlm2",
+    "mixtral": "llama", "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gpt_oss": "gpt-oss", "glm4_moe": "glm4moe",
+    "olmoe": "olmoe", "granitemoe": "granitemoe", "ernie4_5_moe": "ernie4_5-moe", "hunyuan": "hunyuan-moe",
+    "dots1": "dots1", "minimax_m2": "minimax-m2",
 }
 # Converters turn the hub's half-and-half pairs of these into neighbours; the others keep the hub's order.
-PERMUTED = {"llama", "mistral3", "smollm3", "granite", "minicpm", "internlm2"}
+PERMUTED = {"llama", "mistral3", "smollm3", "granite", "granitemoe", "minicpm", "internlm2"}
 NORM_PLUS_ONE = {"gemma", "gemma2", "gemma3", "nemotron"}
 
 
@@ -104,7 +108,7 @@ def write_common(w, c):
     for key in ("layer_norm_eps", "norm_epsilon", "layer_norm_epsilon"):
         if key in c:
             w.number("attention.layer_norm_epsilon", c[key])
-    if "head_dim" in c and w.arch not in ("granite", "gemma4"):
+    if "head_dim" in c and w.arch not in ("granite", "granitemoe", "gemma4"):
         w.number("attention.key_length", c["head_dim"])
         w.number("attention.value_length", c["head_dim"])
     w.file.add_string("tokenizer.ggml.model", "none")
@@ -120,7 +124,7 @@ def write_rope(w, c):
         theta *= scaling["alpha"] ** (head_dim / (head_dim - 2))
     if not isinstance((c.get("rope_parameters") or {}).get("full_attention"), dict):
         w.number("rope.freq_base", float(theta))
-    part = c.get("partial_rotary_factor", 1.0)
+    part = c.get("partial_rotary_factor", c.get("rotary_dim", head_dim) / head_dim)
     if w.arch != "gemma4":
         w.number("rope.dimension_count", int(part * head_dim))
     if kind == "linear":
@@ -161,7 +165,7 @@ def write_special(w, c):
     if arch == "gemma2":
         w.number("attn_logit_softcapping", c["attn_logit_softcapping"])
         w.number("final_logit_softcapping", c["final_logit_softcapping"])
-    if arch in ("gemma2", "gemma3", "gemma3n", "gemma4", "cohere2", "phi3") or c["model_type"] == "olmo3":
+    if arch in ("gemma2", "gemma3", "gemma3n", "gemma4", "cohere2", "phi3", "gpt-oss") or c["model_type"] == "olmo3":
         w.number("attention.sliding_window", c["sliding_window"])
     if arch == "gemma3n":
         w.number("final_logit_softcapping", c["final_logit_softcapping"])
@@ -182,11 +186,11 @@ def write_special(w, c):
             NormalDist().inv_cdf(s) if s > 0 else -1e30 for s in c["activation_sparsity_pattern"]])
     if arch == "gemma4":
         write_gemma4(w, c)
-    if arch in ("command-r", "cohere2", "granite"):
+    if arch in ("command-r", "cohere2", "granite", "granitemoe"):
         w.number("logit_scale", c.get("logit_scale", c.get("logits_scaling")))
     if arch in ("command-r", "cohere2"):
         w.number("rope.scaling.type", "none")
-    if arch == "granite":
+    if arch in ("granite", "granitemoe"):
         w.number("attention.scale", c["attention_multiplier"])
         w.number("embedding_scale", c["embedding_multiplier"])
         w.number("residual_scale", c["residual_multiplier"])
@@ -230,6 +234,75 @@ def lists_of_gemma4(c):
     return out
 
 
+def first_of(value):
+    return value[0] if isinstance(value, list) else value
+
+
+def write_expert_keys(w, c):
+    """What converters say of routed experts."""
+    arch = w.arch
+    counts = [c[k] for k in ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts") if c.get(k)]
+    if not counts:
+        return
+    used = next(c[k] for k in ("num_experts_per_tok", "moe_k", "moe_topk") if k in c)
+    width = first_of(c.get("moe_intermediate_size", c["intermediate_size"]))
+    w.number("expert_count", counts[0])
+    w.number("expert_used_count", first_of(used))
+    if arch not in ("llama", "granitemoe", "olmoe"):
+        w.number("expert_feed_forward_length", width)
+    if arch == "qwen2moe":
+        w.number("expert_shared_feed_forward_length", c["shared_expert_intermediate_size"])
+    if arch == "ernie4_5-moe":
+        w.number("interleave_moe_layer_step", c["moe_layer_interval"])
+        w.number("leading_dense_block_count", c["moe_layer_start_index"])
+        w.number("expert_shared_feed_forward_length", width * c["moe_num_shared_experts"])
+    if arch == "hunyuan-moe":
+        w.number("expert_shared_feed_forward_length", c["intermediate_size"] * first_of(c["num_shared_expert"]))
+    if arch in ("glm4moe", "dots1"):
+        w.number("leading_dense_block_count", c["first_k_dense_replace"])
+        w.number("expert_shared_count", c["n_shared_experts"])
+        w.number("expert_weights_scale", c["routed_scaling_factor"])
+        w.number("expert_weights_norm", c["norm_topk_prob"])
+    if arch in ("glm4moe", "dots1", "minimax-m2"):
+        w.number("expert_gating_func", 2)
+    if "n_group" in c:
+        w.number("expert_group_count", c["n_group"])
+        w.number("expert_group_used_count", c["topk_group"])
+
+
+EXPERT_PARTS = {"w1": "gate", "w2": "down", "w3": "up", "gate_proj": "gate", "down_proj": "down", "up_proj": "up"}
+
+
+def write_experts(w, weights):
+    """Writes the routed experts' tensors, stacked; returns the others."""
+    stacks, others = {}, {}
+    for name, value in weights.items():
+        layer = (re.search(r"layers\.(\d+)\.", name) or [0, 0])[1]
+        each = re.search(r"\.experts\.(\d+)\.(\w+)\.weight$", name)
+        whole = re.search(r"\.(?:switch_mlp|experts)\.(gate_proj|up_proj|down_proj)\.(weight|bias)$", name)
+        if each:
+            stacks.setdefault(f"blk.{layer}.ffn_{EXPERT_PARTS[each[2]]}_exps.weight", {})[int(each[1])] = value
+        elif whole:
+            w.tensor(f"blk.{layer}.ffn_{EXPERT_PARTS[whole[1]]}_exps.{whole[2]}", value)
+        elif name.endswith("input_linear.weight"):
+            gate, up = np.split(value, 2, axis=1)
+            w.tensor(f"blk.{layer}.ffn_gate_exps.weight", gate)
+            w.tensor(f"blk.{layer}.ffn_up_exps.weight", up)
+        elif name.endswith("output_linear.weight"):
+            w.tensor(f"blk.{layer}.ffn_down_exps.weight", value)
+        elif name.endswith("e_score_correction_bias"):
+            w.tensor(f"blk.{layer}.exp_probs_b.bias", value.reshape(-1))
+        elif name.endswith("shared_expert_gate.weight"):
+            w.tensor(f"blk.{layer}.ffn_gate_inp_shexp.weight", value.reshape(-1))
+        elif name.endswith(".sinks"):
+            w.tensor(f"blk.{layer}.attn_sinks.weight", value)
+        else:
+            others[name] = value
+    for name, parts in stacks.items():
+        w.tensor(name, np.stack([parts[i] for i in range(len(parts))]))
+    return others
+
+
 def split_grouped(rows, c):
     """InternLM 2's wqkv: per key head its queries, its key, its value."""
     n_head, n_kv = c["num_attention_heads"], c["num_key_value_heads"]
@@ -243,6 +316,7 @@ def write_tensors(w, c, weights):
     arch, n_head = w.arch, c["num_attention_heads"]
     n_kv = c.get("num_key_value_heads", n_head)
     stacks = {}
+    weights = write_experts(w, weights)
     for name, value in sorted(weights.items()):
         if any(part in name for part in ("vision_tower", "multi_modal_projector", "embed_vision")):
             continue
@@ -288,6 +362,7 @@ def convert(family, weights, path, changes=None):
     write_common(w, c)
     write_rope(w, c)
     write_special(w, c)
+    write_expert_keys(w, c)
     write_tensors(w, c, weights)
     w.close()
     return w.written
@@ -313,6 +388,12 @@ def gguf_rows():
              "seed-oss", "ernie4_5", "hunyuan-v1-dense", "minicpm", "minicpm-nohead", "gemma4-text", "phi", "exaone",
              "stablelm", "stablelm-parallel", "internlm2"]
     rows = [row(name) for name in plain]
+    rows += [row(name) for name in ("mixtral", "mixtral-stacked", "qwen2-moe", "qwen3-moe", "glm4-moe", "glm4-moe-groups", "olmoe",
+                                    "granite-moe", "hunyuan-moe", "dots1", "minimax-m2")]
+    # Experts in all layers behind the first dense ones; yarn rounded, with the published betas.
+    rows.append(row("ernie4_5-moe"))
+    rows.append(row("gpt-oss", reference={}, rope_scaling=dict(
+        by_name("gpt-oss").config["rope_scaling"], beta_fast=32.0, beta_slow=1.0, truncate=True)))
     # llama.cpp takes these only with heads that make up the width.
     rows += [row(name, head_dim=12) for name in ("exaone4-full", "glm", "nemotron")]
     # It applies the published betas of yarn whatever the file says (but for Mistral 3).

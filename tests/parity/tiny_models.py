@@ -232,7 +232,14 @@ def published_behaviour(adjust):
     import mlx.core as mx
     import mlx.nn as nn
 
-    gelu, bfloat16, std = nn.gelu, mx.bfloat16, mx.std
+    gelu, bfloat16, std, take = nn.gelu, mx.bfloat16, mx.std, mx.take_along_axis
+    if adjust.get("routing") == "normalized":  # the weights of the chosen experts sum to 1
+
+        def take_weights(values, indices, axis):
+            chosen = take(values, indices, axis=axis)
+            return chosen / mx.sum(chosen, axis=axis, keepdims=True)
+
+        mx.take_along_axis = take_weights
     if adjust.get("std") == "sample":
         mx.std = lambda x, axis=None, keepdims=False: std(x, axis=axis, keepdims=keepdims, ddof=1)
     if adjust.get("gelu") == "tanh":
@@ -242,7 +249,7 @@ def published_behaviour(adjust):
     try:
         yield
     finally:
-        nn.gelu, mx.bfloat16, mx.std = gelu, bfloat16, std
+        nn.gelu, mx.bfloat16, mx.std, mx.take_along_axis = gelu, bfloat16, std, take
 
 
 def run_reference(model, tokens, adjust):
