@@ -87,10 +87,10 @@ static inline int cli_kv_v(const cli_kv *kv) {
                       "type of keys and values: f32, f16, bf16, q8_0, q4_0 (default: " default_ ")"),          \
     CLI_OPTION_CHOICE("ctk", 0, "TYPE", type, field.k, CLI_KV_TYPES, "type of the keys (default: that of --kv)"), \
     CLI_OPTION_CHOICE("ctv", 0, "TYPE", type, field.v, CLI_KV_TYPES, "type of the values (default: that of --kv)")
-// 0: 8-bit integers where the weights are quantized, 1: f32.
+// An hth_activations.
 #define CLI_OPTION_ACTIVATIONS(type, field, default_)                  \
-    CLI_OPTION_CHOICE("activations", 0, "TYPE", type, field, "q8|f32", \
-                      "activations for quantized weights: q8 (fast), f32 (exact; default: " default_ ")")
+    CLI_OPTION_CHOICE("activations", 0, "TYPE", type, field, "auto|q8|q16|f32",                \
+                      "input of quantized weights: q8, q16, f32 or auto (default: " default_ ")")
 
 // What is left of a command line: the arguments that are no options.
 typedef struct cli_args {

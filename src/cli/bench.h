@@ -24,11 +24,12 @@ typedef struct bench_model {
     bench_peak peak;         // the unit that multiplies them
     int n_thread;
     hth_kv_type k_type, v_type;
-    bool f32_activations, is_profiled;
+    hth_activations activations; // never AUTO
+    bool is_profiled;
     const hth_limits *limits; // NULL: not measured
 } bench_model;
 
-void bench_describe(const hth_engine *e, bool f32_activations, bench_model *out);
+void bench_describe(const hth_engine *e, hth_activations wish, bench_model *out);
 
 // Either prompt tokens or generated ones, behind n_depth others. n_user sequences generate together.
 typedef struct bench_test {

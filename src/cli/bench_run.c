@@ -40,7 +40,7 @@ static const char *name_type(const hth_model *m, hth_type *type) {
     return hth_type_get((uint32_t)best)->name;
 }
 
-void bench_describe(const hth_engine *e, bool f32_activations, bench_model *out) {
+void bench_describe(const hth_engine *e, hth_activations wish, bench_model *out) {
     const hth_model *m = e->model;
     // Tables of which a token reads one row, and heads that write no text. Tied embeddings are the output.
     const hth_weight *const tables[] = {&m->per_layer_embd, &m->pos_embd, &m->type_embd, &m->cls, &m->cls_out};
@@ -61,8 +61,8 @@ void bench_describe(const hth_engine *e, bool f32_activations, bench_model *out)
         out->n_prompt_param -= count(&m->output);
     }
     out->n_thread = hth_team_size(e->team);
-    out->f32_activations = f32_activations;
-    out->peak = f32_activations || type == HTH_TYPE_F32 || type == HTH_TYPE_F16 ? BENCH_F32
+    out->activations = hth_activations_for(m, wish);
+    out->peak = out->activations == HTH_ACTIVATIONS_F32 || type == HTH_TYPE_F32 || type == HTH_TYPE_F16 ? BENCH_F32
                 : type == HTH_TYPE_BF16                                         ? BENCH_BF16
                                                                                 : BENCH_I8;
 }
@@ -123,7 +123,7 @@ static hth_code step(runner *r, hth_state *const *states, int64_t n_seq, int64_t
                         .layer_last = r->engine->model->desc.n_layer,
                         .logits = r->logits,
                         .hidden_layer = -1,
-                        .f32_activations = r->model->f32_activations,
+                        .activations = r->model->activations,
                         .cancel = hth_term_interrupt_flag()};
     hth_ticket ticket;
     HTH_TRY(hth_executor_submit(r->engine->executor, &s, &ticket, err));
@@ -187,7 +187,7 @@ static hth_code prepare_prompt(runner *r, hth_err *err) {
     const hth_session_params params = {.n_ctx = (int64_t)n,
                                        .k_type = r->model->k_type,
                                        .v_type = r->model->v_type,
-                                       .f32_activations = r->model->f32_activations,
+                                       .activations = r->model->activations,
                                        .cancel = hth_term_interrupt_flag()};
     return hth_session_new(r->engine, &params, &r->session, err);
 }

@@ -49,7 +49,7 @@ hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out
     uint64_t begin = hth_clock_ns();
     hth_session_params params = {
         .n_ctx = p->n_ctx, .k_type = (hth_kv_type)cli_kv_k(&p->kv), .v_type = (hth_kv_type)cli_kv_v(&p->kv),
-        .f32_activations = p->activations == 1, .cancel = hth_term_interrupt_flag()};
+        .activations = (hth_activations)p->activations, .cancel = hth_term_interrupt_flag()};
     hth_code code;
     HTH_TRY_GOTO(code, cli_load_engine(path, p->n_thread, true, &c.engine, err), fail);
     HTH_TRY_GOTO(code, choose_sampling(&c, p, err), fail);

@@ -11,7 +11,7 @@ typedef struct cli_chat_params {
     int64_t seed;                       // -1: a new one each time
     int64_t top_k;                      // -1: as the model's authors say, else the engine's default
     double temperature, top_p, min_p;   // negative: likewise
-    int activations;                    // 0: 8 bits, 1: f32
+    int activations;                    // hth_activations
     cli_kv kv;
     const char *system;                 // NULL: none
     const char *format;                 // chat format by name, NULL: recognise

@@ -22,7 +22,6 @@ typedef struct bench_values {
 } bench_values;
 
 static bench_values values = {
-    .activations = 1,
     .prompts = "512", .gens = "128", .depths = "0", .users = "1", .n_repeat = 5, .kv = CLI_KV(HTH_KV_F16)};
 
 typedef struct list {
@@ -108,7 +107,7 @@ static int run_model(const char *path, const bench_lists *lists) {
     hth_code code;
     hth_machine_get(&machine);
     HTH_TRY_GOTO(code, cli_load_engine(path, values.n_thread, false, &engine, &err), done);
-    bench_describe(engine, values.activations == 1, &model);
+    bench_describe(engine, (hth_activations)values.activations, &model);
     model.is_profiled = values.profile;
     if (!engine->model->desc.causal) {
         code = hth_fail(&err, HTH_ERR_UNSUPPORTED, "%s is an encoder: it writes no text", path);
@@ -156,7 +155,7 @@ static const cli_option options[] = {
     CLI_OPTION_INT("repetitions", 'r', "N", bench_values, n_repeat, 1, BENCH_MAX_REPEAT,
                    "repetitions of each test after a warm-up (default: 5)"),
     CLI_OPTION_KV(bench_values, kv, "f16"),
-    CLI_OPTION_ACTIVATIONS(bench_values, activations, "f32"),
+    CLI_OPTION_ACTIVATIONS(bench_values, activations, "auto"),
     CLI_OPTION_CHOICE("output", 'o', "FORMAT", bench_values, format, "table|csv|json|md",
                       "table, csv, json or md (default: table)"),
     CLI_OPTION_FLAG("json", 0, bench_values, json, "the same as -o json"),

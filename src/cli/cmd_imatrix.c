@@ -56,7 +56,7 @@ static hth_code run_chunks(hth_engine *e, hth_importance *im, hth_token_list *li
     const hth_token bos = hth_tokenizer_special(e->tokenizer, HTH_SPECIAL_BOS);
     const bool adds_bos = hth_tokenizer_adds_bos(e->tokenizer) && bos >= 0;
     const hth_importance_params params = {.n_chunk = values.with_output ? STEP_ROWS_OUTPUT : STEP_ROWS,
-                                          .f32_activations = values.activations == 1,
+                                          .activations = (hth_activations)values.activations,
                                           .cancel = hth_term_interrupt_flag()};
     cli_progress progress = cli_progress_make("measuring");
     hth_code code = HTH_OK;
@@ -133,7 +133,7 @@ static const cli_option options[] = {
     CLI_OPTION_INT("ctx", 'c', "N", imatrix_values, n_ctx, 2, 1e9, "tokens in a chunk (default: 512)"),
     CLI_OPTION_FLAG("output", 0, imatrix_values, with_output, "the output matrix too"),
     CLI_OPTION_THREADS(imatrix_values, n_thread),
-    CLI_OPTION_ACTIVATIONS(imatrix_values, activations, "q8"),
+    CLI_OPTION_ACTIVATIONS(imatrix_values, activations, "auto"),
     CLI_OPTION_FLAG("force", 0, imatrix_values, force, "replace OUT when it is there"),
     CLI_OPTION_FLAG("json", 0, imatrix_values, json, "print JSON"),
     {0},

@@ -17,7 +17,7 @@ typedef struct logits_values {
     bool as_generated;
 } logits_values;
 
-static logits_values values = {.activations = 1, .kv = CLI_KV(HTH_KV_F32)};
+static logits_values values = {.activations = HTH_ACTIVATIONS_F32, .kv = CLI_KV(HTH_KV_F32)};
 
 // Format version 1.0: magic, header length, a Python dictionary padded to a multiple of 64 bytes.
 static hth_code write_npy_header(hth_file_out *f, size_t n_row, size_t n_col, hth_err *err) {
@@ -48,7 +48,7 @@ static hth_code compute(hth_engine *e, const hth_token_list *list, hth_err *err)
     hth_session_params params = {.n_ctx = values.n_ctx ? values.n_ctx : (int64_t)list->n,
                                  .n_chunk = (int32_t)values.n_chunk,
                                  .k_type = (hth_kv_type)cli_kv_k(&values.kv), .v_type = (hth_kv_type)cli_kv_v(&values.kv),
-                                 .f32_activations = values.activations == 1,
+                                 .activations = (hth_activations)values.activations,
                                  .score_generated = values.as_generated,
                                  .cancel = hth_term_interrupt_flag()};
     hth_code code;

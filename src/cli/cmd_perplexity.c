@@ -21,7 +21,7 @@ typedef struct perplexity_values {
     bool json;
 } perplexity_values;
 
-static perplexity_values values = {.activations = 1, .kv = CLI_KV(HTH_KV_F32)};
+static perplexity_values values = {.activations = HTH_ACTIVATIONS_F32, .kv = CLI_KV(HTH_KV_F32)};
 
 // Sums over all scored tokens.
 typedef struct score {
@@ -116,7 +116,7 @@ static hth_code measure(hth_engine *e, hth_token_list *list, int *exit_code, hth
     hth_session *session;
     hth_session_params params = {
         .n_ctx = n_ctx, .k_type = (hth_kv_type)cli_kv_k(&values.kv), .v_type = (hth_kv_type)cli_kv_v(&values.kv),
-        .f32_activations = values.activations == 1, .cancel = hth_term_interrupt_flag()};
+        .activations = (hth_activations)values.activations, .cancel = hth_term_interrupt_flag()};
     HTH_TRY(hth_session_new(e, &params, &session, err));
     score s = {.n_ctx = n_ctx, .n_vocab = d->n_vocab};
     uint64_t begin = hth_clock_ns();

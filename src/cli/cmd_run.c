@@ -15,7 +15,7 @@ typedef struct run_values {
 } run_values;
 
 static run_values values = {
-    .chat = {.seed = -1, .top_k = -1, .temperature = -1, .top_p = -1, .min_p = -1, .kv = CLI_KV(HTH_KV_F16), .activations = 1}};
+    .chat = {.seed = -1, .top_k = -1, .temperature = -1, .top_p = -1, .min_p = -1, .kv = CLI_KV(HTH_KV_F16)}};
 
 static double per_second(int64_t n, uint64_t ns) {
     return ns ? (double)n / ((double)ns * 1e-9) : 0;
@@ -170,7 +170,7 @@ static const cli_option options[] = {
     CLI_OPTION_TEXT("chat-format", 0, "NAME", run_values, chat.format,
                     "use this chat format whatever the model's template says"),
     CLI_OPTION_KV(run_values, chat.kv, "f16"),
-    CLI_OPTION_ACTIVATIONS(run_values, chat.activations, "f32"),
+    CLI_OPTION_ACTIVATIONS(run_values, chat.activations, "auto"),
     CLI_OPTION_FLAG("json", 0, run_values, json,
                     "print the answer with counts and timings as one JSON object"),
     CLI_OPTION_FLAG("verbose", 'v', run_values, verbose, "print timings and memory on standard error"),

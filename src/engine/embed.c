@@ -60,7 +60,7 @@ static hth_code run_chunk(embedding *b, hth_state *state, int64_t row, int32_t n
                      .batch = {.rows = b->rows, .n_row = n, .states = &state, .n_seq = 1},
                      .layer_last = m->desc.n_layer,
                      .hidden_want = b->hidden,
-                     .f32_activations = true,
+                     .activations = HTH_ACTIVATIONS_F32,
                      .hidden_layer = -1};
     hth_ticket ticket;
     HTH_TRY(hth_executor_submit(b->engine->executor, &step, &ticket, err));

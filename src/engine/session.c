@@ -18,7 +18,8 @@ struct hth_session {
     int64_t len, n_ctx;
     hth_row *rows; // [n_chunk] owned
     int32_t n_chunk;
-    bool is_chunk_given, f32_activations, score_generated;
+    bool is_chunk_given, score_generated;
+    hth_activations activations;
     float *logits; // [n_vocab] owned
     bool has_logits;
     const atomic_bool *cancel; // borrowed
@@ -59,7 +60,7 @@ hth_code hth_session_new(hth_engine *e, const hth_session_params *p, hth_session
                        .n_ctx = p->n_ctx ? p->n_ctx : n_ctx,
                        .n_chunk = p->n_chunk ? p->n_chunk : DEFAULT_CHUNK,
                        .is_chunk_given = p->n_chunk != 0,
-                       .f32_activations = p->f32_activations,
+                       .activations = p->activations,
                        .score_generated = p->score_generated,
                        .cancel = p->cancel};
     hth_code code = allocate(s, p, err);
@@ -118,7 +119,7 @@ static hth_code run_rows(hth_session *s, const hth_token *tokens, int32_t n, hth
                      .layer_last = m->desc.n_layer,
                      .logits = logits,
                      .hidden_layer = -1,
-                     .f32_activations = s->f32_activations,
+                     .activations = s->activations,
                      .cancel = cancel};
     hth_ticket ticket;
     s->has_logits = false;

@@ -30,7 +30,7 @@ typedef struct hth_session_params {
     int64_t n_ctx;   // 0: the smaller of the model's context and 8192
     int32_t n_chunk; // prompt rows per step, 0: 256 (fewer where all their logits are asked for)
     hth_kv_type k_type, v_type; // of keys and values
-    bool f32_activations; // as hth_step: the arithmetic of the references, slower on quantized weights
+    hth_activations activations; // as hth_step
     bool score_generated; // hth_session_score computes its rows as generated ones, not as a prompt's
     const atomic_bool *cancel; // checked between layers of prompt steps (HTH_ERR_CANCELLED); may be NULL
 } hth_session_params;

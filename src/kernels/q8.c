@@ -9,7 +9,8 @@
 #include "kernels/levels.h"
 #include "os/cpu.h"
 
-static void fill_ref(hth_q8_kernels *k) {
+static void fill_ref(hth_q8_kernels *k, bool exact) {
+    (void)exact;
     for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++) {
         k->type[t] = hth_q8_type_of(t);
         k->panel_type[t] = hth_q8_panel_type_of(t, HTH_Q8_NONE_WIDE);
@@ -18,31 +19,39 @@ static void fill_ref(hth_q8_kernels *k) {
     hth_ref_q8_gemv(k);
 }
 
-static void fill_avx2(hth_q8_kernels *k) {
+static void fill_avx2(hth_q8_kernels *k, bool exact) {
+    (void)exact;
     hth_q8_panel_avx2(k);
     hth_q8_gemm_avx2(k);
     hth_q8_gemv_avx2(k);
 }
 
-static void fill_avx_vnni(hth_q8_kernels *k) {
-    hth_q8_panel_wide_avx2(k, HTH_Q8_SOME_WIDE);
+static void fill_avx_vnni(hth_q8_kernels *k, bool exact) {
+    if (!exact) hth_q8_panel_wide_avx2(k, HTH_Q8_SOME_WIDE);
     hth_q8_gemm_avx_vnni(k);
     hth_q8_gemv_avx_vnni(k);
 }
 
-static void fill_avx512_vnni(hth_q8_kernels *k) {
-    hth_q8_panel_wide_avx2(k, HTH_Q8_SOME_WIDE);
+static void fill_avx512_vnni(hth_q8_kernels *k, bool exact) {
+    if (!exact) hth_q8_panel_wide_avx2(k, HTH_Q8_SOME_WIDE);
     hth_q8_gemm_avx512(k);
     hth_q8_gemv_avx512(k);
 }
 
-static void fill_amx(hth_q8_kernels *k) {
+static void fill_amx(hth_q8_kernels *k, bool exact) {
+    if (exact) return;
     k->tiles = true;
     hth_q8_panel_wide_avx2(k, HTH_Q8_ALL_WIDE);
     hth_q8_gemm_amx(k);
 }
 
-static void fill_dotprod(hth_q8_kernels *k) {
+static void fill_neon(hth_q8_kernels *k, bool exact) {
+    (void)exact;
+    hth_q8_panel_neon(k);
+}
+
+static void fill_dotprod(hth_q8_kernels *k, bool exact) {
+    (void)exact;
     hth_q8_gemm_neon(k);
     hth_q8_gemv_neon(k);
 }
@@ -51,36 +60,53 @@ static void fill_dotprod(hth_q8_kernels *k) {
 static const struct level {
     const char *name;
     uint32_t features; // 0: always there
-    void (*fill)(hth_q8_kernels *k);
+    void (*fill)(hth_q8_kernels *k, bool exact);
 } levels[] = {
     {"ref", 0, fill_ref},
     {"avx2", HTH_CPU_AVX2, fill_avx2},
     {"avx-vnni", HTH_CPU_AVX2 | HTH_CPU_AVX_VNNI, fill_avx_vnni},
     {"avx512-vnni", HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI, fill_avx512_vnni},
     {"amx-int8", HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI | HTH_CPU_AMX_INT8, fill_amx},
-    {"neon", HTH_CPU_NEON, hth_q8_panel_neon},
+    {"neon", HTH_CPU_NEON, fill_neon},
     {"dotprod", HTH_CPU_NEON | HTH_CPU_DOTPROD, fill_dotprod},
 };
 
-void hth_q8_fill(hth_q8_kernels *out, uint32_t cpu_features) {
+static void fill(hth_q8_kernels *out, uint32_t cpu_features, bool exact) {
     memset(out, 0, sizeof *out);
     for (size_t i = 0; i < HTH_COUNT(levels); i++)
-        if ((cpu_features & levels[i].features) == levels[i].features) levels[i].fill(out);
+        if ((cpu_features & levels[i].features) == levels[i].features) levels[i].fill(out, exact);
 }
 
-// The first caller fills the table; others that come meanwhile wait for the few microseconds.
-const hth_q8_kernels *hth_q8_get(void) {
+void hth_q8_fill(hth_q8_kernels *out, uint32_t cpu_features) {
+    fill(out, cpu_features, false);
+}
+
+void hth_q8_fill_exact(hth_q8_kernels *out, uint32_t cpu_features) {
+    fill(out, cpu_features, true);
+}
+
+// [0] the fastest, [1] the exact one. The first caller fills them; others that come meanwhile wait for the few
+// microseconds.
+static const hth_q8_kernels *tables(void) {
     enum { EMPTY, FILLING, READY };
     static atomic_int state = EMPTY;
-    static hth_q8_kernels table;
-    if (HTH_LIKELY(atomic_load_explicit(&state, memory_order_acquire) == READY)) return &table;
+    static hth_q8_kernels table[2];
+    if (HTH_LIKELY(atomic_load_explicit(&state, memory_order_acquire) == READY)) return table;
     int expected = EMPTY;
     if (atomic_compare_exchange_strong(&state, &expected, FILLING)) {
-        hth_q8_fill(&table, hth_cpu_features());
+        for (int i = 0; i < 2; i++) fill(&table[i], hth_cpu_features(), i == 1);
         atomic_store_explicit(&state, READY, memory_order_release);
     }
     while (atomic_load_explicit(&state, memory_order_acquire) != READY) continue;
-    return &table;
+    return table;
+}
+
+const hth_q8_kernels *hth_q8_get(void) {
+    return &tables()[0];
+}
+
+const hth_q8_kernels *hth_q8_get_exact(void) {
+    return &tables()[1];
 }
 
 // The offset and the name of entry i: those that serve all types, then panel and gemv of each type.
@@ -121,7 +147,7 @@ bool hth_q8_describe(const hth_q8_kernels *k, int i, char op[48], const char **l
         hth_q8_kernels one;
         void (*have)(void), (*its)(void);
         memset(&one, 0, sizeof one);
-        levels[l].fill(&one);
+        levels[l].fill(&one, false);
         memcpy(&have, (const char *)k + offset, sizeof have);
         memcpy(&its, (const char *)&one + offset, sizeof its);
         if (its && its == have) *level = levels[l].name;

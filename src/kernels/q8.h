@@ -99,9 +99,12 @@ typedef struct hth_q8_kernels {
                                       int64_t n_tok, float *y, int64_t y_stride);
 } hth_q8_kernels;
 
-// The table for this CPU (and the HEARTH_CPU mask).
+// The table for this CPU (and the HEARTH_CPU mask), and the best one without wide panels or tiles, whose products
+// round nothing but the activations.
 const hth_q8_kernels *hth_q8_get(void);
+const hth_q8_kernels *hth_q8_get_exact(void);
 void hth_q8_fill(hth_q8_kernels *out, uint32_t cpu_features);
+void hth_q8_fill_exact(hth_q8_kernels *out, uint32_t cpu_features);
 // As hth_kernels_describe: "gemm_q8", "gemv_q8 q4_K", "panel_q8 q4_K".
 bool hth_q8_describe(const hth_q8_kernels *k, int i, char op[48], const char **level);
 

@@ -71,8 +71,8 @@ typedef struct cpu_scratch {
     float *panels;    // [n_thread, panel_len]
     float *attn_work;  // [n_thread, attn_work_len]
     float *attn_parts; // partial results of attention, by all threads
-    hth_q8 q8;        // [n, widest input of a product] the input of the present product, quantized
-    hth_q8 q8_own;    // [n_thread, n_own] the same of a few generated rows, for each thread alone
+    hth_q8 q8;        // [n * n_part, widest input of a product] the input of the present product, quantized
+    hth_q8 q8_own;    // [n_thread, n_own * n_part] the same of a few generated rows, for each thread alone
     uint8_t *q8_panels; // [n_thread, q8_panel_bytes]
     size_t panel_len, attn_work_len, q8_panel_bytes;
     int32_t n_rot_max, n_own;
@@ -83,7 +83,7 @@ typedef struct cpu_executor {
     hth_executor base;
     hth_team *team; // borrowed
     const hth_kernels *kernels;
-    const hth_q8_kernels *q8;
+    const hth_q8_kernels *q8, *q8_exact;
     // Whether integer products beat f32 ones here: where only the reference has them, they do not.
     bool fast_gemm, fast_gemv[HTH_TYPE_GGML_COUNT];
     float *memory; // scratch, grows to the largest step so far
@@ -106,6 +106,8 @@ typedef struct cpu_step {
     uint8_t *kinds;       // [n_row] hth_row_kind
     uint8_t *logit_kinds; // [n_logits] of the rows that want logits
     int32_t n_row, n_logits, n_hidden;
+    bool is_integer; // quantized weights meet integers
+    int n_part;      // rows of bytes that one row of input becomes: 1, or 2 for 16 bits
     int32_t *order;    // [n_row] rows as attention takes them: prompt rows in groups, then the generated ones
     cpu_group *groups; // [n_group]
     int32_t n_group, n_generated;

@@ -180,8 +180,8 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     // a minimum per 16.
     const int64_t q8_cols = (w.cols + 63) / 64 * 64, q8_blocks = q8_cols / HTH_Q8_BLOCK;
     const int64_t q8_stride = q8_cols + 64; // rows that lie a power of two apart would share too little of a cache
-    const int64_t n_in = n * w.n_used, n_wide = (q8_cols + HTH_Q8_WIDE - 1) / HTH_Q8_WIDE;
-    const int64_t n_tiled = ex->q8->tiles ? (n_in + 15) / 16 * 16 : 0;
+    const int64_t n_in = n * w.n_used * c->n_part, n_wide = (q8_cols + HTH_Q8_WIDE - 1) / HTH_Q8_WIDE;
+    const int64_t n_tiled = c->q8->tiles ? (n_in + 15) / 16 * 16 : 0;
     s->q8_panel_bytes = (size_t)(CPU_Q8_PANELS * HTH_PANEL_ROWS * (q8_cols + q8_cols / 16 * 8));
     s->q8.q_stride = q8_stride;
     s->q8.d_stride = q8_blocks;
@@ -196,7 +196,7 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
                              &s->gate, &s->up, &s->per_layer, &s->cos_,    &s->sin_, &s->panels, &s->attn_work, &s->attn_parts,
                              &q8_codes, &s->q8.d, &q8_sums, &s->q8.wide_d, &s->q8.wide_sum, &q8_tiles, &own_codes, &s->q8_own.d,
                              &own_sums, &q8_panels};
-    const int64_t half_rot = w.n_rot / 2 * d->n_rope, n_own = n_thread * s->n_own;
+    const int64_t half_rot = w.n_rot / 2 * d->n_rope, n_own = n_thread * s->n_own * c->n_part;
     const size_t at[] = {plan(&p, n, d->d_model), plan(&p, n, d->d_model), plan(&p, n, d->d_model),
                          plan(&p, w.branch2 ? n : 0, d->d_model),
                          plan(&p, d->n_stream > 1 ? n * d->n_stream : 0, d->d_model), plan(&p, n, w.q), plan(&p, n, w.k), plan(&p, n, w.v),
@@ -366,6 +366,10 @@ static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs,
     const hth_batch *b = &step->batch;
     HTH_TRY(open_sequences(ex, step, seqs, err));
     cpu_step c = {.step = step, .model = step->model, .k = ex->kernels, .q8 = ex->q8, .ex = ex, .team = ex->team, .n_row = b->n_row};
+    const hth_activations activations = hth_activations_for(step->model, step->activations);
+    c.is_integer = activations != HTH_ACTIVATIONS_F32 && ex->fast_gemm;
+    c.n_part = activations == HTH_ACTIVATIONS_Q16 ? 2 : 1;
+    if (c.n_part == 2) c.q8 = ex->q8_exact;
     c.rows = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *c.rows);
     int32_t *parents = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *parents);
     c.kinds = hth_arena_alloc(arena, (size_t)b->n_row, 1);
@@ -428,7 +432,7 @@ hth_code hth_executor_cpu_new(hth_team *team, hth_executor **out, hth_err *err) 
     *out = NULL;
     cpu_executor *ex = hth_calloc(HTH_MEM_SCRATCH, 1, sizeof *ex);
     if (!ex) return hth_fail_nomem(err, sizeof *ex);
-    *ex = (cpu_executor){.base = {.ops = &cpu_ops}, .team = team, .kernels = hth_kernels_get(), .q8 = hth_q8_get()};
+    *ex = (cpu_executor){.base = {.ops = &cpu_ops}, .team = team, .kernels = hth_kernels_get(), .q8 = hth_q8_get(), .q8_exact = hth_q8_get_exact()};
     hth_q8_kernels ref;
     hth_q8_fill(&ref, 0);
     ex->fast_gemm = ex->q8->gemm != ref.gemm;

@@ -1,4 +1,4 @@
-// Matrix products on the CPU. Weights with an integer path meet activations quantized to 8 bits: prompt rows
+// Matrix products on the CPU. Weights with an integer path meet activations quantized to 8 bits, or twice 8: prompt rows
 // through panels of converted rows, generated rows straight from the file's layout. Other weights, and steps that
 // ask for f32 activations, turn a few rows into f32 in a thread's own panel and multiply them with every token.
 // One output element is one dot product whose arithmetic depends on nothing but its own row, column and kind,
@@ -88,8 +88,8 @@ static void multiply_f32(const cpu_thread *t, const cpu_product *p, int64_t firs
 
 static bool is_integer(const cpu_step *c, const cpu_product *p) {
     const hth_weight *w = p->w;
-    return !p->exact && !c->step->f32_activations && w->scheme == HTH_SCHEME_BLOCK && w->type < HTH_TYPE_GGML_COUNT &&
-           c->ex->fast_gemm && c->q8->type[w->type].group != 0 && c->q8->panel[w->type] &&
+    return !p->exact && c->is_integer && w->scheme == HTH_SCHEME_BLOCK && w->type < HTH_TYPE_GGML_COUNT &&
+           c->q8->type[w->type].group != 0 && c->q8->panel[w->type] &&
            w->n_col % HTH_Q8_BLOCK == 0;
 }
 
@@ -105,18 +105,37 @@ static hth_q8 q8_from(const hth_q8 *all, int64_t i) {
     return x;
 }
 
+// One part of each row, from row i on; without wide fields where there are two.
+static hth_q8 part_of(const cpu_thread *t, const hth_q8 *all, int64_t i, int part) {
+    const int n_part = t->c->n_part;
+    hth_q8 rows = q8_from(all, i * n_part + part);
+    rows.q_stride *= n_part;
+    rows.d_stride *= n_part;
+    return rows;
+}
+
+// Row i as bytes. With 16 bits what the first rounding leaves is rounded too and becomes a row behind it.
+static void quantize_row(const cpu_thread *t, const cpu_input *in, int64_t n_col, const hth_q8 *all, int64_t i) {
+    enum { CHUNK = 1024 };
+    float rest[CHUNK];
+    const float *x = in->x + i * in->x_stride;
+    if (t->c->n_part == 1 && in->kinds[i] != HTH_ROW_GENERATED) {
+        t->c->q8->quantize_prompt(x, n_col, all, i);
+        return;
+    }
+    const hth_q8 a = part_of(t, all, i, 0), b = part_of(t, all, i, 1);
+    t->c->q8->quantize(x, n_col, a.q, a.d, a.sum);
+    for (int64_t c = 0; t->c->n_part == 2 && c < n_col; c += CHUNK) {
+        const int64_t n = n_col - c < CHUNK ? n_col - c : CHUNK;
+        for (int64_t j = 0; j < n; j++) rest[j] = x[c + j] - a.d[(c + j) / HTH_Q8_BLOCK] * (float)a.q[c + j];
+        t->c->q8->quantize(rest, n, b.q + c, b.d + c / HTH_Q8_BLOCK, b.sum + c / HTH_Q8_BLOCK * 2);
+    }
+}
+
 static void quantize_rows(const cpu_thread *t, const cpu_input *in, int64_t n_col) {
     int64_t first, last;
     hth_team_part(in->n_tok, 1, t->i, t->n, &first, &last);
-    const hth_q8 *q = &t->c->s.q8;
-    for (int64_t i = first; i < last; i++) {
-        if (in->kinds[i] != HTH_ROW_GENERATED) {
-            t->c->q8->quantize_prompt(in->x + i * in->x_stride, n_col, q, i);
-            continue;
-        }
-        t->c->q8->quantize(in->x + i * in->x_stride, n_col, q->q + i * q->q_stride, q->d + i * q->d_stride,
-                           q->sum + i * 2 * q->d_stride);
-    }
+    for (int64_t i = first; i < last; i++) quantize_row(t, in, n_col, &t->c->s.q8, i);
     cpu_barrier(t);
 }
 
@@ -128,11 +147,8 @@ static hth_q8 quantize_input(const cpu_thread *t, const cpu_input *in, int64_t n
         quantize_rows(t, in, n_col);
         return t->c->s.q8;
     }
-    const hth_q8 own = q8_from(&t->c->s.q8_own, (int64_t)t->i * t->c->s.n_own);
-    for (int64_t i = 0; i < in->n_tok; i++) {
-        const hth_q8 row = q8_from(&own, i);
-        t->c->q8->quantize(in->x + i * in->x_stride, n_col, row.q, row.d, row.sum);
-    }
+    const hth_q8 own = q8_from(&t->c->s.q8_own, (int64_t)t->i * t->c->s.n_own * t->c->n_part);
+    for (int64_t i = 0; i < in->n_tok; i++) quantize_row(t, in, n_col, &own, i);
     return own;
 }
 
@@ -152,6 +168,15 @@ static hth_panel panel_at(const cpu_thread *t, const hth_weight *w, int i) {
     return (hth_panel){.code = at, .scale = scales, .min = scales + n_scale};
 }
 
+// y += what the second parts of rows [tok, tok + n_tok) make with the panels.
+static void add_rest(const cpu_thread *t, const hth_weight *w, const hth_panel *panels, int64_t n_row, int64_t tok, int64_t n_tok,
+                     float *y, int64_t y_stride) {
+    float more[CPU_Q8_TOKENS * CPU_Q8_PANELS * HTH_PANEL_ROWS];
+    const hth_q8 x = part_of(t, &t->c->s.q8, tok, 1);
+    t->c->q8->gemm(panels, t->c->q8->panel_type[w->type], n_row, w->n_col, &x, n_tok, more, n_row);
+    for (int64_t i = 0; i < n_tok; i++) t->c->k->add(y + i * y_stride, y + i * y_stride, more + i * n_row, n_row);
+}
+
 // Prompt rows [tok, tok_end): rows of the weight become panels, each used by all tokens.
 static void multiply_prompt(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, int64_t tok, int64_t tok_end) {
     const hth_q8_kernels *k = t->c->q8;
@@ -167,8 +192,10 @@ static void multiply_prompt(const cpu_thread *t, const cpu_product *p, int64_t f
         }
         for (int64_t i = tok; i < tok_end; i += CPU_Q8_TOKENS) {
             const int64_t n_tok = tok_end - i < CPU_Q8_TOKENS ? tok_end - i : CPU_Q8_TOKENS;
-            const hth_q8 x = q8_from(&t->c->s.q8, i);
-            k->gemm(panels, k->panel_type[w->type], n_row, w->n_col, &x, n_tok, p->y + i * p->y_stride + r, p->y_stride);
+            const hth_q8 x = part_of(t, &t->c->s.q8, i, 0);
+            float *y = p->y + i * p->y_stride + r;
+            k->gemm(panels, k->panel_type[w->type], n_row, w->n_col, &x, n_tok, y, p->y_stride);
+            if (t->c->n_part == 2) add_rest(t, w, panels, n_row, i, n_tok, y, p->y_stride);
         }
     }
 }
@@ -185,12 +212,36 @@ static void multiply_generated(const cpu_thread *t, const cpu_product *p, int64_
     }
 }
 
+// The same with 16 bits: both parts of a row are tokens of one product, and then added.
+static void multiply_generated_parts(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const hth_q8 *q8,
+                                     int64_t tok, int64_t tok_end) {
+    enum { TOKENS = HTH_GEMV_TOKENS / 2 };
+    const hth_weight *w = p->w;
+    uint8_t *room = t->c->s.q8_panels + (size_t)t->i * t->c->s.q8_panel_bytes;
+    float *parts = (float *)(void *)room; // [2 * n_tok, n_row]
+    const int64_t most = (int64_t)(t->c->s.q8_panel_bytes / (2 * TOKENS * sizeof *parts));
+    for (int64_t r = first; r < last; r += most) {
+        const int64_t n_row = last - r < most ? last - r : most;
+        for (int64_t i = tok; i < tok_end; i += TOKENS) {
+            const int64_t n_tok = tok_end - i < TOKENS ? tok_end - i : TOKENS;
+            const hth_q8 x = q8_from(q8, 2 * i);
+            t->c->q8->gemv[w->type](rows_of(w, p->expert, r), (int64_t)w->codes.row_bytes, n_row, w->n_col, &x, 2 * n_tok, parts,
+                                    n_row);
+            for (int64_t j = 0; j < n_tok; j++) {
+                t->c->k->add(p->y + (i + j) * p->y_stride + r, parts + 2 * j * n_row, parts + (2 * j + 1) * n_row, n_row);
+            }
+        }
+    }
+}
+
 static void multiply_q8(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in,
                         const hth_q8 *q8, int64_t tok, int64_t tok_end) {
     for (int64_t i = tok, end; i < tok_end; i = end) {
         for (end = i + 1; end < tok_end && in->kinds[end] == in->kinds[i]; end++) continue;
         if (in->kinds[i] != HTH_ROW_GENERATED) {
             multiply_prompt(t, p, first, last, i, end);
+        } else if (t->c->ex->fast_gemv[p->w->type] && t->c->n_part == 2) {
+            multiply_generated_parts(t, p, first, last, q8, i, end);
         } else if (t->c->ex->fast_gemv[p->w->type]) {
             multiply_generated(t, p, first, last, q8, i, end);
         } else {

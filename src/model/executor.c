@@ -9,6 +9,11 @@ hth_code hth_executor_wait(hth_executor *ex, hth_ticket ticket, hth_err *err) {
     return ex->ops->wait(ex, ticket, err);
 }
 
+hth_activations hth_activations_for(const hth_model *m, hth_activations wish) {
+    if (wish != HTH_ACTIVATIONS_AUTO) return wish;
+    return m->weight_bytes < HTH_SMALL_MODEL ? HTH_ACTIVATIONS_Q16 : HTH_ACTIVATIONS_Q8;
+}
+
 void hth_executor_free(hth_executor *ex) {
     if (ex) ex->ops->free(ex);
 }

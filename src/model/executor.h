@@ -90,6 +90,18 @@ typedef struct hth_linear_hook {
     void *user;
 } hth_linear_hook;
 
+// What the inputs of quantized weights are rounded to before they are multiplied.
+typedef enum hth_activations {
+    HTH_ACTIVATIONS_AUTO, // Q16 for models below HTH_SMALL_MODEL bytes, where speed is plenty; else Q8
+    HTH_ACTIVATIONS_Q8,   // 8 bits with a scale per 32
+    HTH_ACTIVATIONS_Q16,  // what that rounding leaves is rounded once more, which makes two products of one
+    HTH_ACTIVATIONS_F32,  // nothing: the arithmetic of the references
+} hth_activations;
+#define HTH_SMALL_MODEL ((uint64_t)1 << 30)
+
+// What AUTO means for this model; other wishes are returned as they are.
+hth_activations hth_activations_for(const hth_model *m, hth_activations wish);
+
 typedef struct hth_step {
     const hth_model *model;
     hth_batch batch;
@@ -99,7 +111,7 @@ typedef struct hth_step {
     float *logits;         // [rows wanting logits, n_vocab] in row order
     float *hidden_want;    // [rows wanting hidden, d_model]: after the output norm, or after layer `hidden_layer`
     int32_t hidden_layer;  // -1: after the output norm
-    bool f32_activations;        // true: no 8-bit activations anywhere, as the references compute
+    hth_activations activations;
     const hth_linear_hook *hook; // may be NULL
     const atomic_bool *cancel; // checked between layers; may be NULL
 } hth_step;

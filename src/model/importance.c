@@ -114,7 +114,7 @@ static hth_code run_chunk(hth_importance *im, hth_executor *ex, hth_state *state
                            .layer_last = im->model->desc.n_layer,
                            .logits = im->with_output ? im->logits : NULL,
                            .hidden_layer = -1,
-                           .f32_activations = params->f32_activations,
+                           .activations = params->activations,
                            .hook = &hook,
                            .cancel = params->cancel};
     hth_ticket ticket;

@@ -18,7 +18,7 @@ hth_linear_hook hth_importance_hook(hth_importance *im);
 
 typedef struct hth_importance_params {
     int32_t n_chunk; // rows per step
-    bool f32_activations;
+    hth_activations activations;
     const atomic_bool *cancel; // may be NULL
 } hth_importance_params;
 

@@ -157,28 +157,30 @@ def test_bad_ids_are_errors(run_hearth, smollm2, ids):
 # ---- logits
 
 
-def test_logits_are_a_numpy_file_that_no_setting_changes(run_hearth, smollm2, tmp_path):
+@pytest.mark.parametrize("activations", ["f32", "q16", "q8"])
+def test_logits_are_a_numpy_file_that_no_setting_changes(run_hearth, smollm2, tmp_path, activations):
     ids = [1, 4093, 198, 504, 3575, 282, 4649, 314, 7042, 30, 2]
     (tmp_path / "ids").write_text("\n".join(map(str, ids)))
     files = []
     for i, more in enumerate([["--chunk", "1"], ["--chunk", "4", "-t", "2"], ["-t", "1"], []]):
         files.append(tmp_path / f"{i}.npy")
         tokens = f"@{tmp_path / 'ids'}" if i % 2 else ",".join(map(str, ids))
-        assert run_hearth("logits", smollm2, "--tokens", tokens, "--out", files[-1], *more).stdout == b""
+        assert run_hearth("logits", smollm2, "--tokens", tokens, "--out", files[-1], "--activations", activations,
+                          *more).stdout == b""
     logits = np.load(files[0])
     assert logits.shape == (len(ids), 49152) and logits.dtype == np.float32
     assert np.isfinite(logits).all()
     for path in files[1:]:
         assert np.array_equal(np.load(path), logits)
     # A causal model: the first rows do not know what follows.
-    run_hearth("logits", smollm2, "--tokens", "1,4093,198", "--out", tmp_path / "short.npy")
+    run_hearth("logits", smollm2, "--tokens", "1,4093,198", "--out", tmp_path / "short.npy", "--activations", activations)
     assert np.array_equal(np.load(tmp_path / "short.npy"), logits[:3])
 
 
 def test_logits_of_generated_rows_are_those_of_a_prompt_but_for_rounding(run_hearth, smollm2, tmp_path):
     ids = ",".join(str(i * 37 % 40000) for i in range(1, 40))
     # Attention adds in another order; with 8-bit activations such a difference moves roundings.
-    for activations, most in (("f32", 1e-5), ("q8", 0.1)):
+    for activations, most in (("f32", 1e-5), ("q16", 1e-3), ("q8", 0.1)):
         rows = []
         for name, more in (("prompt", []), ("generated", ["--as-generated"]), ("one", ["--as-generated", "--chunk", "1"])):
             out = tmp_path / f"{name}.npy"
@@ -186,6 +188,16 @@ def test_logits_of_generated_rows_are_those_of_a_prompt_but_for_rounding(run_hea
             rows.append(np.load(out))
         assert np.abs(rows[0] - rows[1]).max() < most * np.abs(rows[0]).max()
         assert np.array_equal(rows[1], rows[2])  # neighbours do not matter
+
+
+def test_sixteen_bits_are_nearly_exact_and_what_a_small_model_gets(run_hearth, smollm2, tmp_path):
+    ids = ",".join(str(i * 37 % 40000) for i in range(1, 40))
+    logits = {}
+    for activations in ("f32", "q16", "auto"):
+        run_hearth("logits", smollm2, "--tokens", ids, "--out", tmp_path / "x.npy", "--activations", activations)
+        logits[activations] = np.load(tmp_path / "x.npy")
+    assert np.abs(logits["q16"] - logits["f32"]).max() < 2e-3 * np.abs(logits["f32"]).max()
+    assert np.array_equal(logits["auto"], logits["q16"])
 
 
 @pytest.mark.parametrize("ids", ["1,2,49152", "", "1,two"])

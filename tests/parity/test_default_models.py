@@ -64,15 +64,19 @@ def reference_of(path, tokens):
     return np.load(out, mmap_mode="r")
 
 
-def test_smollm2_q4_1_is_its_dequantized_self(smollm2):
+@pytest.mark.parametrize("activations", ["f32", "q16"])
+def test_smollm2_q4_1_is_its_dequantized_self(smollm2, activations):
     tokens = llamacpp.tokens_of(smollm2, real_text(), 1000)
-    assert kl_divergence(reference_of(smollm2, tokens), harness.logits(smollm2, tokens)) <= 1e-5
+    got = harness.logits(smollm2, tokens, "--activations", activations)
+    assert kl_divergence(reference_of(smollm2, tokens), got) <= 1e-5
 
 
-def test_gemma3_q4_k_m_is_its_dequantized_self(gemma3):
+@pytest.mark.parametrize("activations", ["f32", "q16"])
+def test_gemma3_q4_k_m_is_its_dequantized_self(gemma3, activations):
     """1,000 tokens cross its window of 512. The bound leaves room for llama.cpp's table of GELU values."""
     tokens = llamacpp.tokens_of(gemma3, real_text(), 1000)
-    assert kl_divergence(reference_of(gemma3, tokens), harness.logits(gemma3, tokens)) <= 1e-5
+    got = harness.logits(gemma3, tokens, "--activations", activations)
+    assert kl_divergence(reference_of(gemma3, tokens), got) <= 1e-5
 
 
 @pytest.fixture(scope="module")

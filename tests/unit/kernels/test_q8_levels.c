@@ -98,11 +98,25 @@ static void every_quantized_type_has_an_integer_path(void **state) {
     }
 }
 
+// The exact table rounds no weight, and is no slower for it than the best level without tiles.
+static void the_exact_table_has_no_wide_panels(void **state) {
+    (void)state;
+    hth_q8_kernels exact, ref;
+    hth_q8_fill_exact(&exact, hth_cpu_features());
+    hth_q8_fill(&ref, 0);
+    assert_false(exact.tiles);
+    for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++) {
+        assert_memory_equal(&exact.panel_type[t], &exact.type[t], sizeof exact.type[t]);
+    }
+    if (hth_cpu_features() & (HTH_CPU_AVX2 | HTH_CPU_DOTPROD)) assert_true(exact.gemm != ref.gemm);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_type_is_slower_than_intended),
         cmocka_unit_test(a_hole_shows),
         cmocka_unit_test(every_quantized_type_has_an_integer_path),
+        cmocka_unit_test(the_exact_table_has_no_wide_panels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
