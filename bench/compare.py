@@ -5,7 +5,8 @@
 
 One round measures the machine's limits and then, for every model, runs each program once; who begins changes from
 round to round, because such machines are not equally fast from minute to minute. What counts is the median of the
-rounds. Writes OUT.csv (every single measurement) and OUT.md (the table), which is printed too.
+rounds. Writes OUT.csv (every single measurement) and OUT.md (the table), which is printed too. With --append the rounds
+come to those that OUT.json remembers, so that a shared machine can be measured in slices.
 
 With --users 1,8 Hearth also generates for eight sequences together, counted together. llama-bench has no such test;
 where a peer's llama-batched-bench lies beside its llama-bench, that is asked.
@@ -86,9 +87,22 @@ def peak_of(entry, limits):
 class Measurements:
     """Every measurement so far: speeds by (model, test, program), limits by name, and rows for the CSV."""
 
-    def __init__(self):
-        self.speeds, self.limits, self.rows = {}, {}, []
-        self.costs = {}  # (model, test) -> Hearth's entry, which tells bytes and operations per token
+    def __init__(self, known=None):
+        known = known or {}
+        self.speeds = {tuple(key): values for key, values in known.get("speeds", [])}
+        self.limits, self.rows = known.get("limits", {}), known.get("rows", [])
+        # (model, test) -> Hearth's entry, which tells bytes and operations per token
+        self.costs = {tuple(key): entry for key, entry in known.get("costs", [])}
+
+    def n_round(self):
+        return 1 + max((row[0] for row in self.rows), default=-1)
+
+    def n_sample(self):
+        return min(map(len, self.speeds.values()), default=0)
+
+    def to_json(self):
+        return json.dumps({"speeds": list(self.speeds.items()), "limits": self.limits, "rows": self.rows,
+                           "costs": list(self.costs.items())})
 
     def add_limits(self, i_round, limits):
         for key, (name, unit, divisor) in LIMITS.items():
@@ -142,7 +156,7 @@ def write_table(found, programs, args, machine, note):
         head += [f"{peer} t/s", "ratio"]
     lines = [
         f"{datetime.date.today()}, {machine['cpu_info']}, {machine['n_threads']} threads, {platform.system()} "
-        f"{platform.machine()}; medians of {args.rounds} rounds. Limits: {what}.{note}",
+        f"{platform.machine()}; medians of {found.n_sample()} rounds. Limits: {what}.{note}",
         "",
         "| " + " | ".join(head + ["share of limit"]) + " |",
         "| :--- | :--- |" + " ---: |" * (len(head) - 2) + " :--- |",
@@ -172,16 +186,18 @@ def commands_of(args):
 
 
 def measure(args, commands):
-    found, machine = Measurements(), None
+    memory = pathlib.Path(f"{args.out}.json")
+    found = Measurements(json.loads(memory.read_text()) if args.append and memory.exists() else None)
+    machine, before = None, found.n_round()
     programs = list(commands)
-    for i in range(args.rounds):
+    for i in range(before, before + args.rounds):
         machine = run_json([args.hearth, "bench", "--machine", "--json", "-t", str(args.threads)])
         found.add_limits(i, machine)
         first = i % len(programs)
         for path in args.models:
             for program in programs[first:] + programs[:first]:
                 if not args.quiet:
-                    print(f"round {i + 1} of {args.rounds}: {program} {path.name}", file=sys.stderr, flush=True)
+                    print(f"round {i + 1} of {before + args.rounds}: {program} {path.name}", file=sys.stderr, flush=True)
                 option = [str(path)] if program == "hearth" else ["-m", str(path)]
                 found.add(i, program, path.name, run_json(commands[program] + option))
                 if program != "hearth":
@@ -211,6 +227,7 @@ def parse_arguments():
     p.add_argument("--llama-args", default="", help="more options for llama-bench, such as '--repack 0'")
     p.add_argument("--ik-llama-args", default="", help="more options for ik_llama.cpp's")
     p.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "compare", help="path without ending")
+    p.add_argument("--append", action="store_true", help="add to the rounds of an earlier run with the same --out")
     p.add_argument("--quiet", action="store_true", help="no progress on standard error")
     args = p.parse_args()
     if args.rounds < 1 or args.repetitions < 1:
@@ -237,6 +254,7 @@ def main():
         rows.writerow(["round", "program", "model", "test", "value", "unit"])
         rows.writerows(found.rows)
     pathlib.Path(f"{args.out}.md").write_text(table)
+    pathlib.Path(f"{args.out}.json").write_text(found.to_json())
     print(table, end="")
 
 

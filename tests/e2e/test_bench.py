@@ -252,6 +252,11 @@ def test_compare_takes_turns_and_medians(stub, tmp_path):
     # the probe reads 1 GB/s, but the fastest program 1.2
     assert rows[3] == ["m.gguf", "tg4", "60.0", "30.0", "2.00", "120.0", "0.50", "50 % of read"]
     assert "Stub, 2 threads" in table and "medians of 3 rounds" in table
+    more = compare(model, "--hearth", hearth, *peers, "--rounds", 1, "-t", 2, "--out", tmp_path / "out", "--quiet", "--append")
+    assert "medians of 4 rounds" in more.stdout and "| m.gguf | tg4 | 60.0 |" in more.stdout
+    (tmp_path / "out.csv").replace(tmp_path / "four.csv")
+    assert len(list(csv.DictReader(open(tmp_path / "four.csv")))) == 4 * (4 + 3 * 2)
+    compare(model, "--hearth", hearth, *peers, "--rounds", 3, "-t", 2, "--out", tmp_path / "out", "--quiet")
     samples = list(csv.DictReader(open(tmp_path / "out.csv")))
     assert len(samples) == 3 * (4 + 3 * 2)
     assert {(s["program"], s["value"]) for s in samples if s["test"] == "tg4" and s["round"] == "0"} == {
