@@ -113,8 +113,11 @@ void hth_builder_rope(hth_builder *b, const char *path, hth_rope *r) {
     r->divisors[0] = read_divisors(b, path, "short_factor", r->n_rot / 2);
     r->divisors[1] = read_divisors(b, path, "long_factor", r->n_rot / 2);
     if (r->scaling != HTH_SCALING_LONGROPE) r->divisors[0] = r->divisors[1] = NULL;
-    if (r->factor == 0 && r->scaling == HTH_SCALING_LINEAR && !b->is_gguf) {
-        hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: %s.factor is missing", path);
+    snprintf(where, sizeof where, "%s.factor", path);
+    const bool is_needed = r->scaling == HTH_SCALING_LINEAR || hth_meta_has(b->m, NULL, where);
+    if (r->factor == 0 && r->scaling != HTH_SCALING_NONE && !b->is_gguf && is_needed) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: %s is %s, a positive number is needed", where,
+                      hth_meta_has(b->m, NULL, where) ? "0" : "missing");
     }
     if (r->factor == 0 && r->scaling != HTH_SCALING_NONE && r->scaling != HTH_SCALING_LONGROPE) {
         r->factor = r->scaling == HTH_SCALING_YARN && r->n_ctx_orig > 0 ? (double)r->n_ctx_max / (double)r->n_ctx_orig : 1;

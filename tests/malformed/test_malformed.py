@@ -4,6 +4,7 @@ Every case runs through probe.c, built here with sanitizers, and, where a `heart
 the program itself (HEARTH_BIN, else build/*/hearth). HEARTH_PROBE names a probe that is already built.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -158,3 +159,13 @@ def test_hearth_show_opens_the_valid_models(name, hearth, tmp_path):
     write(tmp_path, files)
     done = run([hearth, "show", str(tmp_path / opened)])
     assert done.returncode == 0 and done.stdout, done.stderr.decode(errors="replace")
+
+
+@pytest.mark.parametrize("factor", [0, -1, "8"])
+@pytest.mark.parametrize("scaling", ["linear", "llama3", "yarn"])
+def test_a_rope_factor_that_is_no_positive_number_is_refused(scaling, factor, hearth, tmp_path):
+    rope = {"rope_type": scaling, "factor": factor, "original_max_position_embeddings": 64}
+    write(tmp_path, folder_cases.folder(config__json=json.dumps({**folder_cases.CONFIG, "rope_scaling": rope}).encode()))
+    done = run([hearth, "show", str(tmp_path)])
+    assert_refused(done, tmp_path)
+    assert b"factor" in done.stderr
