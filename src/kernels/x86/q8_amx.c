@@ -18,7 +18,7 @@
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,bmi2,amx-tile,amx-int8")
 #endif
 
-enum { TOKENS = 16, DEPTH = 64, TILE = TOKENS * DEPTH, BLOCK = 2 * TILE * HTH_Q8_WIDE / DEPTH, ROWS = 64 };
+enum { TOKENS = 16, DEPTH = 64, TILE = TOKENS * DEPTH, BLOCK = 2 * TILE * HTH_Q8_WIDE / DEPTH, ROWS = 64, GROUP = 64 };
 
 // --- activations ---
 
@@ -79,18 +79,21 @@ static void configure(void) {
     _tile_loadconfig(&config);
 }
 
+// Where the columns of a job lie decides where its floats come from and go to. ANY: few tokens, or all columns.
+typedef enum place { NOWHERE, FIRST, MIDDLE, LAST, ANY } place;
+
 // The work on one set of sums: sixteen tokens times two panels, which may be the same, over up to 256 columns. Of the
-// tokens [first, last) are wanted; wide_d, wide_sum and y are those of the first.
+// tokens [first, last) are wanted; wide_d, wide_sum, acc and y are those of the first.
 typedef struct job {
     const int8_t *x;
     const uint8_t *code[2];
-    int64_t n_tile; // 0: there is no job
+    int64_t n_tile;
+    place place;
+    bool is_first, is_last; // of the columns
     int64_t first, last;
     const float *scale[2], *min[2], *wide_d, *wide_sum;
-    float *y;
+    float *acc, *y;
     __mmask16 rows[2];
-    bool is_first; // of the columns: y holds no sum yet
-    bool is_full;  // all tokens and rows
 } job;
 
 typedef struct strides {
@@ -101,72 +104,73 @@ typedef struct sums {
     int32_t high[2][TOKENS * 16], low[2][TOKENS * 16];
 } sums;
 
-// Tokens t ... t + n - 1 of the tile; n, is_full and is_first: known when compiled.
+// Tokens t ... t + n - 1 of the tile; n, is_first and is_last: known when compiled.
 static HTH_ALWAYS_INLINE void fold(const job *w, const strides *by, const sums *from, int64_t t, const int n,
-                                   const bool is_full, const bool is_first) {
+                                   const bool is_first, const bool is_last) {
     const __m512 scale[2] = {_mm512_load_ps(w->scale[0]), _mm512_load_ps(w->scale[1])};
     const __m512 min[2] = {_mm512_load_ps(w->min[0]), _mm512_load_ps(w->min[1])};
     const float *wide_d = w->wide_d + (t - w->first) * by->wide, *wide_sum = w->wide_sum + (t - w->first) * by->wide;
-    float *y = w->y + (t - w->first) * by->y;
-    HTH_UNROLL for (int i = 0; i < n; i++, t++, wide_d += by->wide, wide_sum += by->wide, y += by->y) {
+    float *acc = w->acc + (t - w->first) * ROWS, *y = w->y + (t - w->first) * by->y;
+    HTH_UNROLL for (int i = 0; i < n; i++, t++, wide_d += by->wide, wide_sum += by->wide, acc += ROWS, y += by->y) {
         const __m512 d = _mm512_set1_ps(*wide_d), sum = _mm512_set1_ps(*wide_sum);
         HTH_UNROLL for (int p = 0; p < 2; p++) {
             __m512i high = _mm512_load_si512(from->high[p] + 16 * t), low = _mm512_load_si512(from->low[p] + 16 * t);
             __m512 dot = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high, 7), low));
-            __m512 total = _mm512_setzero_ps();
-            if (!is_first) total = is_full ? _mm512_loadu_ps(y + 16 * p) : _mm512_maskz_loadu_ps(w->rows[p], y + 16 * p);
+            __m512 total = is_first ? _mm512_setzero_ps() : _mm512_load_ps(acc + 16 * p);
             total = _mm512_fmadd_ps(dot, _mm512_mul_ps(scale[p], d), total);
             total = _mm512_fmadd_ps(min[p], sum, total);
-            if (is_full) _mm512_storeu_ps(y + 16 * p, total);
-            else _mm512_mask_storeu_ps(y + 16 * p, w->rows[p], total);
+            if (is_last) _mm512_mask_storeu_ps(y + 16 * p, w->rows[p], total);
+            else _mm512_store_ps(acc + 16 * p, total);
         }
     }
 }
 
-// Part i of folding job w: a quarter of its tokens, or all if that is not the usual job.
-static HTH_ALWAYS_INLINE void fold_part(const job *w, const strides *by, const sums *from, int64_t i) {
-    if (HTH_LIKELY(w->is_full && !w->is_first)) {
-        fold(w, by, from, 4 * i, 4, true, false);
-    } else if (w->is_full) {
-        fold(w, by, from, 4 * i, 4, true, true);
-    } else if (i == 0) {
-        for (int64_t t = w->first; t < w->last; t++) {
-            if (w->is_first) fold(w, by, from, t, 1, false, true);
-            else fold(w, by, from, t, 1, false, false);
-        }
+// Part i of folding job w: a quarter of its tokens, or all where they are few. `at`, known when compiled: its place.
+static HTH_ALWAYS_INLINE void fold_part(const job *w, const strides *by, const sums *from, int64_t i, const place at) {
+    if (at == FIRST) fold(w, by, from, 4 * i, 4, true, false);
+    if (at == MIDDLE) fold(w, by, from, 4 * i, 4, false, false);
+    if (at == LAST) fold(w, by, from, 4 * i, 4, false, true);
+    if (at != ANY || i > 0) return;
+    for (int64_t t = w->first; t < w->last; t++) {
+        if (w->is_first && w->is_last) fold(w, by, from, t, 1, true, true);
+        else if (w->is_first) fold(w, by, from, t, 1, true, false);
+        else if (w->is_last) fold(w, by, from, t, 1, false, true);
+        else fold(w, by, from, t, 1, false, false);
     }
 }
+
+// A job's four tiles of sums go to memory one by one, as the next job wants them. Tiles 4 and 5 hold tokens, 6 and 7
+// weights.
+#define DEFINE_BEGIN(name, tile, a, b)                                                                               \
+    static HTH_ALWAYS_INLINE void name(int32_t *before) {                                                            \
+        _tile_stored(tile, before, 64);                                                                              \
+        _tile_zero(tile);                                                                                            \
+        _tile_dpbsud(tile, a, b);                                                                                    \
+    }
+DEFINE_BEGIN(begin_0, 0, 4, 6)
+DEFINE_BEGIN(begin_1, 1, 4, 7)
+DEFINE_BEGIN(begin_2, 2, 5, 6)
+DEFINE_BEGIN(begin_3, 3, 5, 7)
+#undef DEFINE_BEGIN
 
 // Multiplies job w. Sums of the job before are stored no earlier than their tile is wanted again, and those of the job
-// before that folded meanwhile: multiplying never waits. Tiles 0 to 3 sum, 4 and 5 hold tokens, 6 and 7 weights.
-// is_usual, known when compiled: the jobs exist, the last is full and not the first of its columns, and the present
-// one has 256 columns.
-static HTH_ALWAYS_INLINE void multiply(const job *w, const job *before, sums *stored, const job *last, const sums *ready,
-                                       const strides *by, const bool is_usual) {
+// before that, `last`, folded meanwhile: multiplying never waits. at: the place of the last one.
+static HTH_ALWAYS_INLINE void multiply(const job *w, sums *before, const job *last, const sums *ready, const strides *by,
+                                       const place at) {
     const int8_t *x = w->x;
     const uint8_t *a = w->code[0], *b = w->code[1];
-    const bool is_stored = is_usual || before->n_tile, is_ready = is_usual || last->n_tile;
-    const int64_t n_tile = is_usual ? 4 : w->n_tile;
+    const int64_t n_tile = at == ANY ? w->n_tile : HTH_Q8_WIDE / DEPTH;
     _tile_loadd(4, x, DEPTH);
     _tile_loadd(6, a, DEPTH);
-    if (is_stored) _tile_stored(0, stored->high[0], 64);
-    _tile_zero(0);
-    _tile_dpbsud(0, 4, 6);
+    begin_0(before->high[0]);
     _tile_loadd(7, b, DEPTH);
-    if (is_stored) _tile_stored(1, stored->high[1], 64);
-    _tile_zero(1);
-    _tile_dpbsud(1, 4, 7);
+    begin_1(before->high[1]);
     _tile_loadd(5, x + TILE, DEPTH);
-    if (is_stored) _tile_stored(2, stored->low[0], 64);
-    _tile_zero(2);
-    _tile_dpbsud(2, 5, 6);
-    if (is_stored) _tile_stored(3, stored->low[1], 64);
-    _tile_zero(3);
-    _tile_dpbsud(3, 5, 7);
-    written(stored);
+    begin_2(before->low[0]);
+    begin_3(before->low[1]);
+    written(before);
     HTH_UNROLL for (int64_t i = 0; i < 4; i++) {
-        if (is_usual) fold(last, by, ready, 4 * i, 4, true, false);
-        else if (is_ready) fold_part(last, by, ready, i);
+        if (at != ANY) fold_part(last, by, ready, i, at);
         if (i + 1 >= n_tile) continue;
         x += 2 * TILE, a += TILE, b += TILE;
         _tile_loadd(4, x, DEPTH);
@@ -180,79 +184,108 @@ static HTH_ALWAYS_INLINE void multiply(const job *w, const job *before, sums *st
     }
 }
 
+static void fold_all(const job *w, const strides *by, const sums *from) {
+    for (int64_t i = 0; i < 4; i++) {
+        if (w->place == FIRST) fold_part(w, by, from, i, FIRST);
+        else if (w->place == MIDDLE) fold_part(w, by, from, i, MIDDLE);
+        else if (w->place == LAST) fold_part(w, by, from, i, LAST);
+        else if (w->place == ANY) fold_part(w, by, from, i, ANY);
+    }
+}
+
+static HTH_ALWAYS_INLINE void multiply_any(const job *w, sums *before, const job *last, const sums *ready, const strides *by) {
+    const place at = w->n_tile == HTH_Q8_WIDE / DEPTH ? last->place : ANY;
+    if (at == MIDDLE) {
+        multiply(w, before, last, ready, by, MIDDLE);
+    } else if (at == FIRST) {
+        multiply(w, before, last, ready, by, FIRST);
+    } else if (at == LAST) {
+        multiply(w, before, last, ready, by, LAST);
+    } else {
+        multiply(w, before, last, ready, by, ANY);
+        fold_all(last, by, ready);
+    }
+}
+
 static HTH_ALWAYS_INLINE __mmask16 first_n(int64_t n) {
     return n >= 16 ? (__mmask16)0xffff : n <= 0 ? (__mmask16)0 : (__mmask16)((1u << n) - 1);
 }
 
-// The last two jobs: n is the number of jobs.
-static void finish(const job jobs[3], sums s[2], int64_t n, const strides *by) {
-    const job *before = &jobs[(n + 2) % 3], *last = &jobs[(n + 1) % 3];
-    for (int64_t i = 0; last->n_tile && i < 4; i++) fold_part(last, by, &s[n % 2], i);
-    if (!before->n_tile) return;
-    sums *stored = &s[(n + 1) % 2];
-    _tile_stored(0, stored->high[0], 64);
-    _tile_stored(1, stored->high[1], 64);
-    _tile_stored(2, stored->low[0], 64);
-    _tile_stored(3, stored->low[1], 64);
-    written(stored);
-    for (int64_t i = 0; i < 4; i++) fold_part(before, by, stored, i);
-}
-
-// What jobs need of the product.
+// What jobs need of the product, and the work under way: n jobs so far.
 typedef struct product {
     const hth_panel *w;
     int64_t n_row, n_col;
     const hth_q8 *x;
     float *y;
-    int64_t y_stride;
+    strides by;
+    int64_t n;
+    job jobs[3];
+    sums sums[2];
+    float acc[GROUP + TOKENS][ROWS]; // of a group of tokens, which begins with its first tile, and rows
 } product;
 
-// Rows r ... r + 31, columns c ... c + 255, tokens from t to the end of their tile or before n_tok.
-static HTH_ALWAYS_INLINE void set_job(job *out, const product *p, int64_t r, int64_t c, int64_t t, int64_t n_tok) {
+// Rows r ... r + 31 of those that begin at r0, columns c ... c + 255; tokens t ... t_end - 1, all of one tile, of the
+// group that begins at t0.
+static HTH_ALWAYS_INLINE void run_job(product *p, int64_t r0, int64_t r, int64_t c, int64_t t0, int64_t t, int64_t t_end) {
     const hth_panel *a = &p->w[r / 16], *b = r + 16 < p->n_row ? a + 1 : a;
     const int64_t block = (p->x->first + t) / TOKENS, g = c / HTH_Q8_WIDE;
-    out->x = p->x->tiles + g * p->x->tile_stride + block * BLOCK;
-    out->code[0] = a->code + c * 16, out->code[1] = b->code + c * 16;
-    out->n_tile = p->n_col - c < HTH_Q8_WIDE ? (p->n_col - c + DEPTH - 1) / DEPTH : HTH_Q8_WIDE / DEPTH;
-    out->first = (p->x->first + t) % TOKENS;
-    out->last = out->first + (n_tok - t < TOKENS - out->first ? n_tok - t : TOKENS - out->first);
-    out->scale[0] = a->scale + 16 * g, out->scale[1] = b->scale + 16 * g;
-    out->min[0] = a->min + 16 * g, out->min[1] = b->min + 16 * g;
-    out->wide_d = p->x->wide_d + t * p->x->wide_stride + g;
-    out->wide_sum = p->x->wide_sum + t * p->x->wide_stride + g;
-    out->y = p->y + t * p->y_stride + r;
-    out->rows[0] = first_n(p->n_row - r);
-    out->rows[1] = first_n(p->n_row - r - 16);
-    out->is_first = c == 0;
-    out->is_full = out->last - out->first == TOKENS && p->n_row - r >= 32;
+    job *now = &p->jobs[p->n % 3];
+    now->x = p->x->tiles + g * p->x->tile_stride + block * BLOCK;
+    now->code[0] = a->code + c * 16, now->code[1] = b->code + c * 16;
+    now->n_tile = p->n_col - c < HTH_Q8_WIDE ? (p->n_col - c + DEPTH - 1) / DEPTH : HTH_Q8_WIDE / DEPTH;
+    now->first = (p->x->first + t) % TOKENS;
+    now->last = now->first + t_end - t;
+    now->scale[0] = a->scale + 16 * g, now->scale[1] = b->scale + 16 * g;
+    now->min[0] = a->min + 16 * g, now->min[1] = b->min + 16 * g;
+    now->wide_d = p->x->wide_d + t * p->x->wide_stride + g;
+    now->wide_sum = p->x->wide_sum + t * p->x->wide_stride + g;
+    now->acc = p->acc[t - t0] + (r - r0);
+    now->y = p->y + t * p->by.y + r;
+    now->rows[0] = first_n(p->n_row - r);
+    now->rows[1] = first_n(p->n_row - r - 16);
+    now->is_first = c == 0;
+    now->is_last = c + HTH_Q8_WIDE >= p->n_col;
+    const bool is_any = t_end - t < TOKENS || (now->is_first && now->is_last);
+    now->place = is_any ? ANY : now->is_first ? FIRST : now->is_last ? LAST : MIDDLE;
+    multiply_any(now, &p->sums[(p->n + 1) % 2], &p->jobs[(p->n + 1) % 3], &p->sums[p->n % 2], &p->by);
+    p->n++;
 }
 
-// ROWS rows of 256 columns stay in the first cache for all tokens, a tile of tokens for these rows.
+// The last two jobs.
+static void finish(product *p) {
+    sums *stored = &p->sums[(p->n + 1) % 2];
+    fold_all(&p->jobs[(p->n + 1) % 3], &p->by, &p->sums[p->n % 2]);
+    _tile_stored(0, stored->high[0], 64);
+    _tile_stored(1, stored->high[1], 64);
+    _tile_stored(2, stored->low[0], 64);
+    _tile_stored(3, stored->low[1], 64);
+    written(stored);
+    fold_all(&p->jobs[(p->n + 2) % 3], &p->by, stored);
+}
+
+// Tokens in groups and rows in groups: their floats and the rows' columns stay in the first cache.
 static void gemm_amx(const hth_panel *w, hth_q8_type type, int64_t n_row, int64_t n_col, const hth_q8 *x, int64_t n_tok,
                      float *y, int64_t y_stride) {
-    sums s[2] __attribute__((aligned(64)));
-    job jobs[3] = {{0}, {0}, {0}};
-    const strides by = {x->wide_stride, y_stride};
-    const product p = {w, n_row, n_col, x, y, y_stride};
-    int64_t n = 0;
+    product p __attribute__((aligned(64)));
+    p.w = w, p.n_row = n_row, p.n_col = n_col, p.x = x, p.y = y, p.n = 0;
+    p.by = (strides){x->wide_stride, y_stride};
+    for (int i = 0; i < 3; i++) p.jobs[i].place = NOWHERE;
     (void)type;
     configure();
-    for (int64_t c = 0; c < n_col; c += HTH_Q8_WIDE) {
+    for (int64_t t0 = 0, t_end; t0 < n_tok; t0 = t_end) {
+        t_end = t0 + GROUP - (x->first + t0) % TOKENS;
+        if (t_end > n_tok) t_end = n_tok;
         for (int64_t r0 = 0; r0 < n_row; r0 += ROWS) {
-            for (int64_t t = 0; t < n_tok; t += TOKENS - (x->first + t) % TOKENS) {
-                for (int64_t r = r0; r < n_row && r < r0 + ROWS; r += 32, n++) {
-                    job *now = &jobs[n % 3];
-                    set_job(now, &p, r, c, t, n_tok);
-                    const job *before = &jobs[(n + 2) % 3], *last = &jobs[(n + 1) % 3];
-                    if (last->is_full && !last->is_first && now->n_tile == 4)
-                        multiply(now, before, &s[(n + 1) % 2], last, &s[n % 2], &by, true);
-                    else
-                        multiply(now, before, &s[(n + 1) % 2], last, &s[n % 2], &by, false);
+            for (int64_t c = 0; c < n_col; c += HTH_Q8_WIDE) {
+                for (int64_t t = t0, next; t < t_end; t = next) {
+                    next = t + TOKENS - (x->first + t) % TOKENS;
+                    if (next > t_end) next = t_end;
+                    for (int64_t r = r0; r < n_row && r < r0 + ROWS; r += 32) run_job(&p, r0, r, c, t0, t, next);
                 }
             }
         }
     }
-    finish(jobs, s, n, &by);
+    if (p.n) finish(&p);
     _tile_release();
     for (int64_t t = 0; n_col <= 0 && t < n_tok; t++)
         for (int64_t r = 0; r < n_row; r++) y[t * y_stride + r] = 0;
