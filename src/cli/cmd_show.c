@@ -137,6 +137,29 @@ static const char *chat_source(const hth_chat_format *f) {
              : "";
 }
 
+// The first layer with routed experts, or NULL.
+static const hth_layer_desc *first_moe(const hth_desc *d) {
+    for (int32_t i = 0; i < d->n_layer; i++) {
+        if (d->layers[i].ffn == HTH_FFN_MOE) return &d->layers[i];
+    }
+    return NULL;
+}
+
+static int n_moe(const hth_desc *d) {
+    int n = 0;
+    for (int32_t i = 0; i < d->n_layer; i++) n += d->layers[i].ffn == HTH_FFN_MOE;
+    return n;
+}
+
+static void print_experts(const hth_desc *d) {
+    const hth_layer_desc *l = first_moe(d);
+    if (!l) return;
+    cli_print("experts     %d of %d per token, %d wide, in %d of %d layers", (int)l->moe.n_used, (int)l->moe.n_expert,
+              (int)l->moe.d_ff, n_moe(d), (int)d->n_layer);
+    if (l->d_ff > 0) cli_print("; shared %d wide", (int)l->d_ff);
+    cli_print("\n");
+}
+
 static void print_text(const shown *s) {
     const hth_desc *d = &s->model->desc;
     const hth_container *c = s->model->container;
@@ -149,14 +172,19 @@ static void print_text(const shown *s) {
               cli_bytes(hth_container_bytes(c), bytes), hth_container_n_file(c),
               hth_container_n_file(c) == 1 ? "" : "s");
     cli_print("family      %s%s\n", d->family, d->causal ? "" : " (encoder)");
-    cli_print("parameters  %.1f M\n", (double)s->model->n_param * 1e-6);
+    cli_print("parameters  %.1f M", (double)s->model->n_param * 1e-6);
+    if (first_moe(d)) cli_print(", %.1f M active per token", (double)s->model->n_param_active * 1e-6);
+    cli_print("\n");
     cli_print("types      ");
     for (size_t i = 0; i < n; i++) {
         cli_print(" %s %s (%lld)%s", shares[i].type->name, cli_bytes(shares[i].n_bytes, bytes),
                   (long long)shares[i].n_tensor, i + 1 < n ? "," : "\n");
     }
     cli_print("context     %lld\n", (long long)d->n_ctx_train);
-    cli_print("layers      %d, width %d, feed-forward %d\n", d->n_layer, d->d_model, d->layers[0].d_ff);
+    cli_print("layers      %d, width %d", d->n_layer, d->d_model);
+    if (d->layers[0].ffn != HTH_FFN_MOE) cli_print(", feed-forward %d", d->layers[0].d_ff);
+    cli_print("\n");
+    print_experts(d);
     cli_print("heads       %d of %d, %d for keys and values\n", a->n_head, a->head_dim, a->n_kv_head);
     cli_print("vocabulary  %d\n", d->n_vocab);
     if (s->tokenizer) {
@@ -195,6 +223,7 @@ static void add_sizes(hth_json_out *j, const shown *s) {
     hth_json_out_text(j, "family", d->family);
     hth_json_out_bool(j, "causal", d->causal);
     hth_json_out_int(j, "parameters", (int64_t)s->model->n_param);
+    hth_json_out_int(j, "active_parameters", (int64_t)s->model->n_param_active);
     hth_json_out_int(j, "weight_bytes", (int64_t)s->model->weight_bytes);
     hth_json_out_int(j, "n_ctx_train", d->n_ctx_train);
     hth_json_out_int(j, "n_layer", d->n_layer);
@@ -205,6 +234,13 @@ static void add_sizes(hth_json_out *j, const shown *s) {
     hth_json_out_int(j, "head_dim", a->head_dim);
     hth_json_out_int(j, "n_vocab", d->n_vocab);
     hth_json_out_bool(j, "tied_output", d->tied_output);
+    const hth_layer_desc *l = first_moe(d);
+    if (!l) return;
+    hth_json_out_int(j, "n_expert", l->moe.n_expert);
+    hth_json_out_int(j, "n_expert_used", l->moe.n_used);
+    hth_json_out_int(j, "d_ff_expert", l->moe.d_ff);
+    hth_json_out_int(j, "d_ff_shared", l->d_ff);
+    hth_json_out_int(j, "n_moe_layer", n_moe(d));
 }
 
 static void write_json(hth_json_out *j, const shown *s) {

@@ -173,7 +173,7 @@ static hth_code read_mlx_config(binder *k, const char *base, const hth_tensor *t
     const hth_json *own = hth_json_get(k->mlx, base);
     const hth_json *cfg = own && own->kind == HTH_JSON_OBJECT ? own : k->mlx;
     const hth_json *bad = NULL;
-    const char *name = hth_json_str(cfg, "mode", cfg == own ? hth_json_str(k->mlx, "mode", "affine", &bad) : "affine", &bad);
+    const char *name = hth_json_str(cfg, "mode", "affine", &bad); // a tensor's own setting without mode is affine
     *mode = NULL;
     for (size_t i = 0; i < HTH_COUNT(mlx_modes); i++) {
         if (strcmp(mlx_modes[i].name, name) == 0) *mode = &mlx_modes[i];

@@ -67,7 +67,8 @@ static const role_names table[HTH_ROLE_COUNT] = {
     [HTH_ROLE_ALTUP_SCALE] = {"stream output scale", "blk.%d.altup_correct_scale", "layers.%d.altup.correct_output_scale"},
     [HTH_ROLE_ROUTER] = {"router of experts", "blk.%d.ffn_gate_inp",
                          "layers.%d.mlp.gate|layers.%d.block_sparse_moe.gate|layers.%d.mlp.router|"
-                         "layers.%d.block_sparse_moe.router.layer|layers.%d.mlp.gate.wg|layers.%d.mlp.gate.gate_proj|layers.%d.feed_forward.router"},
+                         "layers.%d.block_sparse_moe.router.layer|layers.%d.mlp.gate.wg|layers.%d.mlp.gate.gate_proj|"
+                         "layers.%d.feed_forward.router"},
     [HTH_ROLE_CHOICE_BIAS] = {"bias of the choice of experts", "blk.%d.exp_probs_b",
                               "layers.%d.mlp.gate.e_score_correction_bias|layers.%d.mlp.moe_statics.e_score_correction_bias|"
                               "layers.%d.mlp.e_score_correction_bias|layers.%d.mlp.gate.expert_bias|"

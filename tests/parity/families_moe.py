@@ -325,6 +325,17 @@ ERNIE_MOE = {
     "vocab_size": 283,
 }
 
+ERNIE_BIAS = [round(0.07 * ((7 * i) % 16) / 16, 4) for i in range(16)]
+
+
+def ernie_names(weights, config):
+    """With the bias of the choice, which the reference drops on loading."""
+    out = separate_experts(weights, config)
+    for i in range(config["moe_layer_start_index"], config["moe_layer_end_index"] + 1):
+        out[f"model.layers.{i}.mlp.moe_statics.e_score_correction_bias"] = np.array([ERNIE_BIAS], np.float32)
+    return out
+
+
 HUNYUAN_MOE = {
     "architectures": ["HunYuanMoEV1ForCausalLM"],
     "attention_bias": False,
@@ -505,7 +516,7 @@ def add_all(add):
     add("olmoe-normalized", vary(OLMOE, norm_topk_prob=True, tie_word_embeddings=True), tied=True,
         mutations={"clip_qkv": 8.0})
     add("granite-moe", GRANITE_MOE, tied=True, embed_std=0.3, to_hub=granite_names)
-    add("ernie4_5-moe", ERNIE_MOE, to_hub=separate_experts, ignored={
+    add("ernie4_5-moe", ERNIE_MOE, to_hub=ernie_names, reference={"choice_bias": ERNIE_BIAS}, ignored={
         "moe_capacity": "for training", "moe_gate": "one kind is published",
         "moe_use_aux_free": "the tensor of the bias decides"},
         mutations={"moe_layer_interval": 2, "moe_layer_end_index": 2})

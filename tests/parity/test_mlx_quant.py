@@ -103,8 +103,7 @@ def dequantized(source, target):
             continue
         path = name.removesuffix(".weight")
         if path + ".scales" in tensors:
-            own = dict({k: settings[k] for k in ("group_size", "bits", "mode") if k in settings},
-                       **(settings.get(path) or {}))
+            own = settings.get(path) or settings  # its own setting, where mlx takes a missing mode for affine
             scales, biases = tensors[path + ".scales"], tensors.get(path + ".biases")
             if own.get("mode", "affine") == "affine":
                 scales, biases = scales.astype(mx.float32), biases.astype(mx.float32)

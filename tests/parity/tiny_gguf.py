@@ -388,8 +388,9 @@ def gguf_rows():
              "seed-oss", "ernie4_5", "hunyuan-v1-dense", "minicpm", "minicpm-nohead", "gemma4-text", "phi", "exaone",
              "stablelm", "stablelm-parallel", "internlm2"]
     rows = [row(name) for name in plain]
-    rows += [row(name) for name in ("mixtral", "mixtral-stacked", "qwen2-moe", "qwen3-moe", "glm4-moe", "glm4-moe-groups", "olmoe",
-                                    "granite-moe", "hunyuan-moe", "dots1", "minimax-m2")]
+    rows += [row(name) for name in ("mixtral", "mixtral-stacked", "qwen2-moe", "qwen3-moe", "glm4-moe", "glm4-moe-groups",
+                                    "granite-moe", "hunyuan-moe", "minimax-m2")]
+    rows += [row(name, num_key_value_heads=6) for name in ("olmoe", "dots1")]  # as many as of queries, for llama.cpp
     # Experts in all layers behind the first dense ones; yarn rounded, with the published betas.
     rows.append(row("ernie4_5-moe"))
     rows.append(row("gpt-oss", reference={}, rope_scaling=dict(

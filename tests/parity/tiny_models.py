@@ -232,7 +232,9 @@ def published_behaviour(adjust):
     import mlx.core as mx
     import mlx.nn as nn
 
-    gelu, bfloat16, std, take = nn.gelu, mx.bfloat16, mx.std, mx.take_along_axis
+    gelu, bfloat16, std, take, choose = nn.gelu, mx.bfloat16, mx.std, mx.take_along_axis, mx.argpartition
+    if "choice_bias" in adjust:  # the experts with the best sum of score and bias; the routers pass -score
+        mx.argpartition = lambda scores, kth, axis=-1: choose(scores - mx.array(adjust["choice_bias"], scores.dtype), kth, axis)
     if adjust.get("routing") == "normalized":  # the weights of the chosen experts sum to 1
 
         def take_weights(values, indices, axis):
@@ -249,7 +251,7 @@ def published_behaviour(adjust):
     try:
         yield
     finally:
-        nn.gelu, mx.bfloat16, mx.std, mx.take_along_axis = gelu, bfloat16, std, take
+        nn.gelu, mx.bfloat16, mx.std, mx.take_along_axis, mx.argpartition = gelu, bfloat16, std, take, choose
 
 
 def run_reference(model, tokens, adjust):
