@@ -24,7 +24,8 @@ static const struct level {
               {"avx-vnni", HTH_CPU_AVX2 | HTH_CPU_AVX_VNNI},
               {"avx512-vnni", X86 | HTH_CPU_AVX512_VNNI},
               {"amx-int8", X86 | HTH_CPU_AVX512_VNNI | HTH_CPU_AMX_INT8},
-              {"dotprod", HTH_CPU_NEON | HTH_CPU_DOTPROD}};
+              {"dotprod", HTH_CPU_NEON | HTH_CPU_DOTPROD},
+              {"i8mm", HTH_CPU_NEON | HTH_CPU_DOTPROD | HTH_CPU_I8MM}};
 
 static float *input, *y; // [TOKENS, COLS], [TOKENS, ROWS]
 static uint8_t *w;   // [ROWS, COLS] of any type

@@ -68,6 +68,7 @@ void hth_q8_panel_wide_avx2(hth_q8_kernels *k, hth_q8_wide wide); // panel_type,
 void hth_q8_gemm_amx(hth_q8_kernels *k); // quantize_prompt, gemm
 void hth_q8_panel_neon(hth_q8_kernels *k);
 void hth_q8_gemm_neon(hth_q8_kernels *k); // dotprod
+void hth_q8_gemm_i8mm(hth_q8_kernels *k);
 void hth_q8_gemv_avx2(hth_q8_kernels *k);
 void hth_q8_gemv_avx_vnni(hth_q8_kernels *k);
 void hth_q8_gemv_avx512(hth_q8_kernels *k); // VNNI

@@ -56,6 +56,11 @@ static void fill_dotprod(hth_q8_kernels *k, bool exact) {
     hth_q8_gemv_neon(k);
 }
 
+static void fill_i8mm(hth_q8_kernels *k, bool exact) {
+    (void)exact;
+    hth_q8_gemm_i8mm(k);
+}
+
 // From the plainest to the best.
 static const struct level {
     const char *name;
@@ -69,6 +74,7 @@ static const struct level {
     {"amx-int8", HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI | HTH_CPU_AMX_INT8, fill_amx},
     {"neon", HTH_CPU_NEON, fill_neon},
     {"dotprod", HTH_CPU_NEON | HTH_CPU_DOTPROD, fill_dotprod},
+    {"i8mm", HTH_CPU_NEON | HTH_CPU_DOTPROD | HTH_CPU_I8MM, fill_i8mm},
 };
 
 static void fill(hth_q8_kernels *out, uint32_t cpu_features, bool exact) {

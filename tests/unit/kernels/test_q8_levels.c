@@ -23,6 +23,7 @@ static const struct intent {
     {HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI, "avx2", "avx2", "avx512-vnni", "avx512-vnni"},
     {HTH_CPU_AVX2 | HTH_CPU_AVX_VNNI, "avx2", "avx2", "avx-vnni", "avx-vnni"},
     {HTH_CPU_AVX2, "avx2", "avx2", "avx2", "avx2"},
+    {HTH_CPU_NEON | HTH_CPU_DOTPROD | HTH_CPU_I8MM, "neon", "neon", "i8mm", "dotprod"},
     {HTH_CPU_NEON | HTH_CPU_DOTPROD, "neon", "neon", "dotprod", "dotprod"},
     {HTH_CPU_NEON, "neon", "neon", "ref", "ref"}, // the executor multiplies in f32 where the product is the reference's
     {0, "ref", "ref", "ref", "ref"},
