@@ -76,6 +76,10 @@ static hth_code run_chunks(hth_engine *e, hth_importance *im, hth_token_list *li
 static hth_code measure(hth_engine *e, hth_token_list *list, int *exit_code, hth_err *err) {
     const hth_desc *d = &e->model->desc;
     result r = {.n_ctx = values.n_ctx};
+    if (!hth_container_gguf(e->model->container)) {
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "%s: importance is measured on GGUF files, whose tensors quantize knows",
+                        hth_container_path(e->model->container));
+    }
     if (r.n_ctx == 0) r.n_ctx = d->n_ctx_train > 1 && d->n_ctx_train < DEFAULT_CTX ? d->n_ctx_train : DEFAULT_CTX;
     r.n_chunk = (int64_t)list->n / r.n_ctx;
     if (r.n_chunk == 0) {

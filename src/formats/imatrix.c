@@ -115,7 +115,7 @@ static hth_code take_tensors(hth_imatrix *m, const hth_gguf *g, const hth_map *n
         const hth_tensor *other = find_tensor(g, names, partner, strlen(partner));
         if (!other) {
             hth_shown shown = hth_show_name(t->name, strlen(t->name));
-            return hth_fail(err, HTH_ERR_FORMAT, "tensor '%s' has no %s beside it", shown.text, is_sums ? COUNTS + 1 : SUMS + 1);
+            return hth_fail(err, HTH_ERR_FORMAT, "tensor '%s' has no %s beside it", shown.text, is_sums ? "counts" : "in_sum2");
         }
         if (is_sums) HTH_TRY(take_sums(m, t, other, n, err));
     }
@@ -130,6 +130,7 @@ static hth_code read_keys(hth_imatrix *m, const hth_gguf *g, hth_err *err) {
         return hth_fail(err, HTH_ERR_FORMAT, "this is no importance matrix: general.type is '%s'", shown.text);
     }
     HTH_TRY(hth_gguf_get_i64(g, "imatrix.chunk_count", &m->n_chunk, err));
+    if (m->n_chunk < 0) m->n_chunk = 0;
     const hth_gguf_kv *kv = hth_gguf_find(g, "imatrix.datasets");
     if (!kv || kv->kind != HTH_GGUF_ARRAY || kv->item_kind != HTH_GGUF_STRING || kv->n == 0) return HTH_OK;
     const uint8_t *it = kv->data;
@@ -184,8 +185,8 @@ static hth_code read_entry(hth_imatrix *m, hth_cursor *c, hth_err *err) {
     return check_means(m->entries[m->n - 1].name, mean, (uint64_t)n, err);
 }
 
-static hth_code read_dat(hth_imatrix *m, const hth_file_map *map, hth_err *err) {
-    hth_cursor c = hth_cursor_make(map->data, map->n_bytes);
+static hth_code read_dat(hth_imatrix *m, const uint8_t *data, uint64_t n_bytes, hth_err *err) {
+    hth_cursor c = hth_cursor_make(data, n_bytes);
     const uint32_t n = hth_cursor_u32(&c);
     if (!hth_cursor_ok(&c) || n == 0 || n > MAX_ENTRIES)
         return hth_fail(err, HTH_ERR_FORMAT, "this is no importance matrix, neither GGUF nor .dat");
@@ -202,40 +203,43 @@ static hth_code read_dat(hth_imatrix *m, const hth_file_map *map, hth_err *err) 
 
 // ---- either
 
-static hth_code read_file(hth_imatrix *m, const char *path, hth_err *err) {
-    hth_file_map map;
-    HTH_TRY(hth_file_map_open(path, &map, err));
+static hth_code read_bytes(hth_imatrix *m, const uint8_t *data, uint64_t n_bytes, hth_err *err) {
     hth_code code = HTH_OK;
-    const bool is_gguf = map.n_bytes >= 4 && memcmp(map.data, "GGUF", 4) == 0;
-    if (map.n_bytes > MAX_BYTES) code = hth_fail(err, HTH_ERR_LIMIT, "larger than 4 GiB");
-    if (code == HTH_OK && is_gguf) {
+    if (n_bytes > MAX_BYTES) return hth_fail(err, HTH_ERR_LIMIT, "the importance matrix is larger than 4 GiB");
+    if (n_bytes >= 4 && memcmp(data, "GGUF", 4) == 0) {
         hth_gguf *g;
-        code = hth_gguf_open_memory(map.data, map.n_bytes, &g, err);
-        if (code == HTH_OK) {
-            code = read_gguf(m, g, err);
-            hth_gguf_close(g);
-        }
-    } else if (code == HTH_OK) {
-        code = read_dat(m, &map, err);
+        HTH_TRY(hth_gguf_open_memory(data, n_bytes, &g, err));
+        code = read_gguf(m, g, err);
+        hth_gguf_close(g);
+    } else {
+        code = read_dat(m, data, n_bytes, err);
     }
     if (code == HTH_OK && m->n == 0) code = hth_fail(err, HTH_ERR_FORMAT, "the importance matrix is empty");
-    hth_file_map_close(&map);
-    return code == HTH_OK ? code : hth_fail_in(err, code, path);
+    return code;
 }
 
-hth_code hth_imatrix_open(const char *path, hth_imatrix **out, hth_err *err) {
+hth_code hth_imatrix_open_memory(const void *data, uint64_t n_bytes, hth_imatrix **out, hth_err *err) {
     *out = NULL;
     hth_imatrix *m = hth_calloc(HTH_MEM_FORMAT, 1, sizeof *m);
     if (!m) return hth_fail_nomem(err, sizeof *m);
     m->dataset = "";
     hth_arena_init(&m->arena, HTH_MEM_FORMAT, 2 * MAX_BYTES);
-    hth_code code = hth_map_init(&m->by_name, HTH_MEM_FORMAT, 512) ? read_file(m, path, err) : hth_fail_nomem(err, 0);
+    hth_code code = hth_map_init(&m->by_name, HTH_MEM_FORMAT, 512) ? read_bytes(m, data, n_bytes, err) : hth_fail_nomem(err, 0);
     if (code != HTH_OK) {
         hth_imatrix_close(m);
         return code;
     }
     *out = m;
     return HTH_OK;
+}
+
+hth_code hth_imatrix_open(const char *path, hth_imatrix **out, hth_err *err) {
+    hth_file_map map;
+    *out = NULL;
+    HTH_TRY(hth_file_map_open(path, &map, err));
+    const hth_code code = hth_imatrix_open_memory(map.data, map.n_bytes, out, err);
+    hth_file_map_close(&map);
+    return code == HTH_OK ? code : hth_fail_in(err, code, path);
 }
 
 void hth_imatrix_close(hth_imatrix *m) {

@@ -16,6 +16,8 @@ typedef struct hth_imatrix_entry {
 
 // Reads and checks the whole file, of either kind. Returns owned; the file is not needed afterwards.
 HTH_NODISCARD hth_code hth_imatrix_open(const char *path, hth_imatrix **out, hth_err *err);
+// The same from memory, which is not needed afterwards either.
+HTH_NODISCARD hth_code hth_imatrix_open_memory(const void *data, uint64_t n_bytes, hth_imatrix **out, hth_err *err);
 void hth_imatrix_close(hth_imatrix *m);
 
 int64_t hth_imatrix_n(const hth_imatrix *m);

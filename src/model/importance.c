@@ -54,10 +54,6 @@ static hth_code add_entries(hth_importance *im, hth_err *err) {
 
 hth_code hth_importance_new(const hth_model *m, bool with_output, hth_importance **out, hth_err *err) {
     *out = NULL;
-    if (!hth_container_gguf(m->container)) {
-        return hth_fail(err, HTH_ERR_UNSUPPORTED, "%s: importance is measured on GGUF files, whose tensors quantize reads",
-                        hth_container_path(m->container));
-    }
     hth_importance *im = hth_calloc(HTH_MEM_MODEL, 1, sizeof *im);
     if (!im) return hth_fail_nomem(err, sizeof *im);
     im->model = m;

@@ -8,8 +8,8 @@
 
 typedef struct hth_importance hth_importance;
 
-// For the matrices inside layers, and with `with_output` for the output matrix. The model is a GGUF file's,
-// whose names quantize knows. Returns owned.
+// For the matrices inside layers but those of routed experts, and with `with_output` for the output matrix, under
+// the names of the container's tensors. Returns owned.
 HTH_NODISCARD hth_code hth_importance_new(const hth_model *m, bool with_output, hth_importance **out, hth_err *err);
 void hth_importance_free(hth_importance *im);
 

@@ -1,4 +1,4 @@
-"""Writes the seed files of tests/fuzz/corpus for gguf, json and safetensors (see tests/malformed)."""
+"""Writes the seed files of tests/fuzz/corpus for gguf, json, safetensors and imatrix (see tests/malformed)."""
 
 import pathlib
 import struct
@@ -70,7 +70,20 @@ def safetensors():
     yield "zero", make({"z": ("U8", (0, 3))}, pad=b"   ")
 
 
-for folder, seeds in (("gguf", ggufs), ("json", jsons), ("safetensors", safetensors)):
+def imatrices():
+    floats = lambda *v: struct.pack(f"<{len(v)}f", *v)  # noqa: E731
+    g = Gguf()
+    g.add("general.type", STRING, "imatrix")
+    g.add("imatrix.datasets", ARRAY, Array(STRING, ["a.txt"]))
+    g.add("imatrix.chunk_count", U32, 3)
+    g.tensor("w.in_sum2", [3, 2], 0, floats(1, 2, 3, 4, 5, 6))
+    g.tensor("w.counts", [1, 2], 0, floats(2, 0))
+    yield "gguf", g.build()
+    entry = struct.pack("<I", 1) + b"w" + struct.pack("<ii", 2, 3) + floats(1, 2, 3)
+    yield "dat", struct.pack("<i", 1) + entry + struct.pack("<iI", 7, 5) + b"a.txt"
+
+
+for folder, seeds in (("gguf", ggufs), ("json", jsons), ("safetensors", safetensors), ("imatrix", imatrices)):
     out = HERE / "corpus" / folder
     out.mkdir(parents=True, exist_ok=True)
     for name, data in seeds():

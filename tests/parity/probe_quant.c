@@ -2,7 +2,7 @@
 //
 //   probe_quant table                        number, name, block length, block bytes, has a quantizer
 //   probe_quant dequantize TYPE IN OUT
-//   probe_quant quantize TYPE IN OUT
+//   probe_quant quantize TYPE IN OUT [IMPORTANCE]
 //   probe_quant weight KEY=VALUE...          codes=, scales=, biases=, out= are files; scheme, type and
 //                                            scale_type numbers; bits, group, scale_rows, flags,
 //                                            n_expert, n_row, n_col; slice: row, rows, col, cols
@@ -62,14 +62,24 @@ static int run_dequantize(const hth_type_info *t, const char *in, const char *ou
     return 0;
 }
 
-static int run_quantize(const hth_type_info *t, const char *in, const char *out) {
+static float *floats(bytes b) {
+    float *x = get(b.n);
+    memcpy(x, b.p, b.n);
+    return x;
+}
+
+static int run_quantize(const hth_type_info *t, const char *in, const char *out, const char *importance) {
     bytes src = read_file(in);
     size_t n = src.n / sizeof(float), n_bytes = n / t->block_len * t->block_bytes;
-    float *x = get(src.n);
-    memcpy(x, src.p, src.n);
+    float *x = floats(src), *weight = NULL;
+    if (importance) {
+        bytes b = read_file(importance);
+        if (b.n != src.n) die("not as long as the numbers", importance);
+        weight = floats(b);
+    }
     uint8_t *dst = get(n_bytes);
     if (!t->quantize) die("no quantizer", t->name);
-    t->quantize(x, dst, (int64_t)n, NULL);
+    t->quantize(x, dst, (int64_t)n, weight);
     write_file(out, dst, n_bytes);
     return 0;
 }
@@ -134,9 +144,9 @@ static int run_weight(int argc, char **argv) {
 int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "table") == 0) return print_table();
     if (argc > 2 && strcmp(argv[1], "weight") == 0) return run_weight(argc, argv);
-    const hth_type_info *t = argc == 5 ? hth_type_by_name(argv[2]) : NULL;
+    const hth_type_info *t = argc == 5 || argc == 6 ? hth_type_by_name(argv[2]) : NULL;
     if (t && strcmp(argv[1], "dequantize") == 0) return run_dequantize(t, argv[3], argv[4]);
-    if (t && strcmp(argv[1], "quantize") == 0) return run_quantize(t, argv[3], argv[4]);
+    if (t && strcmp(argv[1], "quantize") == 0) return run_quantize(t, argv[3], argv[4], argc == 6 ? argv[5] : NULL);
     die("arguments not understood", argc > 1 ? argv[1] : "none");
     return 1;
 }

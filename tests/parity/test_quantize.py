@@ -16,7 +16,6 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE))
 gguf = pytest.importorskip("gguf")
 from gguf import quants  # noqa: E402
-from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType as T  # noqa: E402
 
 # Mixes that llama-quantize knows, by the number of general.file_type.
 MIXES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11, "Q3_K_M": 12,
@@ -82,7 +81,7 @@ def ask_llamacpp(source, targets, importance=None):
         quiet = lib.llama_log_callback(lambda level, text, data: None)
         lib.llama_log_set(quiet, ctypes.c_void_p(0))
         how = lib.llama_model_quantize_default_params()
-        how.nthread, how.allow_requantize = 1, True
+        how.nthread, how.allow_requantize = 2, True
         if importance:
             data = numpy.load(importance)
             field = {n: t for n, t in how._fields_}["imatrix"]._type_
@@ -155,3 +154,101 @@ def write_importance(path, entries, **keys):
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
     w.close()
+
+
+# ---- what is lost
+
+QUANTIZED = ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_nl", "iq4_xs", "mxfp4", "nvfp4",
+             "tq1_0", "tq2_0", "q1_0", "q2_0"]
+
+
+@pytest.fixture(scope="module")
+def matrices(models, run_hearth, tmp_path_factory):
+    """(rows, importance of columns): of SmolLM2, zero-padded to what 256 divides, measured on a text; and of MiniLM,
+    whose weights were never quantized, with importance made up."""
+    path = models("default")
+    folder = tmp_path_factory.mktemp("importance")
+    run_hearth("imatrix", path, "--file", HERE.parents[1] / "ARCHITECTURE.md", "-o", folder / "i.gguf", "--ctx", 128, "--chunks", 4)
+    means = {t.name: t.data / 512 for t in gguf.GGUFReader(str(folder / "i.gguf")).tensors if t.name.endswith("in_sum2")}
+    wanted = [f"blk.{i}.{n}.weight" for i in (0, 14, 29) for n in ("attn_q", "attn_v", "attn_output", "ffn_up", "ffn_down")]
+    found = []
+    for t in gguf.GGUFReader(str(path)).tensors:
+        if t.name in wanted:
+            x = quants.dequantize(t.data, t.tensor_type)[:96]
+            pad = -x.shape[1] % 256
+            found.append((np.pad(x, ((0, 0), (0, pad))), np.pad(means[t.name + ".in_sum2"], (0, pad))))
+    rng = np.random.default_rng(9)
+    raw = (models("minilm") / "model.safetensors").read_bytes()
+    n = int.from_bytes(raw[:8], "little")
+    for name, t in sorted(json.loads(raw[8:8 + n]).items()):
+        if name.endswith("output.dense.weight") and t["shape"][1] % 256 == 0 and t["dtype"] == "F32":
+            x = np.frombuffer(raw, np.float32, count=96 * t["shape"][1], offset=8 + n + t["data_offsets"][0])
+            found.append((x.reshape(96, -1), rng.lognormal(0, 1.5, t["shape"][1]).astype(np.float32)))
+    assert len(found) > len(wanted)
+    return [(np.ascontiguousarray(x, np.float32), np.ascontiguousarray(w, np.float32)) for x, w in found]
+
+
+@pytest.fixture(scope="module")
+def ggml():
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None:
+        pytest.skip("llama-cpp-python is not installed")
+    folder = pathlib.Path(spec.origin).parent / "lib"
+    files = [f for f in folder.iterdir() if f.name in ("libggml-base.so", "libggml-base.dylib")]
+    lib = ctypes.CDLL(str(files[0]))
+    lib.ggml_quantize_chunk.restype = ctypes.c_size_t
+    p = ctypes.c_void_p
+    lib.ggml_quantize_chunk.argtypes = [ctypes.c_int, p, p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, p]
+    return lib
+
+
+@pytest.mark.parametrize("weighed", [False, True], ids=["", "imatrix"])
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_no_quantizer_loses_more_than_llamacpp(name, weighed, matrices, ggml, tmp_path):
+    """By the sum of squared errors, weighed with importance; for each matrix and in all."""
+    import test_quant
+    number, block_len, block_bytes, _ = test_quant.table()[name]
+    exe = test_quant.find_probe()
+    ours_all = theirs_all = 0
+    for x, w in matrices:
+        weights = np.ascontiguousarray(np.broadcast_to(w, x.shape))
+        (tmp_path / "x").write_bytes(x.tobytes())
+        (tmp_path / "w").write_bytes(weights.tobytes())
+        subprocess.run([exe, "quantize", name, tmp_path / "x", tmp_path / "q", *([tmp_path / "w"] if weighed else [])], check=True)
+        theirs = np.zeros(x.size // block_len * block_bytes, np.uint8)
+        ggml.ggml_quantize_chunk(number, x.ctypes.data, theirs.ctypes.data, 0, x.shape[0], x.shape[1],
+                                 w.ctypes.data if weighed else None)
+        lost = []
+        for raw in (np.fromfile(tmp_path / "q", np.uint8), theirs):
+            (tmp_path / "q").write_bytes(raw.tobytes())
+            subprocess.run([exe, "dequantize", name, tmp_path / "q", tmp_path / "y"], check=True)
+            y = np.fromfile(tmp_path / "y", np.float32).reshape(x.shape).astype(np.float64)
+            cost = weights if weighed else 1.0
+            lost.append(float((cost * (y - x) ** 2).sum() / (cost * x.astype(np.float64) ** 2).sum()))
+        # Q4_1 weights are exact in some types: what is left is rounding.
+        assert lost[0] <= 1.001 * lost[1] + 1e-8, lost
+        ours_all, theirs_all = ours_all + lost[0], theirs_all + lost[1]
+    assert ours_all <= theirs_all + 1e-8
+    if weighed and name in ("q4_0", "q5_0", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_nl", "iq4_xs", "mxfp4", "nvfp4"):
+        assert ours_all < 0.97 * theirs_all  # so that importance not used would be seen
+
+
+# ---- the file again
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["Q4_K_M", "IQ4_XS", "Q2_K", "MXFP4"])
+def test_files_open_again_and_mean_what_their_tensors_say(kind, models, run_hearth, tmp_path):
+    import gguf_files
+    import harness
+    llamacpp = pytest.importorskip("llamacpp")
+    pytest.importorskip("llama_cpp")
+    made, plain = tmp_path / "made.gguf", tmp_path / "plain.gguf"
+    run_hearth("quantize", models("default"), made, kind)
+    gguf_files.dequantize(made, plain)
+    tokens = llamacpp.tokens_of(models("default"), (HERE.parents[1] / "README.md").read_text(), 48)
+    ours, same = (harness.logits(p, tokens, "--activations", "f32") for p in (made, plain))
+    assert np.array_equal(ours, same)
+    theirs = llamacpp.judge(made, tokens, tmp_path / "made.npy").astype(np.float64)
+    reference = llamacpp.judge(plain, tokens, tmp_path / "plain.npy").astype(np.float64)
+    assert ((ours - reference) ** 2).sum() < 1e-9 * (reference ** 2).sum()
+    assert ((theirs - reference) ** 2).sum() < 1e-2 * (reference ** 2).sum()
