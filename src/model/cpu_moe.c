@@ -143,6 +143,21 @@ static void make_weights(const hth_moe_desc *moe, const float *scores, const int
     for (int32_t i = 0; i < n; i++) w[i] = (float)((divide ? v[i] / sum : v[i]) * (double)moe->scale);
 }
 
+// The same for HTH_SCORE_BAND.
+static void make_band_weights(const hth_moe_desc *moe, const float *logits, const int32_t *ids, float *w) {
+    for (int32_t i = 0; i < moe->n_used; i++) {
+        const float top = logits[ids[i]];
+        double sum = 0;
+        for (int32_t j = 0; j < moe->n_expert; j++) {
+            const float factor = fmaxf(fabsf(logits[j]), top);
+            bool is_better = false;
+            for (int32_t k = 0; k < i; k++) is_better |= ids[k] == j;
+            if (!is_better && !((top - logits[j]) / factor > moe->band)) sum += exp((double)logits[j] - (double)top);
+        }
+        w[i] = (float)(1 / sum * (double)moe->scale);
+    }
+}
+
 // Chooses the experts of a row and their weights; false when the router gave no numbers.
 static bool route_row(const cpu_thread *t, int32_t layer, int64_t row) {
     const hth_moe_desc *moe = &t->c->model->desc.layers[layer].moe;
@@ -160,7 +175,8 @@ static bool route_row(const cpu_thread *t, int32_t layer, int64_t row) {
         ok = ids[i] >= 0;
         if (ok) choice[ids[i]] = -INFINITY;
     }
-    if (ok) make_weights(moe, scores, ids, weights);
+    if (ok && moe->score == HTH_SCORE_BAND) make_band_weights(moe, scores, ids, weights);
+    if (ok && moe->score != HTH_SCORE_BAND) make_weights(moe, scores, ids, weights);
     for (int32_t i = 0; ok && i < moe->n_used; i++) ok = isfinite(weights[i]);
     if (ok) return true;
     for (int32_t i = 0; i < moe->n_used; i++) { // the step fails; what comes meanwhile needs valid indices

@@ -74,6 +74,9 @@ typedef enum hth_router_score {
     HTH_SCORE_SOFTMAX, // over all experts
     HTH_SCORE_CHOSEN,  // softmax over the chosen ones; the logits themselves choose
     HTH_SCORE_SIGMOID, // each by itself
+    // SparseMixer (arXiv:2310.00811): the logits choose; a chosen one's weight is its softmax over those at most
+    // `band` below it, relative to the larger magnitude of the two, without the better chosen ones.
+    HTH_SCORE_BAND,
 } hth_router_score;
 
 // Routed experts: `n_used` gated feed-forwards of `n_expert`, chosen by score (plus a learned bias of the choice
@@ -89,6 +92,7 @@ typedef struct hth_moe_desc {
     bool normalize;      // weights are divided by their sum
     float normalize_min; // which counts as at least this
     float scale;         // of the weights
+    float band;          // of HTH_SCORE_BAND
     bool weight_input;   // expert(w * x) instead of w * expert(x)
     // Clamped gate (act_limit > 0): g = min(gate, limit); g * sigmoid(alpha * g) * (clamp(up, +-limit) + 1)
     float act_limit, act_alpha;

@@ -657,6 +657,7 @@ static const hth_family families[] = {
     {"qwen3moe", {"qwen3moe"}, {"qwen3_moe"}, HTH_TRAIT_MOE | HTH_TRAIT_QK_NORM_HEAD, names_prenorm, NULL,
      hth_family_qwen3_moe, NULL},
     {"gpt-oss", {"gpt-oss"}, {"gpt_oss"}, HTH_TRAIT_MOE, names_prenorm, names_post_attention_gguf, hth_family_gpt_oss, NULL},
+    {"phimoe", {NULL}, {"phimoe"}, HTH_TRAIT_MOE | HTH_TRAIT_LAYER_NORM, names_prenorm, NULL, hth_family_phimoe, NULL},
     {"glm4moe", {"glm4moe"}, {"glm4_moe"}, HTH_TRAIT_MOE, names_prenorm, names_post_attention_gguf, hth_family_glm4_moe, NULL},
     {"olmoe", {"olmoe"}, {"olmoe"}, HTH_TRAIT_MOE | HTH_TRAIT_QK_NORM_ALL, names_prenorm, NULL, hth_family_olmoe, NULL},
     {"granitemoe", {"granitemoe"}, {"granitemoe", "granitemoeshared"}, PAIRS_GGUF | HTH_TRAIT_MOE, names_prenorm, NULL,

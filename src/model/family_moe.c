@@ -197,3 +197,25 @@ void hth_family_bailing_moe(hth_builder *b) {
         if (!shared) l->d_ff = 0;
     }
 }
+
+// Phi 3.5 MoE. Its longrope states the magnitudes.
+void hth_family_phimoe(hth_builder *b) {
+    hth_moe_desc moe = {.score = HTH_SCORE_BAND, .band = 0.02f};
+    float jitter = 0.01f;
+    double short_scale = 0, long_scale = 0;
+    bool attention = false, output = false;
+    hth_meta_bool(b->m, NULL, "attention_bias", &attention);
+    hth_meta_bool(b->m, NULL, "lm_head_bias", &output);
+    b->qkv_bias = b->o_bias = attention;
+    if (output != (hth_container_find(b->model->container, "lm_head.bias") != NULL)) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: lm_head_bias contradicts tensor lm_head.bias");
+    }
+    hth_family_windows(b, 0);
+    if (hth_meta_float(b->m, NULL, "router_jitter_noise", &jitter)) moe.band = 2 * jitter;
+    if (hth_meta_num(b->m, NULL, "rope_scaling.short_mscale|rope_parameters.short_mscale", &short_scale) &&
+        hth_meta_num(b->m, NULL, "rope_scaling.long_mscale|rope_parameters.long_mscale", &long_scale)) {
+        if (short_scale != long_scale) hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: short_mscale differs from long_mscale");
+        b->d->rope[0].attn_factor = short_scale;
+    }
+    hth_builder_moe(b, &moe);
+}

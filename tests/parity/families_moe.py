@@ -325,6 +325,44 @@ ERNIE_MOE = {
     "vocab_size": 283,
 }
 
+PHI_MOE = {
+    "architectures": ["PhiMoEForCausalLM"],
+    "attention_bias": True,
+    "attention_dropout": 0.0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "hidden_act": "silu",
+    "hidden_dropout": 0.0,
+    "hidden_size": 72,
+    "initializer_range": 0.02,
+    "input_jitter_noise": 0.01,
+    "intermediate_size": 44,
+    "lm_head_bias": True,
+    "max_position_embeddings": 512,
+    "model_type": "phimoe",
+    "num_attention_heads": 6,
+    "num_experts_per_tok": 2,
+    "num_hidden_layers": 3,
+    "num_key_value_heads": 2,
+    "num_local_experts": 16,
+    "original_max_position_embeddings": 64,
+    "output_router_logits": False,
+    "rms_norm_eps": 0.003,
+    "rope_scaling": {
+        "long_factor": [1.1, 1.7, 2.3, 3.9, 5.5, 7.7], "long_mscale": 1.24,
+        "original_max_position_embeddings": 64,
+        "short_factor": [1.0, 1.05, 1.1, 1.3, 1.5, 1.8], "short_mscale": 1.24, "type": "longrope"},
+    "rope_theta": 700.0,
+    "router_aux_loss_coef": 0.0,
+    "router_jitter_noise": 0.15,
+    "sliding_window": 131072,
+    "tie_word_embeddings": False,
+    "torch_dtype": "float32",
+    "transformers_version": "4.43.3",
+    "use_cache": True,
+    "vocab_size": 283,
+}
+
 ERNIE_BIAS = [round(0.07 * ((7 * i) % 16) / 16, 4) for i in range(16)]
 
 
@@ -525,10 +563,14 @@ def add_all(add):
             "beta_fast": "alpha alone decides", "beta_slow": "alpha alone decides", "factor": "alpha alone decides",
             "mscale": "alpha alone decides", "mscale_all_dim": "alpha alone decides",
             "cla_share_factor": "use_cla is false"})
+    add("phi-moe", PHI_MOE, to_hub=mixtral_names, no_rewrite="transformers moves its magnitudes", ignored={
+        "short_factor": "the sequence is longer than the original context",
+        "original_max_position_embeddings": "stated twice", "max_position_embeddings": "the magnitudes are stated"})
     add("dots1", DOTS1, to_hub=separate_experts, mutations={"scoring_func": "softmax"})
     add("minimax-m2", MINIMAX_M2, to_hub=mixtral_names, mutations={"rope_theta": 1000, "scoring_func": "softmax",
                                                                    "attn_type_list": [0, 1, 1]}, ignored={
-        "shared_intermediate_size": "of the elder models", "use_routing_bias": "the tensor is required"})
+        "shared_intermediate_size": "of the elder models", "use_routing_bias": "the tensor is required",
+        "router_jitter_noise": "for training"})
     add("bailing-moe-2", BAILING2, to_hub=bailing_names, no_rewrite="the family's code lives on the hub", ignored={
         "norm_softmax": "for training", "output_dropout": "for training", "num_nextn_predict_layers": "none here"},
         mutations={"score_function": "softmax"})

@@ -56,7 +56,7 @@ HARMLESS = {
     "top_k_experts": "enable_moe_block is false",
     "output_router_logits": "what to return, not what to compute",
     "router_aux_loss_coef": DROPOUT,
-    "router_jitter_noise": DROPOUT,
+    "input_jitter_noise": DROPOUT,
 }
 
 ACTIVATIONS = {"silu": "gelu", "gelu_pytorch_tanh": "gelu", "gelu_new": "gelu", "gelu": "silu", "relu2": "silu"}
