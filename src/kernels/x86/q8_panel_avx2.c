@@ -418,10 +418,14 @@ typedef struct rows {
     float d[HTH_PANEL_ROWS][16], m[HTH_PANEL_ROWS][16]; // by group
 } rows;
 
-// What turns codes of a type into wide ones, see levels.h; the lower 16 bits count.
+// What turns codes of a type into wide ones, see levels.h: 16 bits, twice.
 typedef struct wide_factors {
     int32_t a[16][HTH_PANEL_ROWS], b[16][HTH_PANEL_ROWS]; // by group
 } wide_factors;
+
+static HTH_ALWAYS_INLINE vb twice(vb a) {
+    return _mm256_blend_epi16(a, _mm256_slli_epi32(a, 16), 0xaa);
+}
 
 // Eight rows of n groups, whose numbers lie 16 apart; of `out`, a and b of these rows.
 static HTH_ALWAYS_INLINE void find_factors(const float *d, const float *m, int64_t n, hth_q8_range range, int zero,
@@ -448,23 +452,27 @@ static HTH_ALWAYS_INLINE void find_factors(const float *d, const float *m, int64
         vb a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_load_ps(d + 16 * g), f));
         vb b = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_sub_ps(_mm256_load_ps(m + 16 * g), lo), f));
         b = _mm256_sub_epi32(_mm256_add_epi32(b, base), _mm256_mullo_epi32(a, z));
-        store((uint8_t *)(a_out + 16 * g), and(a, mask));
-        store((uint8_t *)(b_out + 16 * g), and(b, mask));
+        store((uint8_t *)(a_out + 16 * g), and(twice(a), mask));
+        store((uint8_t *)(b_out + 16 * g), and(twice(b), mask));
     }
 }
 
-// Groups of 16 or 32: two numbers of 16 bits for 32 codes.
-static HTH_ALWAYS_INLINE vb widen_16(vb code, int16_t a, int16_t b) {
-    return _mm256_srli_epi16(_mm256_add_epi16(_mm256_mullo_epi16(code, _mm256_set1_epi16(a)), _mm256_set1_epi16(b)), 8);
+// The numbers for 32 codes from group g on, in the order of the codes: the lower half of a register has the first 16.
+static HTH_ALWAYS_INLINE vb of_groups(const int32_t (*a)[HTH_PANEL_ROWS], int64_t g, int64_t r, const int group) {
+    vb all = _mm256_set1_epi32(a[g][r]);
+    return group == 32 ? all : _mm256_blend_epi32(all, _mm256_set1_epi32(a[g + 1][r]), 0xf0);
+}
+
+static HTH_ALWAYS_INLINE vb widen_16(vb code, vb a, vb b) {
+    return _mm256_srli_epi16(_mm256_add_epi16(_mm256_mullo_epi16(code, a), b), 8);
 }
 
 static HTH_ALWAYS_INLINE void widen_row(uint8_t *code, const wide_factors *f, int64_t r, int64_t n, const int group) {
     for (int64_t i = 0; i < n; i += 32) {
-        const int64_t g = i / group, next = group == 32 ? g : g + 1;
-        vb low = _mm256_cvtepu8_epi16(load_half(code + i)), high = _mm256_cvtepu8_epi16(load_half(code + i + 16));
-        low = widen_16(low, (int16_t)f->a[g][r], (int16_t)f->b[g][r]);
-        high = widen_16(high, (int16_t)f->a[next][r], (int16_t)f->b[next][r]);
-        store(code + i, _mm256_permute4x64_epi64(_mm256_packus_epi16(low, high), 0xd8));
+        const vb a = of_groups(f->a, i / group, r, group), b = of_groups(f->b, i / group, r, group);
+        const vb c = load(code + i), none = _mm256_setzero_si256();
+        vb low = widen_16(_mm256_unpacklo_epi8(c, none), a, b), high = widen_16(_mm256_unpackhi_epi8(c, none), a, b);
+        store(code + i, _mm256_packus_epi16(low, high));
     }
 }
 
