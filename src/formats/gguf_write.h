@@ -19,7 +19,7 @@ HTH_NODISCARD hth_code hth_gguf_writer_set_u32(hth_gguf_writer *w, const char *k
 HTH_NODISCARD hth_code hth_gguf_writer_set_text(hth_gguf_writer *w, const char *key, const char *text, hth_err *err);
 HTH_NODISCARD hth_code hth_gguf_writer_set_texts(hth_gguf_writer *w, const char *key, const char *const *texts,
                                                  size_t n, hth_err *err);
-// A pair as it lies in another file, borrowed until hth_gguf_writer_begin. Its key must not be there yet.
+// A pair as it lies in another file, which stays open until hth_gguf_writer_begin. Its key must not be there yet.
 HTH_NODISCARD hth_code hth_gguf_writer_copy(hth_gguf_writer *w, const hth_gguf_kv *kv, hth_err *err);
 
 // Announces a tensor: dim [n_dim] outermost first, the last one a multiple of the type's block length.

@@ -141,8 +141,6 @@ static void a_key_set_again_gets_the_new_value_in_its_place(void **state) {
     hth_gguf_writer *w = writer("set.gguf");
     const char *words[] = {"x", "", "yz"};
     for (int64_t i = 0; i < hth_gguf_n_kv(g); i++) must(hth_gguf_writer_copy(w, hth_gguf_kv_at(g, i), &err), &err);
-    hth_gguf_close(g);
-    must(hth_gguf_open_memory(b.p, b.n, &g, &err), &err); // copied pairs point into the bytes, not into the reader
     must(hth_gguf_writer_set_u32(w, "a.words", 1234567, &err), &err);
     must(hth_gguf_writer_set_text(w, "a.number", "text", &err), &err);
     must(hth_gguf_writer_set_texts(w, "b.new", words, 3, &err), &err);
