@@ -51,9 +51,14 @@ static hth_rope *add_local_rope(hth_builder *b) {
 
 static void adjust_llama(hth_builder *b) {
     int64_t n_expert = 0;
-    if (hth_meta_int(b->m, "expert_count", NULL, 0, INT32_MAX, &n_expert) && n_expert > 1) {
+    hth_meta_int(b->m, "expert_count", "num_local_experts|num_experts|n_routed_experts", 0, INT32_MAX, &n_expert);
+    if (n_expert > 1 && b->is_gguf) { // Mixtral's name there
         hth_family_mixtral(b);
         return;
+    }
+    if (n_expert > 1) {
+        hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "this is a mixture of %lld experts, which family llama is not known to be",
+                      (long long)n_expert);
     }
     hth_family_biases(b, "attention_bias", "mlp_bias");
     if (hth_meta_has(b->m, NULL, "layer_types")) hth_family_windows(b, 1);
