@@ -55,6 +55,9 @@ typedef enum hth_pairing {
     HTH_ROPE_NEOX, // pairs (i, i + n_rot/2)
 } hth_pairing;
 
+// The logarithm of what counts as nothing in a softmax: just above where float32 becomes denormal.
+#define HTH_LEAST_SHARE (-87.0f)
+
 typedef struct hth_kernels {
     // Fast versions of quant/type.h's dequantize for ggml block types; bit-exact with them. NULL for
     // numbers that are no type.
@@ -105,7 +108,7 @@ typedef struct hth_kernels {
     // c-th of each HTH_TILE_LANES floats. All lanes may be read, those from n_q on may be left or overwritten.
     //   s[j][c] = sum over d in order of q[d][c] * k[j][d], each step one fused multiply-add
     void (*tile_scores)(const float *k, int64_t n_key, int64_t dim, const float *q, int64_t n_q, float *s);
-    //   top[c] = max(top[c], max over j of s[j][c]); s = exp(s - top); keep = exp(old top - top);
+    //   top[c] = max(top[c], max over j of s[j][c]); s = exp(s - top), 0 below HTH_LEAST_SHARE as for exp_sum; keep = exp(old top - top);
     //   sum[c] = sum[c] * keep[c] + (sum over j in order of s[j][c])
     // A lane that has seen nothing but -inf keeps top -inf, and its sum and its s are 0.
     void (*tile_softmax)(float *s, int64_t n_key, int64_t n_q, float *top, float *sum, float *keep);
@@ -114,7 +117,7 @@ typedef struct hth_kernels {
                         float *acc);
 
     float (*max)(const float *x, int64_t n);                 // -inf for n = 0
-    float (*exp_sum)(float *x, float max, int64_t n);        // x = exp(x - max); returns the sum
+    float (*exp_sum)(float *x, float max, int64_t n);        // x = exp(x - max), 0 where x - max < HTH_LEAST_SHARE; returns the sum
     void (*tanh_cap)(float *x, float cap, int64_t n);        // x = cap * tanh(x / cap)
 } hth_kernels;
 

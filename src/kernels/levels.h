@@ -3,6 +3,8 @@
 #ifndef HTH_KERNELS_LEVELS_H
 #define HTH_KERNELS_LEVELS_H
 
+#include <math.h>
+
 #include "kernels/kernels.h"
 #include "kernels/probe.h"
 #include "kernels/q8.h"
@@ -16,6 +18,11 @@ void hth_ref_vector(hth_kernels *k);
 void hth_ref_kv(hth_kernels *k);
 void hth_ref_tile(hth_kernels *k);
 void hth_ref_softmax(hth_kernels *k);
+
+// e^x as the softmaxes take it.
+static inline float hth_ref_share(float x) {
+    return x < HTH_LEAST_SHARE ? 0 : expf(x);
+}
 
 // Each does nothing in a build for another architecture.
 void hth_level_avx2(hth_kernels *k);

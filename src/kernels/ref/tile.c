@@ -20,8 +20,8 @@ static void tile_softmax_ref(float *s, int64_t n_key, int64_t n_q, float *top, f
         for (int64_t j = 0; j < n_key; j++)
             if (s[j * LANES + c] > most) most = s[j * LANES + c];
         const float from = most == -INFINITY ? 0 : most;
-        keep[c] = expf(top[c] - from);
-        for (int64_t j = 0; j < n_key; j++) part += s[j * LANES + c] = expf(s[j * LANES + c] - from);
+        keep[c] = hth_ref_share(top[c] - from);
+        for (int64_t j = 0; j < n_key; j++) part += s[j * LANES + c] = hth_ref_share(s[j * LANES + c] - from);
         sum[c] = fmaf(sum[c], keep[c], part);
         top[c] = most;
     }

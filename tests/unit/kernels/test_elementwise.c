@@ -279,7 +279,7 @@ static void check_exp(const char *level, const hth_kernels *k, float *x, float m
     float sum = k->exp_sum(x, max, n);
     for (int64_t i = 0; i < n; i++) {
         float from = before[i] - max;
-        double error = ulp_error(x[i], exp(from));
+        double error = ulp_error(x[i], from < HTH_LEAST_SHARE ? 0 : exp(from));
         if (!(error <= 1.5))
             fail_msg("exp_sum %s: e^%a gave %a, not %a: %g ulp", level, (double)from, (double)x[i], exp(from),
                      error);
@@ -300,7 +300,7 @@ static void exponentials_are_right_within_one_and_a_half_ulps(void **state) {
             float *x = guarded_floats(0, n, side);
             for (int64_t i = 0; i < n; i++) x[i] = random_uniform(-20, 5);
             check_exp(level, &k, x, 5, n, 3e-6);
-            for (int64_t i = 0; i < n; i++) x[i] = random_uniform(-110, 90); // denormal results to overflow
+            for (int64_t i = 0; i < n; i++) x[i] = random_uniform(-110, 90); // nothing to overflow
             check_exp(level, &k, x, 0, n, 3e-6);
             fill_with_extremes(x, n, 100);
             check_exp(level, &k, x, 0, n, 3e-6);
@@ -312,7 +312,7 @@ static void exponentials_of_extremes_are_exact(void **state) {
     hth_kernels k;
     const char *level;
     FOR_EACH_LEVEL(k, level) {
-        float x[] = {-INFINITY, INFINITY, NAN, 0, -1e30f, 1e30f, -104.5f, 89};
+        float x[] = {-INFINITY, INFINITY, NAN, 0, -1e30f, 1e30f, -87.001f, 89};
         float want[] = {0, INFINITY, NAN, 1, 0, INFINITY, 0, INFINITY};
         (void)k.exp_sum(x, 0, 8);
         assert_same_floats(level, "exp_sum", x, want, 8);
