@@ -432,7 +432,8 @@ hth_code hth_executor_cpu_new(hth_team *team, hth_executor **out, hth_err *err) 
     *out = NULL;
     cpu_executor *ex = hth_calloc(HTH_MEM_SCRATCH, 1, sizeof *ex);
     if (!ex) return hth_fail_nomem(err, sizeof *ex);
-    *ex = (cpu_executor){.base = {.ops = &cpu_ops}, .team = team, .kernels = hth_kernels_get(), .q8 = hth_q8_get(), .q8_exact = hth_q8_get_exact()};
+    *ex = (cpu_executor){.base = {.ops = &cpu_ops}, .team = team, .kernels = hth_kernels_get(), .q8 = hth_q8_get(),
+                         .q8_exact = hth_q8_get_exact()};
     hth_q8_kernels ref;
     hth_q8_fill(&ref, 0);
     ex->fast_gemm = ex->q8->gemm != ref.gemm;
