@@ -26,6 +26,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Numbers of `hearth bench --machine`: what the CSV calls them, unit, divisor.
@@ -57,9 +58,10 @@ def run_batched(command, args, path):
         return []
     depth, n_gen = args.depth.split(",")[0], args.n_gen.split(",")[0]
     n_ctx = max(map(int, users)) * (int(depth) + int(n_gen) + 1)
-    command = [*map(str, command), "-m", str(path), "-npp", str(max(int(depth), 1)), "-ntg", n_gen, "-npl", ",".join(users),
+    command = [str(command[0].resolve()), "-m", str(path.resolve()), "-npp", str(max(int(depth), 1)), "-ntg", n_gen, "-npl", ",".join(users),
                "-c", str(n_ctx), "-t", str(args.threads), "--output-format", "jsonl"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as folder:  # it may leave a log where it runs
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     if done.returncode != 0:
         sys.exit(f"compare: {shlex.join(command)}: exit code {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
