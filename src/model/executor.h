@@ -97,7 +97,7 @@ typedef enum hth_activations {
     HTH_ACTIVATIONS_Q16,  // what that rounding leaves is rounded once more, which makes two products of one
     HTH_ACTIVATIONS_F32,  // nothing: the arithmetic of the references
 } hth_activations;
-#define HTH_SMALL_MODEL ((uint64_t)1 << 30)
+#define HTH_SMALL_MODEL ((uint64_t)1 << 28)
 
 // What AUTO means for this model; other wishes are returned as they are.
 hth_activations hth_activations_for(const hth_model *m, hth_activations wish);
