@@ -1,4 +1,4 @@
-// The types that mixes choose. That they are llama-quantize's is the business of tests/parity/test_quantize.py;
+// The types that mixes choose. That they are llama-quantize's is the business of tests/parity/test_quantizers.py;
 // here are examples of each kind of rule.
 #include "model/mix.h"
 #include "unit/cmocka_all.h"
