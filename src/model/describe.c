@@ -114,10 +114,11 @@ void hth_builder_rope(hth_builder *b, const char *path, hth_rope *r) {
     r->divisors[1] = read_divisors(b, path, "long_factor", r->n_rot / 2);
     if (r->scaling != HTH_SCALING_LONGROPE) r->divisors[0] = r->divisors[1] = NULL;
     snprintf(where, sizeof where, "%s.factor", path);
-    const bool is_needed = r->scaling == HTH_SCALING_LINEAR || hth_meta_has(b->m, NULL, where);
-    if (r->factor == 0 && r->scaling != HTH_SCALING_NONE && !b->is_gguf && is_needed) {
-        hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: %s is %s, a positive number is needed", where,
-                      hth_meta_has(b->m, NULL, where) ? "0" : "missing");
+    const bool is_given = hth_meta_has(b->m, NULL, where);
+    if (!b->is_gguf && r->scaling != HTH_SCALING_NONE && is_given && !(r->factor > 0)) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: %s is %g, a positive number is needed", where, r->factor);
+    } else if (!b->is_gguf && r->scaling == HTH_SCALING_LINEAR && !is_given) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: %s is missing", where);
     }
     if (r->factor == 0 && r->scaling != HTH_SCALING_NONE && r->scaling != HTH_SCALING_LONGROPE) {
         r->factor = r->scaling == HTH_SCALING_YARN && r->n_ctx_orig > 0 ? (double)r->n_ctx_max / (double)r->n_ctx_orig : 1;
