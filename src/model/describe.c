@@ -117,7 +117,7 @@ void hth_builder_rope(hth_builder *b, const char *path, hth_rope *r) {
     const bool is_given = hth_meta_has(b->m, NULL, where);
     if (!b->is_gguf && r->scaling != HTH_SCALING_NONE && is_given && !(r->factor > 0)) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: %s is %g, a positive number is needed", where, r->factor);
-    } else if (!b->is_gguf && r->scaling == HTH_SCALING_LINEAR && !is_given) {
+    } else if (!b->is_gguf && r->scaling == HTH_SCALING_LINEAR && r->factor == 0) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: %s is missing", where);
     }
     if (r->factor == 0 && r->scaling != HTH_SCALING_NONE && r->scaling != HTH_SCALING_LONGROPE) {
