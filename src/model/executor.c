@@ -14,6 +14,10 @@ hth_activations hth_activations_for(const hth_model *m, hth_activations wish) {
     return m->weight_bytes < HTH_SMALL_MODEL ? HTH_ACTIVATIONS_Q16 : HTH_ACTIVATIONS_Q8;
 }
 
+uint64_t hth_executor_state_bytes(const hth_executor *ex) {
+    return atomic_load_explicit(&ex->state_bytes, memory_order_relaxed);
+}
+
 void hth_executor_free(hth_executor *ex) {
     if (ex) ex->ops->free(ex);
 }

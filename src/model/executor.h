@@ -36,7 +36,20 @@ HTH_NODISCARD hth_code hth_state_truncate(hth_state *s, int64_t n, hth_err *err)
 // remains of a draft tree once a branch has been accepted. Errors leave the state as it is: HTH_ERR_RANGE for
 // rows that are no branch, HTH_ERR_UNSUPPORTED as for truncation to `first`.
 HTH_NODISCARD hth_code hth_state_keep(hth_state *s, int64_t first, const int64_t *rows, int64_t n_row, hth_err *err);
+// A sequence that begins with the first n rows of s and has its context. What both hold is shared until one of them
+// writes there; either may be freed first. HTH_ERR_RANGE when n is beyond the length or inside a draft tree,
+// HTH_ERR_UNSUPPORTED as for truncation to n. Returns owned.
+HTH_NODISCARD hth_code hth_state_fork(const hth_state *s, int64_t n, hth_state **out, hth_err *err);
+// The largest n <= n_most for which s can be truncated or forked.
+int64_t hth_state_reach(const hth_state *s, int64_t n_most);
+// Another limit for the tokens it may hold. HTH_ERR_RANGE below what it holds, HTH_ERR_UNSUPPORTED where rows are
+// stored whose rotation depends on the limit (longrope).
+HTH_NODISCARD hth_code hth_state_set_n_ctx(hth_state *s, int64_t n_ctx, hth_err *err);
+// Bytes that its rows take: what the sequence would cost alone. A page that two sequences share counts in both;
+// hth_state_own_bytes counts what freeing it now would give back, hth_executor_state_bytes each page once.
 uint64_t hth_state_bytes(const hth_state *s);
+uint64_t hth_state_own_bytes(const hth_state *s);
+uint64_t hth_executor_state_bytes(const hth_executor *ex); // of all states made with it; from any thread
 
 // A row's kind fixes its arithmetic: prompt rows may use other kernels than generated ones (later
 // levels do); neighbours, chunks and threads never matter.
@@ -125,7 +138,8 @@ struct hth_executor_ops {
 };
 
 struct hth_executor {
-    const hth_executor_ops *ops; // first member of every kind's own struct
+    const hth_executor_ops *ops;   // first member of every kind's own struct
+    _Atomic uint64_t state_bytes; // of pages alive
 };
 
 // Validates the whole step (tokens in range, sequences have room, parents precede) before touching any

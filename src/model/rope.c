@@ -120,7 +120,7 @@ hth_code hth_rope_prepare(hth_rope *r, hth_arena *arena, hth_err *err) {
 }
 
 void hth_rope_angles(const hth_rope *r, int64_t pos, int64_t n_ctx, float *cos_, float *sin_) {
-    int set = r->scaling == HTH_SCALING_LONGROPE && n_ctx > r->n_ctx_orig;
+    const int set = hth_rope_is_long(r, n_ctx);
     for (int32_t i = 0; i < r->n_rot / 2; i++) {
         double angle = (double)pos * r->inv_freq[set][i];
         cos_[i] = (float)cos(angle) * r->magnitude[set];

@@ -4,7 +4,8 @@
 //   page = [ K: n_kv_head x HTH_PAGE_ROWS x head_dim | V: n_kv_head x HTH_PAGE_ROWS x head_dim_v ]
 //
 // so that the keys of one head are contiguous. A layer that reads another layer's keys has no pages.
-// Pages that a window has left behind are given back; `first_page` counts them.
+// Pages that a window has left behind are given back; `first_page` counts them. Forks share pages
+// (model/kv_page.h): hth_state_reserve makes those that a step writes to the sequence's own.
 #ifndef HTH_MODEL_STATE_H
 #define HTH_MODEL_STATE_H
 
@@ -22,6 +23,7 @@ typedef struct hth_layer_state {
 } hth_layer_state;
 
 struct hth_state {
+    hth_executor *ex;       // borrowed
     const hth_model *model; // borrowed
     int64_t n_ctx, len;
     int32_t layer_first, layer_last; // the range that its rows ran through; meaningless while empty
@@ -31,11 +33,11 @@ struct hth_state {
     int64_t *pos; // [len] position of each row; owned
     size_t pos_cap;
     hth_layer_state *layers; // [n_layer] owned
-    uint64_t n_bytes;        // of pages
+    uint64_t n_bytes;        // of pages, shared ones too
 };
 
-// Makes room for rows [len, len + n) in the pages of layers [first, last). On failure some pages may stay
-// allocated; they are used by a later step.
+// Makes room for rows [len, len + n) in the pages of layers [first, last), which are then nobody else's. On failure
+// some pages may stay allocated; they are used by a later step.
 HTH_NODISCARD hth_code hth_state_reserve(hth_state *s, int64_t n, int32_t first, int32_t last, hth_err *err);
 // Gives back the pages that no future row can see: those left of the window, with one window of slack so
 // that a conversation can step back a little.
