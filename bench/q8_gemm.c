@@ -3,18 +3,19 @@
 //   q8_gemm [level]      only levels whose name contains the word
 //
 // 512 tokens times 64 rows of 2048 columns, panel conversion included, in TOPS (two operations per
-// multiply-add), in blocks of 128 tokens as the executor makes them; the share of the level's own peak, which pure loops of its dot instruction give; the
-// conversion alone in bytes of codes per nanosecond. Each figure is the best of many short runs.
+// multiply-add), in blocks of 128 tokens as the executor makes them; the share of the level's own peak, which pure
+// loops of its dot instruction give; the conversion alone in bytes of codes per nanosecond. Each figure is the best of
+// many short runs.
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "kernels/q8.h"
-#include "kernels/q8_peak.h"
+#include "kernels/probe.h"
 #include "os/clock.h"
 #include "os/cpu.h"
 
-enum { TOKENS = 512, ROWS = 256, COLS = 2048, STRIDE = COLS + 64, BLOCK = 128, PANELS = 16, RUNS = 20 };
+enum { TOKENS = 512, ROWS = 256, COLS = 2048, STRIDE = COLS + 64, Y_STRIDE = ROWS + 16, BLOCK = 128, PANELS = 16, RUNS = 20 };
 
 #define X86 (HTH_CPU_AVX2 | HTH_CPU_AVX512)
 static const struct level {
@@ -27,7 +28,7 @@ static const struct level {
               {"dotprod", HTH_CPU_NEON | HTH_CPU_DOTPROD},
               {"i8mm", HTH_CPU_NEON | HTH_CPU_DOTPROD | HTH_CPU_I8MM}};
 
-static float *input, *y; // [TOKENS, COLS], [TOKENS, ROWS]
+static float *input, *y; // [TOKENS, COLS], [TOKENS, Y_STRIDE]
 static uint8_t *w;   // [ROWS, COLS] of any type
 static bool tiles;
 static hth_q8 q8;
@@ -56,7 +57,7 @@ static double seconds_of(const hth_q8_kernels *k, uint32_t t, bool multiply) {
             convert(k, t, r);
             for (int64_t i = 0; multiply && i < TOKENS; i += BLOCK) {
                 const hth_q8 x = q8_from(i);
-                k->gemm(panels, k->panel_type[t], PANELS * HTH_PANEL_ROWS, COLS, &x, BLOCK, y + i * (ROWS+16) + r, ROWS+16);
+                k->gemm(panels, k->panel_type[t], PANELS * HTH_PANEL_ROWS, COLS, &x, BLOCK, y + i * Y_STRIDE + r, Y_STRIDE);
             }
         }
         double s = (double)(hth_clock_ns() - start) * 1e-9;
@@ -76,11 +77,27 @@ static double seconds_to_quantize(const hth_q8_kernels *k) {
     return best;
 }
 
+// Operations per second, in units of 10^12, of the level's best loop of dot instructions.
+static double peak_of(const struct level *l) {
+    enum { ROUNDS = 1 << 16 };
+    hth_probe p;
+    hth_probe_fill(&p, l->features);
+    const hth_probe_loop loop = p.tile.name ? p.tile : p.i8;
+    double best = 1e9;
+    for (int run = 0; loop.name && run < RUNS; run++) {
+        uint64_t start = hth_clock_ns();
+        loop.run(ROUNDS);
+        double s = (double)(hth_clock_ns() - start) * 1e-9;
+        if (s < best) best = s;
+    }
+    return ROUNDS * loop.n_op / best * 1e-12;
+}
+
 static void bench_level(const struct level *l) {
     hth_q8_kernels k;
     hth_q8_fill(&k, l->features);
     tiles = k.tiles;
-    double peak = hth_q8_peak(l->features);
+    double peak = peak_of(l);
     double quantize = seconds_to_quantize(&k);
     printf("%s: peak %.3f TOPS, quantize %.2f GB/s of floats\n", l->name, peak, 4.0 * TOKENS * COLS / quantize * 1e-9);
     for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++) {
@@ -104,7 +121,7 @@ static void *get(size_t n) {
 
 int main(int argc, char **argv) {
     input = get(TOKENS * COLS * sizeof *input);
-    y = get(TOKENS * (ROWS+16) * sizeof *y);
+    y = get(TOKENS * Y_STRIDE * sizeof *y);
     w = get(ROWS * COLS * 2);
     q8 = (hth_q8){.q = get(TOKENS * STRIDE), .d = get(TOKENS * COLS / 8), .sum = get(TOKENS * COLS / 4),
                   .tiles = get(TOKENS * STRIDE * 2), .wide_d = get(TOKENS * COLS / 64), .wide_sum = get(TOKENS * COLS / 64),

@@ -62,7 +62,7 @@ static int run_machine(void) {
     hth_limits limits;
     hth_err err;
     hth_machine_get(&machine);
-    const int n = values.n_thread ? (int)values.n_thread : machine.n_physical > 0 ? machine.n_physical : 1;
+    const int n = values.n_thread ? (int)values.n_thread : hth_cpu_default_threads();
     if (hth_team_new(n, &team, &err) != HTH_OK) return cli_fail(&err);
     hth_code code = measure_limits(team, MACHINE_SECONDS, &limits, &err);
     hth_team_free(team);

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "cli/commands.h"
-#include "cli/input.h"
 #include "cli/load.h"
 #include "cli/out.h"
 #include "cli/progress.h"
@@ -111,21 +110,13 @@ static int run(const cli_args *args, const void *unused) {
         return cli_error("%s: cannot write over a file that is read", values.out);
     hth_err err;
     hth_token_list list = {0};
-    hth_engine *engine = NULL;
-    hth_str text;
-    hth_str_init(&text, HTH_MEM_TEXT, CLI_MAX_TEXT);
+    hth_engine *engine;
     int exit_code = CLI_OK;
-    hth_code code;
-    HTH_TRY_GOTO(code, cli_read_text(values.file, &text, &err), done);
-    HTH_TRY_GOTO(code, cli_load_engine(args->items[0], values.n_thread, true, &engine, &err), done);
-    hth_text_segment segment = {.text = hth_str_text(&text), .n = text.len};
-    HTH_TRY_GOTO(code, hth_tokenize(engine->tokenizer, &segment, 1, HTH_TOKENIZE_ADD_SPECIAL, &list, &err), done);
+    hth_code code = cli_load_engine_and_text(args->items[0], values.n_thread, values.file, &engine, &list, &err);
     hth_term_catch_interrupt();
-    code = measure(engine, &list, &exit_code, &err);
-done:
+    if (code == HTH_OK) code = measure(engine, &list, &exit_code, &err);
     hth_engine_close(engine);
     hth_token_list_free(&list);
-    hth_str_free(&text);
     if (code == HTH_ERR_CANCELLED) return CLI_INTERRUPTED;
     return code == HTH_OK ? exit_code : cli_fail(&err);
 }

@@ -211,10 +211,7 @@ static hth_code execute(const hth_quantize_plan *plan, const char *out, int *exi
     report r = {.plan = plan, .out = out, .n_weight = count_weights(plan)};
     if (!values.dry_run) {
         hth_team *team;
-        hth_machine machine;
-        hth_machine_get(&machine);
-        const int n = values.n_thread ? (int)values.n_thread : machine.n_physical > 0 ? machine.n_physical : 1;
-        HTH_TRY(hth_team_new(n, &team, err));
+        HTH_TRY(hth_team_new(values.n_thread ? (int)values.n_thread : hth_cpu_default_threads(), &team, err));
         progress p = {.plan = plan, .is_tty = hth_term_is_stderr_tty()};
         const uint64_t begin = hth_clock_ns();
         const hth_code code = hth_quantize_run(plan, out, team, show_progress, &p, &r.file_bytes, err);

@@ -9,20 +9,13 @@ static hth_code load_tokenizer(hth_engine *e, bool is_needed, hth_err *err) {
     return HTH_OK;
 }
 
-static int default_threads(void) {
-    hth_machine machine;
-    hth_machine_get(&machine);
-    int n = machine.n_physical > 0 ? machine.n_physical : machine.n_logical;
-    return n < 1 ? 1 : n > 1024 ? 1024 : n;
-}
-
 hth_code hth_engine_open(const char *path, const hth_engine_params *p, hth_engine **out, hth_err *err) {
     hth_engine *e = hth_calloc(HTH_MEM_ENGINE, 1, sizeof *e);
     if (!e) return hth_fail_nomem(err, sizeof *e);
     hth_code code;
     HTH_TRY_GOTO(code, hth_model_open(path, &e->model, err), fail);
     HTH_TRY_GOTO(code, load_tokenizer(e, p->need_tokenizer, err), fail);
-    HTH_TRY_GOTO(code, hth_team_new(p->n_thread > 0 ? p->n_thread : default_threads(), &e->team, err), fail);
+    HTH_TRY_GOTO(code, hth_team_new(p->n_thread > 0 ? p->n_thread : hth_cpu_default_threads(), &e->team, err), fail);
     HTH_TRY_GOTO(code, hth_executor_cpu_new(e->team, &e->executor, err), fail);
     *out = e;
     return HTH_OK;

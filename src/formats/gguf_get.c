@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/cursor.h"
 #include "formats/extent.h"
 #include "formats/gguf_impl.h"
@@ -9,13 +10,6 @@
 static uint64_t load_uint(const uint8_t *p, unsigned n_bytes) {
     hth_cursor c = hth_cursor_make(p, n_bytes);
     return hth_cursor_uint(&c, n_bytes);
-}
-
-static float load_f32(const uint8_t *p) {
-    uint32_t bits = (uint32_t)load_uint(p, 4);
-    float v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
 }
 
 static double load_f64(const uint8_t *p) {
@@ -68,7 +62,7 @@ hth_code hth_gguf_get_i64(const hth_gguf *g, const char *key, int64_t *out, hth_
 }
 
 static double load_number(const uint8_t *p, hth_gguf_kind kind) {
-    if (kind == HTH_GGUF_F32) return (double)load_f32(p);
+    if (kind == HTH_GGUF_F32) return (double)hth_load_f32(p);
     if (kind == HTH_GGUF_F64) return load_f64(p);
     int64_t v = load_int(p, kind);
     return kind == HTH_GGUF_U64 ? (double)(uint64_t)v : (double)v;

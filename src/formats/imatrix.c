@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/cursor.h"
 #include "base/hash.h"
@@ -57,13 +58,6 @@ static hth_code check_means(const char *name, const float *mean, uint64_t n, hth
     return HTH_OK;
 }
 
-static float load_f32(const uint8_t *p) {
-    const uint32_t bits = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-    float v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
 // ---- GGUF
 
 #define SUMS ".in_sum2"
@@ -88,10 +82,10 @@ static hth_code take_sums(hth_imatrix *m, const hth_tensor *sums, const hth_tens
     float *mean;
     HTH_TRY(new_entry(m, sums->name, n_name, n, &mean, err));
     for (uint64_t i = 0; i < n; i++) {
-        const float count = load_f32(counts->data + 4 * (i / (n / n_count)));
+        const float count = hth_load_f32(counts->data + 4 * (i / (n / n_count)));
         if (!(count >= 0 && isfinite(count)))
             return hth_fail(err, HTH_ERR_FORMAT, "weight '%s' has a count of %g", shown.text, (double)count);
-        mean[i] = count > 0 ? load_f32(sums->data + 4 * i) / count : 1;
+        mean[i] = count > 0 ? hth_load_f32(sums->data + 4 * i) / count : 1;
     }
     return check_means(m->entries[m->n - 1].name, mean, n, err);
 }
@@ -181,7 +175,7 @@ static hth_code read_entry(hth_imatrix *m, hth_cursor *c, hth_err *err) {
         return hth_fail_at(err, HTH_ERR_FORMAT, c->pos, "a weight's name is no text");
     float *mean;
     HTH_TRY(new_entry(m, (const char *)name, n_name, (uint64_t)n, &mean, err));
-    for (int32_t i = 0; i < n; i++) mean[i] = load_f32(values + 4 * (size_t)i) / (float)(n_call > 0 ? n_call : 1);
+    for (int32_t i = 0; i < n; i++) mean[i] = hth_load_f32(values + 4 * (size_t)i) / (float)(n_call > 0 ? n_call : 1);
     return check_means(m->entries[m->n - 1].name, mean, (uint64_t)n, err);
 }
 
@@ -290,22 +284,15 @@ static hth_code announce(hth_gguf_writer *w, const hth_imatrix_sums *s, hth_err 
     return hth_gguf_writer_tensor(w, name, HTH_TYPE_F32, 1, &one, err);
 }
 
-static void store_f32(uint8_t *p, double v) {
-    const float f = (float)v;
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    for (int i = 0; i < 4; i++) p[i] = (uint8_t)(bits >> (8 * i));
-}
-
 static hth_code write_sums(hth_gguf_writer *w, const hth_imatrix_sums *s, hth_err *err) {
     uint8_t piece[1024];
     int64_t n;
     for (int64_t i = 0; i < s->n; i += n) {
         n = s->n - i < (int64_t)sizeof piece / 4 ? s->n - i : (int64_t)sizeof piece / 4;
-        for (int64_t j = 0; j < n; j++) store_f32(piece + 4 * j, s->sum[i + j]);
+        for (int64_t j = 0; j < n; j++) hth_store_f32(piece + 4 * j, (float)s->sum[i + j]);
         HTH_TRY(hth_gguf_writer_data(w, piece, (uint64_t)n * 4, err));
     }
-    store_f32(piece, (double)s->count);
+    hth_store_f32(piece, (float)s->count);
     return hth_gguf_writer_data(w, piece, 4, err);
 }
 

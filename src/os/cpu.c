@@ -309,6 +309,13 @@ int hth_cpu_count(void) {
     return n < 1 ? 1 : (int)n;
 }
 
+int hth_cpu_default_threads(void) {
+    hth_machine machine;
+    hth_machine_get(&machine);
+    const int n = machine.n_physical;
+    return n < 1 ? 1 : n > 1024 ? 1024 : n;
+}
+
 void hth_machine_get(hth_machine *out) {
     *out = (hth_machine){.os = "unknown", .arch = "unknown"};
 #if defined(__x86_64__)

@@ -44,6 +44,9 @@ typedef struct hth_machine {
     const char *os, *arch; // "linux" | "macos", "x86_64" | "arm64"
 } hth_machine;
 
+// Threads for heavy work when nobody says how many: one per physical core, between 1 and 1024.
+int hth_cpu_default_threads(void);
+
 // Never fails; what cannot be found is 0 or "unknown".
 void hth_machine_get(hth_machine *out);
 

@@ -25,13 +25,13 @@ void hth_quantize_f16(const float *src, void *dst, int64_t n, const float *impor
 
 void hth_dequantize_bf16(const void *src, float *dst, int64_t n) {
     const uint8_t *p = src;
-    for (int64_t i = 0; i < n; i++) dst[i] = hth_bf16_to_f32(load_u16(p + 2 * i));
+    for (int64_t i = 0; i < n; i++) dst[i] = hth_bf16_to_f32(hth_load_u16(p + 2 * i));
 }
 
 void hth_quantize_bf16(const float *src, void *dst, int64_t n, const float *importance) {
     (void)importance;
     uint8_t *p = dst;
-    for (int64_t i = 0; i < n; i++) store_u16(p + 2 * i, hth_f32_to_bf16(src[i]));
+    for (int64_t i = 0; i < n; i++) hth_store_u16(p + 2 * i, hth_f32_to_bf16(src[i]));
 }
 
 // The bits of a double, rounded to float here rather than by a cast: a cast of a number beyond the

@@ -7,28 +7,15 @@
 #include <math.h>
 #include <stddef.h>
 
-#include "base/fp.h"
+#include "base/bytes.h"
 #include "quant/type.h"
 
-static inline uint16_t load_u16(const uint8_t *p) {
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static inline uint32_t load_u32(const uint8_t *p) {
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
 static inline float load_f16(const uint8_t *p) {
-    return hth_f16_to_f32(load_u16(p));
-}
-
-static inline void store_u16(uint8_t *p, uint16_t v) {
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
+    return hth_f16_to_f32(hth_load_u16(p));
 }
 
 static inline void store_f16(uint8_t *p, float v) {
-    store_u16(p, hth_f32_to_f16(v));
+    hth_store_u16(p, hth_f32_to_f16(v));
 }
 
 // Truncates v into [lo, hi]; NaN gives lo. Conversions of values out of an int's range are undefined.

@@ -22,11 +22,11 @@ void hth_dequantize_iq1_m(const void *src, float *dst, int64_t n) {
     const block_iq1_m *b = src;
     for (int64_t i = 0; i < n / LEN; i++, b++) {
         int half = 0;
-        for (int k = 0; k < 4; k++) half |= load_u16(b->scales[k]) >> 12 << (4 * k);
+        for (int k = 0; k < 4; k++) half |= hth_load_u16(b->scales[k]) >> 12 << (4 * k);
         float d = hth_f16_to_f32((uint16_t)half);
         for (int e = 0; e < LEN / 8; e++, dst += 8) {
             int g = e / 2, nibble = b->qh[e / 2] >> (e % 2 * 4) & 15;
-            int scale = load_u16(b->scales[g / 4]) >> (g % 4 * 3) & 7;
+            int scale = hth_load_u16(b->scales[g / 4]) >> (g % 4 * 3) & 7;
             float step = d * (float)(2 * scale + 1), shift = nibble & 8 ? -0.125f : 0.125f;
             uint16_t entry = hth_grid_iq1[b->qs[e] | (nibble & 7) << 8];
             for (int j = 0; j < 8; j++) dst[j] = step * ((float)grid_level_iq1(entry, j) + shift);

@@ -21,7 +21,7 @@ void hth_dequantize_iq1_s(const void *src, float *dst, int64_t n) {
     for (int64_t i = 0; i < n / LEN; i++, b++) {
         float d = load_f16(b->d);
         for (int e = 0; e < LEN / 8; e++, dst += 8) {
-            int word = load_u16(b->qh[e / 4]);
+            int word = hth_load_u16(b->qh[e / 4]);
             float step = d * (float)(2 * (word >> 12 & 7) + 1), shift = word & 0x8000 ? -0.125f : 0.125f;
             uint16_t entry = hth_grid_iq1[b->qs[e] | (word >> (e % 4 * 3) & 7) << 8];
             for (int j = 0; j < 8; j++) dst[j] = step * ((float)grid_level_iq1(entry, j) + shift);

@@ -20,7 +20,7 @@ void hth_dequantize_iq2_xs(const void *src, float *dst, int64_t n) {
     for (int64_t i = 0; i < n / LEN; i++, b++) {
         float d = load_f16(b->d);
         for (int e = 0; e < LEN / 8; e++, dst += 8) {
-            int g = e / 2, word = load_u16(b->qs[e]);
+            int g = e / 2, word = hth_load_u16(b->qs[e]);
             float step = d * (0.5f + (float)(b->scales[g / 2] >> (g % 2 * 4) & 15)) * 0.25f;
             uint16_t entry = hth_grid_iq2_xs[word & 511];
             uint8_t signs = grid_even_signs((uint32_t)word >> 9);

@@ -20,7 +20,7 @@ void hth_dequantize_iq2_xxs(const void *src, float *dst, int64_t n) {
         float d = load_f16(b->d);
         for (int g = 0; g < 8; g++) {
             const uint8_t *index = b->qs + 8 * g;
-            uint32_t rest = load_u32(index + 4);
+            uint32_t rest = hth_load_u32(index + 4);
             float step = d * (0.5f + (float)(rest >> 28)) * 0.25f;
             for (int e = 0; e < 4; e++, dst += 8) {
                 uint16_t entry = hth_grid_iq2_xxs[index[e]];

@@ -21,7 +21,7 @@ void hth_dequantize_iq3_xxs(const void *src, float *dst, int64_t n) {
     for (int64_t i = 0; i < n / LEN; i++, b++) {
         float d = load_f16(b->d);
         for (int e = 0; e < LEN / 8; e++, dst += 8) {
-            uint32_t rest = load_u32(b->rest[e / 4]);
+            uint32_t rest = hth_load_u32(b->rest[e / 4]);
             float step = d * (0.5f + (float)(rest >> 28)) * 0.5f;
             uint16_t first = hth_grid_iq3_xxs[b->qs[2 * e]], second = hth_grid_iq3_xxs[b->qs[2 * e + 1]];
             uint8_t signs = grid_even_signs(rest >> (e % 4 * 7));

@@ -22,7 +22,7 @@ void hth_dequantize_iq4_xs(const void *src, float *dst, int64_t n) {
     const block_iq4_xs *b = src;
     for (int64_t i = 0; i < n / LEN; i++, b++, dst += LEN) {
         float d = load_f16(b->d);
-        int high = load_u16(b->scales_h);
+        int high = hth_load_u16(b->scales_h);
         for (int g = 0; g < 8; g++) {
             int scale = (b->scales_l[g / 2] >> (g % 2 * 4) & 15) | (high >> (2 * g) & 3) << 4;
             float step = d * (float)(scale - 32);
@@ -52,6 +52,6 @@ void hth_quantize_iq4_xs(const float *src, void *dst, int64_t n, const float *im
                 b->qs[16 * g + j] = (uint8_t)(lo | hi << 4);
             }
         }
-        store_u16(b->scales_h, (uint16_t)high);
+        hth_store_u16(b->scales_h, (uint16_t)high);
     }
 }

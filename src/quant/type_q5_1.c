@@ -15,7 +15,7 @@ void hth_dequantize_q5_1(const void *src, float *dst, int64_t n) {
     const block_q5_1 *b = src;
     for (int64_t i = 0; i < n / LEN; i++, b++, dst += LEN) {
         float d = load_f16(b->d), m = load_f16(b->m);
-        uint32_t qh = load_u32(b->qh);
+        uint32_t qh = hth_load_u32(b->qh);
         for (int j = 0; j < LEN / 2; j++) {
             int lo = (b->qs[j] & 15) | (int)(qh >> j & 1) << 4;
             int hi = b->qs[j] >> 4 | (int)(qh >> (j + LEN / 2) & 1) << 4;
@@ -35,8 +35,8 @@ static void quantize_weighed(const float *src, block_q5_1 *b, const float *impor
         b->qs[j] = (uint8_t)((lo & 15) | (hi & 15) << 4);
         qh |= (uint32_t)(lo >> 4) << j | (uint32_t)(hi >> 4) << (j + LEN / 2);
     }
-    store_u16(b->qh, (uint16_t)qh);
-    store_u16(b->qh + 2, (uint16_t)(qh >> 16));
+    hth_store_u16(b->qh, (uint16_t)qh);
+    hth_store_u16(b->qh + 2, (uint16_t)(qh >> 16));
 }
 
 void hth_quantize_q5_1(const float *src, void *dst, int64_t n, const float *importance) {
@@ -61,7 +61,7 @@ void hth_quantize_q5_1(const float *src, void *dst, int64_t n, const float *impo
             b->qs[j] = (uint8_t)((lo & 15) | (hi & 15) << 4);
             qh |= (uint32_t)(lo >> 4) << j | (uint32_t)(hi >> 4) << (j + LEN / 2);
         }
-        store_u16(b->qh, (uint16_t)qh);
-        store_u16(b->qh + 2, (uint16_t)(qh >> 16));
+        hth_store_u16(b->qh, (uint16_t)qh);
+        hth_store_u16(b->qh + 2, (uint16_t)(qh >> 16));
     }
 }

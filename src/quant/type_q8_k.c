@@ -16,7 +16,7 @@ static_assert(sizeof(block_q8_k) == 292, "q8_K block");
 void hth_dequantize_q8_k(const void *src, float *dst, int64_t n) {
     const block_q8_k *b = src;
     for (int64_t i = 0; i < n / LEN; i++, b++, dst += LEN) {
-        float d = hth_f32_from_bits(load_u32(b->d));
+        float d = hth_f32_from_bits(hth_load_u32(b->d));
         for (int j = 0; j < LEN; j++) dst[j] = d * (float)b->qs[j];
     }
 }
@@ -36,7 +36,7 @@ void hth_quantize_q8_k(const float *src, void *dst, int64_t n, const float *impo
         for (int g = 0; g < LEN / 16; g++) {
             int sum = 0;
             for (int j = 0; j < 16; j++) sum += b->qs[16 * g + j];
-            store_u16(b->sums[g], (uint16_t)sum);
+            hth_store_u16(b->sums[g], (uint16_t)sum);
         }
     }
 }

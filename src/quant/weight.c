@@ -33,9 +33,9 @@ int64_t hth_weight_granule(const hth_weight *w) {
 // schemes and e4m3 for NVFP4.
 static float read_scale(const hth_weight *w, const uint8_t *row, int64_t i) {
     switch (w->scale_type) {
-    case HTH_TYPE_F32: return hth_f32_from_bits(load_u32(row + 4 * i));
+    case HTH_TYPE_F32: return hth_f32_from_bits(hth_load_u32(row + 4 * i));
     case HTH_TYPE_F16: return load_f16(row + 2 * i);
-    case HTH_TYPE_BF16: return hth_bf16_to_f32(load_u16(row + 2 * i));
+    case HTH_TYPE_BF16: return hth_bf16_to_f32(hth_load_u16(row + 2 * i));
     case HTH_TYPE_F8_E4M3: return hth_e4m3_to_f32(row[i]);
     default: return w->scheme == HTH_SCHEME_NVFP4 ? hth_e4m3_to_f32(row[i]) : hth_e8m0_to_f32(row[i]);
     }

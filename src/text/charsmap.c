@@ -2,19 +2,16 @@
 // darts-clone: unit = leaf? value : offset << 10 | extended << 9 | has_leaf << 8 | label.
 #include <string.h>
 
+#include "base/bytes.h"
 #include "text/normalize.h"
 
 #define MAX_BLOB (64u << 20)
-
-static uint32_t load_u32(const uint8_t *p) {
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
 
 hth_code hth_charsmap_init(hth_charsmap *map, const uint8_t *blob, size_t n, hth_err *err) {
     *map = (hth_charsmap){0};
     if (n == 0) return HTH_OK;
     if (n > MAX_BLOB) return hth_fail(err, HTH_ERR_LIMIT, "precompiled_charsmap: %zu bytes are too many", n);
-    uint32_t size = n >= 4 ? load_u32(blob) : 0;
+    uint32_t size = n >= 4 ? hth_load_u32(blob) : 0;
     if (n < 4 || size % 4 != 0 || size < 4 || size >= n - 4) {
         return hth_fail(err, HTH_ERR_FORMAT, "precompiled_charsmap: its trie does not fit into its %zu bytes",
                         n);
@@ -27,7 +24,7 @@ hth_code hth_charsmap_init(hth_charsmap *map, const uint8_t *blob, size_t n, hth
         hth_charsmap_free(map);
         return hth_fail_nomem(err, n);
     }
-    for (size_t i = 0; i < map->n_unit; i++) map->units[i] = load_u32(blob + 4 + 4 * i);
+    for (size_t i = 0; i < map->n_unit; i++) map->units[i] = hth_load_u32(blob + 4 + 4 * i);
     return HTH_OK;
 }
 

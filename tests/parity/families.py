@@ -4,11 +4,12 @@
 implementation could confuse differ from each other: query heads, key heads, widths, window, layers.
 Epsilons are large so that they show; thetas are small so that slow rotations turn within the sequence.
 """
-import copy
 import dataclasses
 from typing import Callable
 
 import numpy as np
+
+from configs import vary
 
 
 def same_names(weights, config):
@@ -54,15 +55,6 @@ ALL = []
 
 def add(name, config, **rest):
     ALL.append(Family(name, config, **rest))
-
-
-def vary(config, _drop=(), **changes):
-    """A copy of a config with some keys changed or dropped."""
-    out = copy.deepcopy(config)
-    for key in _drop:
-        out.pop(key, None)
-    out.update(changes)
-    return out
 
 
 def by_name(name):

@@ -2,18 +2,11 @@
 
 Enough experts that a wrong choice shows in every row, few enough that ties do not occur.
 """
-import copy
 import re
 
 import numpy as np
 
-
-def vary(config, _drop=(), **changes):
-    out = copy.deepcopy(config)
-    for key in _drop:
-        out.pop(key, None)
-    out.update(changes)
-    return out
+from configs import vary
 
 
 def separate_experts(weights, config):

@@ -1,5 +1,6 @@
 """Logits of GGUF files from llama-cpp-python: float32 caches, no flash attention, one thread."""
 import ctypes
+import importlib.util
 import pathlib
 import subprocess
 import sys
@@ -7,6 +8,16 @@ import sys
 import numpy as np
 
 HERE = pathlib.Path(__file__).parent
+
+
+def ggml():
+    """ggml's library of block types, as llama-cpp-python carries it; None where that is not installed."""
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None:
+        return None
+    folder = pathlib.Path(spec.origin).parent / "lib"
+    files = [f for f in folder.iterdir() if f.name in ("libggml-base.so", "libggml-base.dylib")]
+    return ctypes.CDLL(str(files[0]))
 
 
 def logits(path, tokens, n_ctx=None):

@@ -19,7 +19,7 @@ import test_fp8  # noqa: E402
 import test_mlx_quant  # noqa: E402
 import tiny_gguf  # noqa: E402
 import tiny_models  # noqa: E402
-from families_moe import vary  # noqa: E402
+from configs import vary  # noqa: E402
 
 
 def ready(name, family, make):

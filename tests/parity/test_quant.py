@@ -4,15 +4,17 @@ gguf (numpy) is the reference for ggml's block types, libggml for those that the
 the hub formats. A NaN equals any NaN; everything else is compared as bits.
 """
 import ctypes
-import importlib.util
 import os
 import pathlib
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 gguf = pytest.importorskip("gguf")
+import llamacpp  # noqa: E402
 from gguf import quants  # noqa: E402
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType as T  # noqa: E402
 
@@ -58,12 +60,10 @@ def probe(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ggml():
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None:
+    lib = llamacpp.ggml()
+    if lib is None:
         pytest.skip("llama-cpp-python is not installed")
-    folder = pathlib.Path(spec.origin).parent / "lib"
-    files = [f for f in folder.iterdir() if f.name in ("libggml-base.so", "libggml-base.dylib")]
-    return ctypes.CDLL(str(files[0]))
+    return lib
 
 
 def table():

@@ -3,7 +3,6 @@
 llama-cpp-python quantizes the same file, or the same rows, and the gguf package reads both.
 """
 import ctypes
-import importlib.util
 import json
 import pathlib
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE))
 gguf = pytest.importorskip("gguf")
+import llamacpp  # noqa: E402
 from gguf import quants  # noqa: E402
 
 # Mixes that llama-quantize knows, by the number of general.file_type.
@@ -190,12 +190,9 @@ def matrices(models, run_hearth, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ggml():
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None:
+    lib = llamacpp.ggml()
+    if lib is None:
         pytest.skip("llama-cpp-python is not installed")
-    folder = pathlib.Path(spec.origin).parent / "lib"
-    files = [f for f in folder.iterdir() if f.name in ("libggml-base.so", "libggml-base.dylib")]
-    lib = ctypes.CDLL(str(files[0]))
     lib.ggml_quantize_chunk.restype = ctypes.c_size_t
     p = ctypes.c_void_p
     lib.ggml_quantize_chunk.argtypes = [ctypes.c_int, p, p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, p]
@@ -240,7 +237,6 @@ def test_no_quantizer_loses_more_than_llamacpp(name, weighed, matrices, ggml, tm
 def test_files_open_again_and_mean_what_their_tensors_say(kind, models, run_hearth, tmp_path):
     import gguf_files
     import harness
-    llamacpp = pytest.importorskip("llamacpp")
     pytest.importorskip("llama_cpp")
     made, plain = tmp_path / "made.gguf", tmp_path / "plain.gguf"
     run_hearth("quantize", models("default"), made, kind)

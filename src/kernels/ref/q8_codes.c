@@ -35,14 +35,14 @@ static void codes_q5_0(const uint8_t *b, uint8_t *code, float *d, float *m) {
     (void)m;
     d[0] = load_f16(b);
     put_nibbles(b + 6, 16, code);
-    add_fifth_bits(load_u32(b + 2), code);
+    add_fifth_bits(hth_load_u32(b + 2), code);
 }
 
 static void codes_q5_1(const uint8_t *b, uint8_t *code, float *d, float *m) {
     d[0] = load_f16(b);
     m[0] = load_f16(b + 2);
     put_nibbles(b + 8, 16, code);
-    add_fifth_bits(load_u32(b + 4), code);
+    add_fifth_bits(hth_load_u32(b + 4), code);
 }
 
 static void codes_q8_0(const uint8_t *b, uint8_t *code, float *d, float *m) {
@@ -159,7 +159,7 @@ static void codes_q6_k(const uint8_t *b, uint8_t *code, float *d, float *m) {
 static void codes_iq4_xs(const uint8_t *b, uint8_t *code, float *d, float *m) {
     (void)m;
     float step = load_f16(b);
-    int high = load_u16(b + 2);
+    int high = hth_load_u16(b + 2);
     for (int g = 0; g < 8; g++) {
         int scale = (b[4 + g / 2] >> (g % 2 * 4) & 15) | (high >> (2 * g) & 3) << 4;
         d[g] = step * (float)(scale - 32);
@@ -202,7 +202,7 @@ static void codes_iq2_xxs(const uint8_t *b, uint8_t *code, float *d, float *m) {
     (void)m;
     for (int g = 0; g < 8; g++) {
         const uint8_t *index = b + 2 + 8 * g;
-        uint32_t rest = load_u32(index + 4);
+        uint32_t rest = hth_load_u32(index + 4);
         d[g] = load_f16(b) * (0.5f + (float)(rest >> 28)) * 0.25f;
         for (int e = 0; e < 4; e++, code += 8)
             put_iq2(hth_grid_iq2_xxs[index[e]], grid_even_signs(rest >> (7 * e)), code);
@@ -218,7 +218,7 @@ static void codes_iq2_xs(const uint8_t *b, uint8_t *code, float *d, float *m) {
     (void)m;
     put_iq2_scales(b, b + 66, d);
     for (int e = 0; e < 32; e++, code += 8) {
-        int word = load_u16(b + 2 + 2 * e);
+        int word = hth_load_u16(b + 2 + 2 * e);
         put_iq2(hth_grid_iq2_xs[word & 511], grid_even_signs((uint32_t)word >> 9), code);
     }
 }
@@ -233,7 +233,7 @@ static void codes_iq2_s(const uint8_t *b, uint8_t *code, float *d, float *m) {
 static void codes_iq3_xxs(const uint8_t *b, uint8_t *code, float *d, float *m) {
     (void)m;
     for (int e = 0; e < 64; e++, code += 4) {
-        uint32_t rest = load_u32(b + 66 + e / 8 * 4);
+        uint32_t rest = hth_load_u32(b + 66 + e / 8 * 4);
         d[e / 8] = load_f16(b) * (0.5f + (float)(rest >> 28)) * 0.5f;
         uint16_t entry = hth_grid_iq3_xxs[b[2 + e]];
         uint8_t signs = grid_even_signs(rest >> (e / 2 % 4 * 7)) >> (e % 2 * 4);
@@ -261,7 +261,7 @@ static void put_iq1(uint16_t entry, bool minus, uint8_t code[8]) {
 static void codes_iq1_s(const uint8_t *b, uint8_t *code, float *d, float *m) {
     (void)m;
     for (int e = 0; e < 32; e++, code += 8) {
-        int word = load_u16(b + 34 + e / 4 * 2);
+        int word = hth_load_u16(b + 34 + e / 4 * 2);
         d[e / 4] = load_f16(b) * (float)(2 * (word >> 12 & 7) + 1) * 0.125f;
         put_iq1(hth_grid_iq1[b[2 + e] | (word >> (e % 4 * 3) & 7) << 8], word & 0x8000, code);
     }
@@ -270,10 +270,10 @@ static void codes_iq1_s(const uint8_t *b, uint8_t *code, float *d, float *m) {
 static void codes_iq1_m(const uint8_t *b, uint8_t *code, float *d, float *m) {
     (void)m;
     int half = 0;
-    for (int k = 0; k < 4; k++) half |= load_u16(b + 48 + 2 * k) >> 12 << (4 * k);
+    for (int k = 0; k < 4; k++) half |= hth_load_u16(b + 48 + 2 * k) >> 12 << (4 * k);
     for (int e = 0; e < 32; e++, code += 8) {
         int g = e / 2, nibble = b[32 + g] >> (e % 2 * 4) & 15;
-        int scale = load_u16(b + 48 + g / 4 * 2) >> (g % 4 * 3) & 7;
+        int scale = hth_load_u16(b + 48 + g / 4 * 2) >> (g % 4 * 3) & 7;
         d[g] = hth_f16_to_f32((uint16_t)half) * (float)(2 * scale + 1) * 0.125f;
         put_iq1(hth_grid_iq1[b[e] | (nibble & 7) << 8], nibble & 8, code);
     }

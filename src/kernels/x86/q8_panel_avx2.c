@@ -56,7 +56,7 @@ static HTH_ALWAYS_INLINE vb lookup(const uint8_t table[16], vb a) {
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load_half(table)), a);
 }
 static HTH_ALWAYS_INLINE float f16(const uint8_t *p) {
-    return _cvtsh_ss(load_u16(p));
+    return _cvtsh_ss(hth_load_u16(p));
 }
 
 // --- rows: n blocks of a type ---
@@ -76,13 +76,13 @@ static HTH_ALWAYS_INLINE void codes_q4_1(const uint8_t *b, uint8_t *code, float 
 static HTH_ALWAYS_INLINE void codes_q5_0(const uint8_t *b, uint8_t *code, float *d, float *m) {
     (void)m;
     d[0] = f16(b);
-    store(code, or(nibbles(b + 6), spread(load_u32(b + 2), 16)));
+    store(code, or(nibbles(b + 6), spread(hth_load_u32(b + 2), 16)));
 }
 
 static HTH_ALWAYS_INLINE void codes_q5_1(const uint8_t *b, uint8_t *code, float *d, float *m) {
     d[0] = f16(b);
     m[0] = f16(b + 2);
-    store(code, or(nibbles(b + 8), spread(load_u32(b + 4), 16)));
+    store(code, or(nibbles(b + 8), spread(hth_load_u32(b + 4), 16)));
 }
 
 static HTH_ALWAYS_INLINE void codes_q8_0(const uint8_t *b, uint8_t *code, float *d, float *m) {
@@ -124,7 +124,7 @@ static HTH_ALWAYS_INLINE void codes_q1_0(const uint8_t *b, uint8_t *code, float 
     (void)m;
     for (int g = 0; g < 4; g++) {
         d[g] = f16(b);
-        store(code + 32 * g, spread(load_u32(b + 2 + 4 * g), 2));
+        store(code + 32 * g, spread(hth_load_u32(b + 2 + 4 * g), 2));
     }
 }
 
@@ -165,7 +165,7 @@ static HTH_ALWAYS_INLINE void codes_q2_k(const uint8_t *b, uint8_t *code, float 
 static HTH_ALWAYS_INLINE void codes_q3_k(const uint8_t *b, uint8_t *code, float *d, float *m) {
     (void)m;
     const uint32_t nibble = 0x0f0f0f0f, top = 0x03030303;
-    uint32_t l = load_u32(b + 96), h = load_u32(b + 100), t = load_u32(b + 104);
+    uint32_t l = hth_load_u32(b + 96), h = hth_load_u32(b + 100), t = hth_load_u32(b + 104);
     uint32_t s[4] = {(l & nibble) | (t & top) << 4, (h & nibble) | (t >> 2 & top) << 4,
                      (l >> 4 & nibble) | (t >> 4 & top) << 4, (h >> 4 & nibble) | (t >> 6 & top) << 4};
     __m128i scales = _mm_sub_epi8(_mm_set_epi32((int)s[3], (int)s[2], (int)s[1], (int)s[0]), _mm_set1_epi8(32));
@@ -179,7 +179,7 @@ static HTH_ALWAYS_INLINE void codes_q3_k(const uint8_t *b, uint8_t *code, float 
 // Eight scales and minima of q4_K and q5_K; see unpack_scales_k4.
 static HTH_ALWAYS_INLINE void put_k4_scales(const uint8_t *b, float *d, float *m) {
     const uint32_t six = 0x3f3f3f3f, nibble = 0x0f0f0f0f, top = 0x03030303;
-    uint32_t s = load_u32(b + 4), n = load_u32(b + 8), r = load_u32(b + 12);
+    uint32_t s = hth_load_u32(b + 4), n = hth_load_u32(b + 8), r = hth_load_u32(b + 12);
     uint64_t scales = (s & six) | (uint64_t)((r & nibble) | (s >> 6 & top) << 4) << 32;
     uint64_t mins = (n & six) | (uint64_t)((r >> 4 & nibble) | (n >> 6 & top) << 4) << 32;
     put_u8(d, _mm_cvtsi64_si128((long long)scales), f16(b));
@@ -222,7 +222,7 @@ static HTH_ALWAYS_INLINE void codes_q6_k(const uint8_t *b, uint8_t *code, float 
 static HTH_ALWAYS_INLINE void codes_iq4_xs(const uint8_t *b, uint8_t *code, float *d, float *m) {
     (void)m;
     float step = f16(b);
-    int high = load_u16(b + 2);
+    int high = hth_load_u16(b + 2);
     for (int g = 0; g < 8; g++) {
         int scale = (b[4 + g / 2] >> (g % 2 * 4) & 15) | (high >> (2 * g) & 3) << 4;
         d[g] = step * (float)(scale - 32);
@@ -283,7 +283,7 @@ static HTH_ALWAYS_INLINE void codes_iq2_xxs(const uint8_t *b, uint8_t *code, flo
     (void)m;
     for (int g = 0; g < 8; g++) {
         const uint8_t *index = b + 2 + 8 * g;
-        uint32_t rest = load_u32(index + 4);
+        uint32_t rest = hth_load_u32(index + 4);
         uint64_t a[4];
         d[g] = f16(b) * (0.5f + (float)(rest >> 28)) * 0.25f;
         HTH_UNROLL for (int e = 0; e < 4; e++)
@@ -302,7 +302,7 @@ static HTH_ALWAYS_INLINE void codes_iq2_xs(const uint8_t *b, uint8_t *code, floa
     for (int g = 0; g < 8; g++) {
         uint64_t a[4];
         HTH_UNROLL for (int e = 0; e < 4; e++) {
-            uint32_t word = load_u16(b + 2 + 8 * g + 2 * e);
+            uint32_t word = hth_load_u16(b + 2 + 8 * g + 2 * e);
             a[e] = spread_2(hth_grid_iq2_xs[word & 511], grid_even_signs(word >> 9));
         }
         put_four(code + 32 * g, a, iq2_codes);
@@ -324,7 +324,7 @@ static HTH_ALWAYS_INLINE void codes_iq3_xxs(const uint8_t *b, uint8_t *code, flo
     (void)m;
     for (int g = 0; g < 8; g++) {
         const uint8_t *qs = b + 2 + 8 * g;
-        uint32_t rest = load_u32(b + 66 + 4 * g);
+        uint32_t rest = hth_load_u32(b + 66 + 4 * g);
         uint64_t a[4];
         d[g] = f16(b) * (0.5f + (float)(rest >> 28)) * 0.5f;
         HTH_UNROLL for (int e = 0; e < 4; e++)
@@ -350,7 +350,7 @@ static HTH_ALWAYS_INLINE void codes_iq3_s(const uint8_t *b, uint8_t *code, float
 static HTH_ALWAYS_INLINE void codes_iq1_s(const uint8_t *b, uint8_t *code, float *d, float *m) {
     (void)m;
     for (int g = 0; g < 8; g++) {
-        int word = load_u16(b + 34 + 2 * g);
+        int word = hth_load_u16(b + 34 + 2 * g);
         uint64_t a[4];
         d[g] = f16(b) * (float)(2 * (word >> 12 & 7) + 1) * 0.125f;
         HTH_UNROLL for (int e = 0; e < 4; e++)
@@ -362,10 +362,10 @@ static HTH_ALWAYS_INLINE void codes_iq1_s(const uint8_t *b, uint8_t *code, float
 static HTH_ALWAYS_INLINE void codes_iq1_m(const uint8_t *b, uint8_t *code, float *d, float *m) {
     (void)m;
     int half = 0;
-    for (int k = 0; k < 4; k++) half |= load_u16(b + 48 + 2 * k) >> 12 << (4 * k);
+    for (int k = 0; k < 4; k++) half |= hth_load_u16(b + 48 + 2 * k) >> 12 << (4 * k);
     float step = _cvtsh_ss((uint16_t)half);
     for (int g = 0; g < 16; g++)
-        d[g] = step * (float)(2 * (load_u16(b + 48 + g / 4 * 2) >> (g % 4 * 3) & 7) + 1) * 0.125f;
+        d[g] = step * (float)(2 * (hth_load_u16(b + 48 + g / 4 * 2) >> (g % 4 * 3) & 7) + 1) * 0.125f;
     for (int g = 0; g < 8; g++) {
         uint64_t a[4];
         HTH_UNROLL for (int e = 0; e < 4; e++) {

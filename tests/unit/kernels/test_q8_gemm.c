@@ -1,6 +1,5 @@
 // Integer products of prompt rows: every level gives the bits of ref, and ref means what the types mean.
-#include "check.h"
-#include "kernels/levels.h"
+#include "q8_check.h"
 
 enum { MAX_COL = 4096, MAX_TOK = 40, CASES = 12 };
 
@@ -16,25 +15,6 @@ static const struct level q8_levels[] = {
     {"dotprod", HTH_CPU_NEON | HTH_CPU_DOTPROD},
     {"i8mm", HTH_CPU_NEON | HTH_CPU_DOTPROD | HTH_CPU_I8MM},
 };
-
-static bool next_q8_level(int i, hth_q8_kernels *k, const char **name) {
-    for (size_t l = 0; l < HTH_COUNT(q8_levels); l++) {
-        if (q8_levels[l].features & ~hth_cpu_features() || i-- > 0) continue;
-        hth_q8_fill(k, q8_levels[l].features);
-        *name = q8_levels[l].name;
-        return true;
-    }
-    return false;
-}
-#define FOR_EACH_Q8_LEVEL(k, name) for (int level_ = 0; next_q8_level(level_, &(k), &(name)); level_++)
-#define FOR_EACH_Q8_TYPE(t, codes)                                  \
-    for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++)              \
-        for (hth_q8_codes_fn codes = hth_q8_codes(t); codes; codes = NULL)
-
-static void fill_bytes(void *p, size_t n) {
-    uint8_t *bytes = p;
-    for (size_t i = 0; i < n; i++) bytes[i] = (uint8_t)random_bits();
-}
 
 static float bound(float d, int code, float m) {
     return 0x1p-22f * (fabsf(d * (float)code) + fabsf(m));

@@ -1,7 +1,6 @@
 // Integer products of generated rows: ref is what the types mean, and every level gives the bits of ref, for any
 // number of rows and tokens at once.
-#include "check.h"
-#include "kernels/levels.h"
+#include "q8_check.h"
 
 enum { MAX_COL = 2048, MAX_ROW = 40, MAX_TOK = HTH_GEMV_TOKENS };
 
@@ -14,25 +13,6 @@ static const struct level q8_levels[] = {
     {"neon", HTH_CPU_NEON},
     {"dotprod", HTH_CPU_NEON | HTH_CPU_DOTPROD},
 };
-
-static bool next_q8_level(int i, hth_q8_kernels *k, const char **name) {
-    for (size_t l = 0; l < HTH_COUNT(q8_levels); l++) {
-        if (q8_levels[l].features & ~hth_cpu_features() || i-- > 0) continue;
-        hth_q8_fill(k, q8_levels[l].features);
-        *name = q8_levels[l].name;
-        return true;
-    }
-    return false;
-}
-#define FOR_EACH_Q8_LEVEL(k, name) for (int level_ = 0; next_q8_level(level_, &(k), &(name)); level_++)
-#define FOR_EACH_Q8_TYPE(t, codes)                                  \
-    for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++)              \
-        for (hth_q8_codes_fn codes = hth_q8_codes(t); codes; codes = NULL)
-
-static void fill_bytes(void *p, size_t n) {
-    uint8_t *bytes = p;
-    for (size_t i = 0; i < n; i++) bytes[i] = (uint8_t)random_bits();
-}
 
 // Activations whose rows end where they are said to end.
 static hth_q8 quantized(int64_t n_tok, int64_t n_col, bool is_extreme) {
