@@ -113,7 +113,7 @@ static int run_model(const char *path, const bench_lists *lists) {
         code = hth_fail(&err, HTH_ERR_UNSUPPORTED, "%s is an encoder: it writes no text", path);
         goto done;
     }
-    hth_term_catch_interrupt();
+    hth_term_catch_stop();
     if (!values.no_limits) {
         HTH_TRY_GOTO(code, measure_limits(engine->team, QUICK_SECONDS, &limits, &err), done);
         model.limits = &limits;

@@ -113,7 +113,7 @@ static int run(const cli_args *args, const void *unused) {
     hth_engine *engine;
     int exit_code = CLI_OK;
     hth_code code = cli_load_engine_and_text(args->items[0], values.n_thread, values.file, &engine, &list, &err);
-    hth_term_catch_interrupt();
+    hth_term_catch_stop();
     if (code == HTH_OK) code = measure(engine, &list, &exit_code, &err);
     hth_engine_close(engine);
     hth_token_list_free(&list);

@@ -78,7 +78,7 @@ static int run(const cli_args *args, const void *unused) {
         goto done;
     }
     HTH_TRY_GOTO(code, cli_load_engine(args->items[0], values.n_thread, false, &engine, &err), done);
-    hth_term_catch_interrupt();
+    hth_term_catch_stop();
     code = compute(engine, &list, &err);
 done:
     hth_engine_close(engine);

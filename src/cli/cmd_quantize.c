@@ -259,7 +259,7 @@ static int run(const cli_args *args, const void *unused) {
     int exit_code = parse_rules(rules, &patterns);
     if (exit_code == CLI_OK) {
         hth_err err;
-        hth_term_catch_interrupt();
+        hth_term_catch_stop();
         const hth_code code = quantize(args->items[0], args->items[1], &params, &exit_code, &err);
         if (code == HTH_ERR_CANCELLED) exit_code = CLI_INTERRUPTED;
         else if (code != HTH_OK) exit_code = cli_fail(&err);

@@ -18,8 +18,11 @@ static hth_code check_row(const hth_step *step, int32_t i, hth_err *err) {
                         (int)d->n_vocab);
     }
     const bool reads_input = step->layer_first == 0 || d->d_per_layer > 0;
-    if (r->token < 0 && reads_input && (!b->embd || r->i_embd < 0)) {
+    if (r->token < 0 && reads_input && !b->embd) {
         return hth_fail(err, HTH_ERR_RANGE, "row %d has neither a token nor an embedding", (int)i);
+    }
+    if (r->token < 0 && reads_input && (r->i_embd < 0 || r->i_embd >= b->n_embd)) {
+        return hth_fail(err, HTH_ERR_RANGE, "row %d: embedding %d of %d", (int)i, (int)r->i_embd, (int)b->n_embd);
     }
     if (r->i_seq < 0 || r->i_seq >= b->n_seq) {
         return hth_fail(err, HTH_ERR_RANGE, "row %d: sequence %d of %d", (int)i, (int)r->i_seq, (int)b->n_seq);

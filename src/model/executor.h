@@ -81,8 +81,9 @@ typedef struct hth_batch {
     int32_t n_row;
     hth_state *const *states; // [n_seq], NULL entries are not allowed for causal models; encoders take n_seq with NULLs
     int32_t n_seq;
-    const float *embd;      // [.., d_model]
-    const float *per_layer; // [.., n_layer, d_per_layer] additions for embedding rows, or NULL
+    const float *embd;      // [n_embd, d_model]
+    const float *per_layer; // [n_embd, n_layer, d_per_layer] additions for embedding rows, or NULL
+    int32_t n_embd;         // what rows' i_embd must be below
 } hth_batch;
 
 // One step: layers [layer_first, layer_last) over the batch.

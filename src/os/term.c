@@ -28,12 +28,22 @@ static void on_interrupt(int signal_number) {
     raise(signal_number);
 }
 
-void hth_term_catch_interrupt(void) {
+static void catch_signal(int signal_number) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_interrupt; // no SA_RESTART: a blocked read of the prompt returns
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
+    sigaction(signal_number, &action, NULL);
+}
+
+void hth_term_catch_interrupt(void) {
+    catch_signal(SIGINT);
+}
+
+void hth_term_catch_stop(void) {
+    catch_signal(SIGINT);
+    catch_signal(SIGTERM);
+    catch_signal(SIGHUP);
 }
 
 bool hth_term_take_interrupt(void) {

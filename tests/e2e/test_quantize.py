@@ -308,7 +308,8 @@ def big_file(path, n_row):
     return path
 
 
-def test_an_interrupt_leaves_nothing_behind(hearth, tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_leaves_nothing_behind(how, hearth, tmp_path):
     source = big_file(tmp_path / "in.gguf", 1 << 16)
     p = subprocess.Popen([hearth, "quantize", source, tmp_path / "out.gguf", "F32", "-t", "1", "--tensor-type", "up=q2_K"],
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -316,7 +317,7 @@ def test_an_interrupt_leaves_nothing_behind(hearth, tmp_path):
     while len(os.listdir(tmp_path)) < 2 and time.time() < until:
         time.sleep(0.01)
     assert p.poll() is None and len(os.listdir(tmp_path)) == 2, "the work was over too soon to interrupt"
-    p.send_signal(signal.SIGINT)
+    p.send_signal(how)
     assert p.wait(timeout=30) == 130
     p.communicate()
     assert os.listdir(tmp_path) == ["in.gguf"]

@@ -373,6 +373,7 @@ static void a_value_that_is_no_number_does_not_reach_rows_before_it(void **unuse
         float *got = rig_floats(N * D);
         hth_step step = rig_step(&r, &state, 1, rows, N, NULL);
         step.batch.embd = embd;
+        step.batch.n_embd = 1;
         step.hidden_layer = 0;
         step.hidden_want = got;
         rig_must(&r, &step);

@@ -36,6 +36,7 @@ static void embedding_rows_with_a_tokens_own_vectors_equal_the_token(void **unus
         hth_state *s = rig_state(&r, 512);
         hth_step step = rig_step(&r, &s, 1, rows, N, got);
         step.batch.embd = embd;
+        step.batch.n_embd = N;
         step.batch.per_layer = width > 0 ? per_layer : NULL;
         rig_must(&r, &step);
         if (!rig_same(got, want, N * TINY_VOCAB)) fail_msg("family %s differs", d->family);
@@ -354,6 +355,12 @@ static void spoil_embedding(hth_step *step, hth_row *rows) {
     (void)step;
     rows[2].token = -1;
 }
+static void spoil_embedding_index(hth_step *step, hth_row *rows) {
+    step->batch.embd = step->logits;
+    step->batch.n_embd = 3;
+    rows[2].token = -1;
+    rows[2].i_embd = 3;
+}
 static void spoil_sequence(hth_step *step, hth_row *rows) {
     (void)step;
     rows[1].i_seq = 2;
@@ -447,6 +454,7 @@ static const refusal refusals[] = {
     {HTH_ERR_RANGE, "row 2: token 97", spoil_token},
     {HTH_ERR_RANGE, "row 2: token -2", spoil_token_below},
     {HTH_ERR_RANGE, "row 2 has neither", spoil_embedding},
+    {HTH_ERR_RANGE, "row 2: embedding 3 of 3", spoil_embedding_index},
     {HTH_ERR_RANGE, "row 1: sequence 2", spoil_sequence},
     {HTH_ERR_RANGE, "row 1: sequence -1", spoil_sequence_below},
     {HTH_ERR_RANGE, "row 2: parent 2", spoil_parent},
