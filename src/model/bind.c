@@ -359,7 +359,7 @@ static hth_code bind_qkv(hth_binder *k, int32_t i, hth_layer *l) {
 
 static hth_code bind_qk_norms(hth_binder *k, int32_t i, hth_layer *l) {
     const hth_attention_desc *a = &k->b->d->layers[i].attn;
-    if (a->qk_norm == HTH_QK_NORM_NONE) return HTH_OK;
+    if (a->qk_norm == HTH_QK_NORM_NONE || a->qk_norm_no_weight) return HTH_OK;
     const bool whole = a->qk_norm == HTH_QK_NORM_ALL || a->qk_norm_per_head_weight;
     HTH_TRY(hth_bind_norm(k, HTH_ROLE_Q_NORM, i, (int64_t)a->head_dim * (whole ? a->n_head : 1), &l->q_norm, &l->q_norm_bias));
     if (a->kv_layer != i) return HTH_OK;

@@ -1,9 +1,10 @@
 // Attention on the CPU: which keys a row sees, and how the work of a layer is dealt out.
 #include "model/cpu_attention.h"
 
-cpu_keys cpu_visible_keys(const cpu_row *r, int64_t window) {
+cpu_keys cpu_visible_keys(const cpu_row *r, const hth_attention_desc *a) {
     const int64_t end = r->n_ancestor > 0 ? r->base + r->n_ancestor : r->end;
     const int64_t q_pos = r->state->pos[r->slot];
+    const int64_t window = a->chunked ? q_pos % a->window + 1 : a->window; // back to where the chunk begins
     const int64_t n_line = r->n_ancestor > 0 ? r->base : end; // the part whose positions ascend row by row
     int64_t j = hth_state_first_visible(r->state, window, q_pos, n_line);
     while (window != 0 && r->n_ancestor > 0 && j >= r->base && j < end &&

@@ -22,7 +22,7 @@ typedef struct cpu_keys {
     int64_t first, end;
 } cpu_keys;
 
-cpu_keys cpu_visible_keys(const cpu_row *r, int64_t window);
+cpu_keys cpu_visible_keys(const cpu_row *r, const hth_attention_desc *a);
 // The keys [j, j + n), j + n <= end, that lie behind each other in one page, from *slot on; returns n > 0.
 int64_t cpu_key_run(const cpu_row *r, int64_t j, int64_t end, int64_t *slot);
 

@@ -40,7 +40,7 @@ static pair pair_at(const cpu_thread *t, const cpu_attn *at, int64_t i) {
     const cpu_step *c = t->c;
     pair p = {.t = t, .at = at, .kv_head = (int32_t)(i % at->a->n_kv_head)};
     p.row = c->order[c->n_row - c->n_generated + i / at->a->n_kv_head];
-    p.keys = cpu_visible_keys(&c->rows[p.row], at->a->window);
+    p.keys = cpu_visible_keys(&c->rows[p.row], at->a);
     return p;
 }
 

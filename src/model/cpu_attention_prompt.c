@@ -85,7 +85,7 @@ static int64_t head_of(const prompt_task *w, int64_t i, int32_t *row) {
 static void begin_task(prompt_task *w) {
     const hth_attention_desc *a = w->at->a;
     const int64_t padded = (w->n_lane + LANES - 1) / LANES * LANES;
-    for (int32_t i = 0; i < w->n_row; i++) w->keys[i] = cpu_visible_keys(&w->c->rows[w->rows[i]], a->window);
+    for (int32_t i = 0; i < w->n_row; i++) w->keys[i] = cpu_visible_keys(&w->c->rows[w->rows[i]], a);
     memset(w->acc, 0, (size_t)(padded * a->head_dim_v) * sizeof *w->acc);
     if (a->softcap > 0) memset(w->s, 0, (size_t)CPU_ATTN_BLOCK * LANES * sizeof *w->s); // capped as a whole
     for (int64_t i = 0; i < padded; i++) {

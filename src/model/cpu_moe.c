@@ -166,8 +166,11 @@ static bool route_row(const cpu_thread *t, int32_t layer, int64_t row) {
     float *scores = s->logits + row * moe->n_expert, *choice = s->choice + (int64_t)t->i * moe->n_expert;
     int32_t *ids = s->ids + row * moe->n_used;
     float *weights = s->weights + row * moe->n_used;
+    // The logits order experts as their sigmoids do, but never tie where these have reached 1.
+    const bool by_logits = moe->score == HTH_SCORE_SIGMOID && !bias && moe->n_group <= 1;
+    if (by_logits) memcpy(choice, scores, (size_t)moe->n_expert * sizeof *choice);
     bool ok = make_scores(t->c->k, moe, scores);
-    memcpy(choice, scores, (size_t)moe->n_expert * sizeof *choice);
+    if (!by_logits) memcpy(choice, scores, (size_t)moe->n_expert * sizeof *choice);
     if (bias) t->c->k->add(choice, choice, bias, moe->n_expert);
     if (ok && moe->n_group > 1) limit_groups(moe, choice);
     for (int32_t i = 0; ok && i < moe->n_used; i++) {

@@ -113,7 +113,7 @@ static void begin(const cpu_thread *t) {
 
 static void norm_heads(const cpu_thread *t, const hth_attention_desc *a, float *x, int32_t n_head, const float *w,
                        const float *b) {
-    if (!w || a->qk_norm == HTH_QK_NORM_NONE) return;
+    if ((!w && !a->qk_norm_no_weight) || a->qk_norm == HTH_QK_NORM_NONE) return;
     if (a->qk_norm == HTH_QK_NORM_ALL) {
         norm(t, a->qk_norm_kind, x, x, w, b, (int64_t)n_head * a->head_dim);
         return;
@@ -121,7 +121,7 @@ static void norm_heads(const cpu_thread *t, const hth_attention_desc *a, float *
     for (int32_t h = 0; h < n_head; h++) {
         const int64_t off = a->qk_norm_per_head_weight ? (int64_t)h * a->head_dim : 0;
         float *head = x + (int64_t)h * a->head_dim;
-        norm(t, a->qk_norm_kind, head, head, w + off, b ? b + off : NULL, a->head_dim);
+        norm(t, a->qk_norm_kind, head, head, w ? w + off : NULL, b ? b + off : NULL, a->head_dim);
     }
 }
 
@@ -162,7 +162,8 @@ static void prepare_qkv(const cpu_thread *t, int32_t layer, int64_t i) {
     float *q = t->c->s.q + i * n_q, *k = t->c->s.k + i * n_k, *v = t->c->s.v + i * n_v;
     norm_and_rotate(t, a, i, q, a->n_head, l->q_norm, l->q_norm_bias);
     if (a->pos_scale_beta != 0) {
-        double turns = floor((double)t->c->step->batch.rows[i].pos[0] / (double)a->pos_scale_n_orig);
+        const int64_t pos = t->c->step->batch.rows[i].pos[0] + a->pos_scale_offset;
+        double turns = floor((double)pos / (double)a->pos_scale_n_orig);
         kern->scale(q, q, (float)(1 + (double)a->pos_scale_beta * log(1 + turns)), n_q);
     }
     if (a->kv_layer != layer) return;
@@ -171,6 +172,7 @@ static void prepare_qkv(const cpu_thread *t, int32_t layer, int64_t i) {
         float *head = v + (int64_t)h * a->head_dim_v;
         kern->norm_rms(head, head, NULL, a->head_dim_v, t->c->model->desc.norm_eps);
     }
+    if (a->v_scale != 0) kern->scale(v, v, a->v_scale, n_v);
     norm_and_rotate(t, a, i, k, a->n_kv_head, l->k_norm, l->k_norm_bias);
     store_kv(t, layer, i, k, v);
 }

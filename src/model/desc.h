@@ -53,18 +53,22 @@ typedef struct hth_attention_desc {
     int32_t head_dim_v; // of values
     int32_t rope;       // index of hth_desc.rope, -1: no positions (NoPE)
     int64_t window;     // a key is visible when q_pos - k_pos < window; 0: all
+    bool chunked;       // instead, when it stands in the query's own chunk: k_pos / window == q_pos / window (Llama 4)
     float scale;        // of scores
     float softcap;      // scores = cap * tanh(scores / cap); 0: none
     hth_qk_norm qk_norm;
     hth_norm_kind qk_norm_kind;
     bool qk_norm_after_rope;
     bool qk_norm_per_head_weight; // weight is [n_head, head_dim], not [head_dim] (Cohere)
+    bool qk_norm_no_weight;       // (Llama 4)
     bool v_norm;       // RMS without weight on values
+    float v_scale;     // of values; 0: none
     bool v_is_k;       // values are the unrotated, unnormed key projection
     int32_t kv_layer;  // layer whose keys and values are read; own index when it has its own
-    // Query scale by position (Llama 4, Ministral 3): q *= 1 + beta * log(1 + floor(pos / n_orig)); 0: none
+    // Query scale by position (Llama 4, Ministral 3): q *= 1 + beta * log(1 + floor((pos + offset) / n_orig)); 0: none
     float pos_scale_beta;
     int64_t pos_scale_n_orig;
+    int32_t pos_scale_offset;
 } hth_attention_desc;
 
 typedef enum hth_ffn { HTH_FFN_NONE, HTH_FFN_GATED, HTH_FFN_PLAIN, HTH_FFN_MOE } hth_ffn;

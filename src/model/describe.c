@@ -258,7 +258,7 @@ static void read_shape(hth_builder *b, int64_t *work) {
     hth_meta_int(b->m, "context_length", "max_position_embeddings|n_positions", 1, INT64_MAX / 4, &d->n_ctx_train);
     double eps = 0;
     const char *eps_key = t & HTH_TRAIT_LAYER_NORM ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
-    if (!hth_meta_num(b->m, eps_key, "rms_norm_eps|layer_norm_eps|norm_epsilon|layer_norm_epsilon|norm_eps", &eps)) {
+    if (!hth_meta_num(b->m, eps_key, "rms_norm_eps|layer_norm_eps|norm_epsilon|layer_norm_epsilon|norm_eps|layernorm_epsilon", &eps)) {
         fail_missing(b, "the norm's epsilon", eps_key, "rms_norm_eps");
     } else if (!(eps >= 0 && eps < 1)) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "the norm's epsilon is %g, outside 0..1", eps);

@@ -600,6 +600,18 @@ static const hth_name names_post_attention_gguf[] = {{HTH_ROLE_ATTN_POST_NORM, "
                                                {HTH_ROLE_FFN_NORM, "blk.%d.post_attention_norm"},
                                                {HTH_ROLE_NONE, NULL}};
 
+static const hth_name names_llama4[] = {{HTH_ROLE_ATTN_POST_NORM, ""},
+                                        {HTH_ROLE_FFN_NORM, "layers.%d.post_attention_layernorm"},
+                                        {HTH_ROLE_GATE, "layers.%d.feed_forward.gate_proj"},
+                                        {HTH_ROLE_UP, "layers.%d.feed_forward.up_proj"},
+                                        {HTH_ROLE_DOWN, "layers.%d.feed_forward.down_proj"},
+                                        {HTH_ROLE_EXPERTS_GATE_UP, "layers.%d.feed_forward.experts.gate_up_proj"},
+                                        {HTH_ROLE_NONE, NULL}};
+static const hth_name names_mimo2[] = {{HTH_ROLE_ATTN_POST_NORM, ""},
+                                       {HTH_ROLE_FFN_NORM, "layers.%d.post_attention_layernorm"},
+                                       {HTH_ROLE_SINKS, "layers.%d.self_attn.attention_sink_bias"},
+                                       {HTH_ROLE_NONE, NULL}};
+
 static const hth_name names_bailing[] = {{HTH_ROLE_TOKEN_EMBD, "word_embeddings"},
                                          {HTH_ROLE_QKV, "layers.%d.attention.query_key_value"},
                                          {HTH_ROLE_O, "layers.%d.attention.dense"},
@@ -673,6 +685,9 @@ static const hth_family families[] = {
     {"minimax-m2", {"minimax-m2"}, {"minimax_m2", "minimax"}, HTH_TRAIT_MOE, names_prenorm, NULL, hth_family_minimax, NULL},
     {"bailingmoe", {"bailingmoe"}, {NULL}, HTH_TRAIT_MOE | PAIRS_GGUF, NULL, NULL, hth_family_bailing_moe, NULL},
     {"bailingmoe2", {"bailingmoe2"}, {"bailing_moe"}, HTH_TRAIT_MOE, names_bailing, NULL, hth_family_bailing_moe, NULL},
+    {"deepseek", {"deepseek"}, {"deepseek"}, PAIRS_GGUF | HTH_TRAIT_MOE, names_prenorm, NULL, hth_family_deepseek_1, NULL},
+    {"llama4", {"llama4"}, {"llama4_text", "llama4"}, PAIRS_BOTH | HTH_TRAIT_MOE, names_llama4, NULL, hth_family_llama4, NULL},
+    {"mimo2", {"mimo2"}, {"mimo_v2_flash"}, HTH_TRAIT_MOE, names_mimo2, NULL, hth_family_mimo2, NULL},
     {"bert", {"bert"}, {"bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN, NULL, NULL, adjust_bert, NULL},
     {"nomic-bert", {"nomic-bert"}, {"nomic_bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM, NULL, NULL, adjust_nomic_bert, NULL},
 };

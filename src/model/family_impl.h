@@ -13,7 +13,8 @@ void hth_family_biases(hth_builder *b, const char *attention, const char *mlp);
 
 void hth_family_granite(hth_builder *b); // Granite's four multipliers
 void hth_family_hunyuan(hth_builder *b);
-
+// The last layers of a file that predict further tokens are no part of the ordinary pass.
+void hth_family_drop_prediction_layers(hth_builder *b);
 
 // Families with routed experts (family_moe.c).
 void hth_family_mixtral(hth_builder *b);
@@ -29,5 +30,9 @@ void hth_family_hunyuan_moe(hth_builder *b);
 void hth_family_minimax(hth_builder *b);
 void hth_family_bailing_moe(hth_builder *b);
 void hth_family_phimoe(hth_builder *b);
+void hth_family_deepseek_1(hth_builder *b);
+// (family_mixed.c)
+void hth_family_llama4(hth_builder *b);
+void hth_family_mimo2(hth_builder *b);
 
 #endif

@@ -73,8 +73,7 @@ void hth_family_gpt_oss(hth_builder *b) {
     hth_family_windows(b, 2);
 }
 
-// The last layers of a file predict further tokens and are no part of the ordinary pass.
-static void drop_prediction_layers(hth_builder *b) {
+void hth_family_drop_prediction_layers(hth_builder *b) {
     int32_t n = 0;
     if (b->is_gguf && hth_meta_i32(b->m, "nextn_predict_layers", NULL, 0, b->d->n_layer - 1, &n)) b->d->n_layer -= n;
 }
@@ -86,7 +85,7 @@ static void set_qk_norm(hth_builder *b, hth_qk_norm kind) {
 void hth_family_glm4_moe(hth_builder *b) {
     const hth_moe_desc moe = {.score = HTH_SCORE_SIGMOID, .group_best = 2, .normalize = true};
     bool qk_norm = b->is_gguf && hth_container_find(b->model->container, "blk.0.attn_q_norm.weight");
-    drop_prediction_layers(b);
+    hth_family_drop_prediction_layers(b);
     hth_family_biases(b, "attention_bias", NULL);
     if (!b->is_gguf) b->o_bias = 0;
     b->choice_bias = 1;
@@ -172,7 +171,7 @@ void hth_family_bailing_moe(hth_builder *b) {
     const hth_moe_desc moe = {.score = HTH_SCORE_SOFTMAX, .group_best = 2};
     bool bias = false, mlp_bias = false, norm_head = false, choice_bias = false, shared = true;
     bool qk_norm = b->is_gguf && hth_container_find(b->model->container, "blk.0.attn_q_norm.weight");
-    drop_prediction_layers(b);
+    hth_family_drop_prediction_layers(b);
     if (!b->is_gguf) {
         hth_meta_bool(b->m, NULL, "use_qkv_bias", &bias);
         hth_meta_bool(b->m, NULL, "use_bias", &mlp_bias);
@@ -218,4 +217,16 @@ void hth_family_phimoe(hth_builder *b) {
         b->d->rope[0].attn_factor = short_scale;
     }
     hth_builder_moe(b, &moe);
+}
+
+// The first DeepSeek MoE, which attends as Llama does.
+void hth_family_deepseek_1(hth_builder *b) {
+    const hth_moe_desc moe = {.score = HTH_SCORE_SOFTMAX};
+    int32_t step = 1;
+    hth_family_biases(b, "attention_bias", NULL);
+    hth_builder_moe(b, &moe);
+    hth_meta_i32(b->m, NULL, "moe_layer_freq", 1, HTH_MAX_LAYER, &step);
+    for (int32_t i = 0; i < b->d->n_layer; i++) {
+        if (i % step != 0 && b->d->layers[i].ffn == HTH_FFN_MOE) hth_builder_dense(b, i);
+    }
 }

@@ -149,6 +149,74 @@ def test_a_dense_family_with_experts_is_refused(hearth, tmp_path):
     refused(show_folder(hearth, tmp_path, config, t), "4 experts", "qwen3")
 
 
+# ---- families whose layers differ
+
+
+LLAMA4 = {**CONFIG, "model_type": "llama4_text", "num_local_experts": N_EXPERT, "num_experts_per_tok": 1, "num_experts": None,
+          "moe_intermediate_size": None, "intermediate_size": WIDTH,
+          "intermediate_size_mlp": 24, "interleave_moe_layer_step": 1, "attention_chunk_size": 16}
+MIMO = {**CONFIG, "model_type": "mimo_v2_flash", "n_routed_experts": N_EXPERT, "num_experts": None, "hybrid_layer_pattern": [1],
+        "moe_layer_freq": [1], "sliding_window_size": 8, "layernorm_epsilon": 1e-5, "v_head_dim": 8,
+        "swa_num_attention_heads": 4, "swa_num_key_value_heads": 2, "swa_head_dim": 8, "swa_v_head_dim": 8}
+
+
+def llama4_tensors():
+    t = {n: s for n, s in folder_cases.llama_tensors().items() if ".mlp." not in n}
+    p = "model.layers.0.feed_forward."
+    t[p + "router.weight"] = ("F32", (N_EXPERT, N_EMBD))
+    for part, shape in (("gate", (WIDTH, N_EMBD)), ("up", (WIDTH, N_EMBD)), ("down", (N_EMBD, WIDTH))):
+        t[p + f"experts.{part}_proj.weight"] = ("F32", (N_EXPERT, *shape))
+        t[p + f"shared_expert.{part}_proj.weight"] = ("F32", shape)
+    return t
+
+
+def mimo_tensors():
+    t = {n: s for n, s in tensors().items() if "_norm.weight" not in n}
+    t["model.layers.0.mlp.gate.e_score_correction_bias"] = ("F32", (N_EXPERT,))
+    t["model.layers.0.self_attn.attention_sink_bias"] = ("F32", (4,))
+    return t
+
+
+def test_the_valid_folders_of_mixed_families_open(hearth, tmp_path):
+    for config, named in ((LLAMA4, llama4_tensors()), (MIMO, mimo_tensors())):
+        done = show_folder(hearth, tmp_path, config, named)
+        assert done.returncode == 0, done.stderr
+
+
+WRONG_LLAMA4 = [
+    ({"attention_chunk_size": 0}, "attention_chunk_size"), ({"attention_chunk_size": -5}, "attention_chunk_size"),
+    ({"floor_scale": 0}, "floor_scale"), ({"no_rope_layers": [2]}, "no_rope_layers"),
+    ({"no_rope_layer_interval": 0}, "no_rope_layer_interval"), ({"moe_layers": [1]}, "moe_layers"),
+    ({"moe_layers": ["0"]}, "moe_layers"), ({"moe_layers": [-1]}, "moe_layers"),
+    ({"interleave_moe_layer_step": 0}, "interleave_moe_layer_step"),
+    ({"interleave_moe_layer_step": 2}, "feed_forward.gate_proj.weight"), ({"intermediate_size_mlp": 0}, "intermediate_size_mlp"),
+    ({"layer_types": ["full_attention"]}, 'layer 0 is of type "full_attention", but has positions'),
+    ({"intermediate_size": 15}, "experts.gate_proj.weight"),
+]
+
+
+@pytest.mark.parametrize("changes, told", WRONG_LLAMA4, ids=lambda v: json.dumps(v) if isinstance(v, dict) else "")
+def test_a_wrong_number_of_llama_4_is_refused(changes, told, hearth, tmp_path):
+    refused(show_folder(hearth, tmp_path, {**LLAMA4, **changes}, llama4_tensors()), told)
+
+
+WRONG_MIMO = [
+    ({"hybrid_layer_pattern": None}, "hybrid_layer_pattern"), ({"hybrid_layer_pattern": []}, "hybrid_layer_pattern"),
+    ({"hybrid_layer_pattern": [2]}, "hybrid_layer_pattern"), ({"hybrid_layer_pattern": [0]}, "has no attention sinks"),
+    ({"moe_layer_freq": []}, "moe_layer_freq"), ({"moe_layer_freq": [0]}, "mlp.gate_proj.weight"),
+    ({"sliding_window_size": None}, "sliding_window_size"), ({"sliding_window_size": 0}, "sliding_window_size"),
+    ({"swa_num_attention_heads": 3}, "3 query heads cannot share 2 key heads"),
+    ({"swa_num_key_value_heads": 0}, "swa_num_key_value_heads"), ({"swa_head_dim": 6}, "self_attn.q_proj.weight"),
+    ({"swa_v_head_dim": 9}, "self_attn.v_proj.weight"), ({"swa_rope_theta": -1}, "theta"),
+    ({"topk_method": "greedy"}, "greedy"), ({"add_swa_attention_sink_bias": False}, "attention_sink_bias exists"),
+]
+
+
+@pytest.mark.parametrize("changes, told", WRONG_MIMO, ids=lambda v: json.dumps(v) if isinstance(v, dict) else "")
+def test_a_wrong_number_of_mimo_is_refused(changes, told, hearth, tmp_path):
+    refused(show_folder(hearth, tmp_path, {**MIMO, **changes}, mimo_tensors()), told)
+
+
 # ---- GGUF
 
 

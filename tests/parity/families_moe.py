@@ -518,6 +518,148 @@ BAILING2 = {
 }
 
 
+LLAMA4_TEXT = {
+    "attention_bias": False,
+    "attention_chunk_size": 28,
+    "attention_dropout": 0.0,
+    "attn_scale": 0.1,
+    "attn_temperature_tuning": 4,
+    "bos_token_id": 1,
+    "eos_token_id": [2],
+    "floor_scale": 24,
+    "for_llm_compressor": False,
+    "head_dim": 20,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.02,
+    "interleave_moe_layer_step": 2,
+    "intermediate_size": 44,
+    "intermediate_size_mlp": 100,
+    "max_position_embeddings": 512,
+    "model_type": "llama4_text",
+    "no_rope_layers": [],
+    "num_attention_heads": 6,
+    "num_experts_per_tok": 1,
+    "num_hidden_layers": 5,
+    "num_key_value_heads": 2,
+    "num_local_experts": 6,
+    "output_router_logits": False,
+    "pad_token_id": 0,
+    "rms_norm_eps": 0.003,
+    "rope_scaling": {"factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+                     "original_max_position_embeddings": 64, "rope_type": "llama3"},
+    "rope_theta": 700.0,
+    "router_aux_loss_coef": 0.001,
+    "router_jitter_noise": 0.0,
+    "tie_word_embeddings": False,
+    "torch_dtype": "float32",
+    "use_cache": True,
+    "use_qk_norm": True,
+    "vocab_size": 283,
+}
+
+LLAMA4 = {
+    "architectures": ["Llama4ForConditionalGeneration"],
+    "boi_token_index": 280,
+    "eoi_token_index": 281,
+    "image_token_index": 282,
+    "model_type": "llama4",
+    "text_config": LLAMA4_TEXT,
+    "tie_word_embeddings": False,
+    "torch_dtype": "float32",
+    "transformers_version": "4.51.0.dev0",
+    "vision_config": {"model_type": "llama4_vision_model"},
+}
+LLAMA4_UNREAD = {"for_llm_compressor": "how to store, not what", "router_jitter_noise": "for training"}
+
+MIMO2 = {
+    "add_full_attention_sink_bias": False,
+    "add_swa_attention_sink_bias": True,
+    "architectures": ["MiMoV2FlashForCausalLM"],
+    "attention_bias": False,
+    "attention_chunk_size": 24,
+    "attention_dropout": 0.0,
+    "attention_value_scale": 0.707,
+    "head_dim": 24,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "hybrid_block_size": None,
+    "hybrid_layer_pattern": [0, 1, 1, 0],
+    "initializer_range": 0.02,
+    "intermediate_size": 104,
+    "layernorm_epsilon": 0.003,
+    "max_position_embeddings": 512,
+    "model_type": "mimo_v2_flash",
+    "moe_intermediate_size": 28,
+    "moe_layer_freq": [0, 1, 1, 1],
+    "n_group": 1,
+    "n_routed_experts": 16,
+    "n_shared_experts": None,
+    "norm_topk_prob": True,
+    "num_attention_heads": 4,
+    "num_experts_per_tok": 4,
+    "num_hidden_layers": 4,
+    "num_key_value_heads": 1,
+    "partial_rotary_factor": 0.334,
+    "rope_theta": 900.0,
+    "routed_scaling_factor": None,
+    "scoring_func": "sigmoid",
+    "sliding_window": 24,
+    "sliding_window_size": 24,
+    "swa_head_dim": 24,
+    "swa_num_attention_heads": 4,
+    "swa_num_key_value_heads": 2,
+    "swa_rope_theta": 300.0,
+    "swa_v_head_dim": 16,
+    "tie_word_embeddings": False,
+    "topk_group": 1,
+    "topk_method": "noaux_tc",
+    "torch_dtype": "float32",
+    "transformers_version": "4.40.1",
+    "use_cache": True,
+    "v_head_dim": 16,
+    "vocab_size": 283,
+}
+MIMO2_UNREAD = {"attention_chunk_size": "the authors' code does not read it", "sliding_window": "sliding_window_size says it",
+                "hybrid_block_size": "hybrid_layer_pattern says it"}
+
+DEEPSEEK = {
+    "architectures": ["DeepseekForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "aux_loss_alpha": 0.001,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "first_k_dense_replace": 1,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.02,
+    "intermediate_size": 104,
+    "max_position_embeddings": 512,
+    "model_type": "deepseek",
+    "moe_intermediate_size": 28,
+    "moe_layer_freq": 1,
+    "n_routed_experts": 16,
+    "n_shared_experts": 2,
+    "norm_topk_prob": False,
+    "num_attention_heads": 6,
+    "num_experts_per_tok": 4,
+    "num_hidden_layers": 4,
+    "num_key_value_heads": 3,
+    "pretraining_tp": 1,
+    "rms_norm_eps": 0.003,
+    "rope_scaling": None,
+    "rope_theta": 700.0,
+    "scoring_func": "softmax",
+    "seq_aux": True,
+    "tie_word_embeddings": False,
+    "torch_dtype": "float32",
+    "transformers_version": "4.36.0",
+    "use_cache": True,
+    "vocab_size": 283,
+}
+
+
 def bailing_names(weights, config):
     """mlp.gate.gate_proj -> mlp.gate, and an expert per tensor."""
     return separate_experts({n.replace("mlp.gate.gate_proj", "mlp.gate"): v for n, v in weights.items()}, config)
@@ -559,6 +701,31 @@ def add_all(add):
     add("phi-moe", PHI_MOE, to_hub=mixtral_names, no_rewrite="transformers moves its magnitudes", ignored={
         "short_factor": "the sequence is longer than the original context",
         "original_max_position_embeddings": "stated twice", "max_position_embeddings": "the magnitudes are stated"})
+    # The reference's norm of queries and keys has an epsilon of its own.
+    add("llama4", LLAMA4, reference={"weightless_eps": 0.003}, no_rewrite="transformers lists what the reference counts",
+        ignored=LLAMA4_UNREAD, mutations={"attn_temperature_tuning": 0, "no_rope_layers": [1, 0, 1, 1, 1]})
+    listed = vary(LLAMA4_TEXT, no_rope_layers=[1, 1, 1, 0, 1], moe_layers=[0, 1, 2, 3, 4], interleave_moe_layer_step=1,
+                  use_qk_norm=False, rope_scaling=None, attn_temperature_tuning=False)
+    add("llama4-listed", vary(LLAMA4, text_config=listed), no_rewrite="the same", mutations={"moe_layers": [0, 2]}, ignored=dict(
+        LLAMA4_UNREAD, interleave_moe_layer_step="moe_layers says it", intermediate_size_mlp="no layer is dense",
+        floor_scale="no scaling by position", attn_scale="no scaling by position"))
+    add("mimo-v2", MIMO2, to_hub=separate_experts, no_rewrite="the family's code lives on the hub", mutations={
+        "sliding_window_size": 9, "topk_method": "greedy", "scoring_func": "softmax", "n_shared_experts": 1, "n_group": 5,
+        "routed_scaling_factor": 1.5, "hybrid_layer_pattern": [1, 1, 1, 0], "moe_layer_freq": [1, 1, 1, 1]},
+        ignored=dict(MIMO2_UNREAD, topk_group="there is one group"))
+    add("mimo-v2-two-widths", vary(MIMO2, swa_num_attention_heads=6, swa_head_dim=36, swa_v_head_dim=20, n_group=4, topk_group=2,
+                                   routed_scaling_factor=2.5, n_shared_experts=1, norm_topk_prob=False,
+                                   add_full_attention_sink_bias=True, attention_value_scale=None),
+        to_hub=separate_experts, no_rewrite="the family's code lives on the hub", ignored=MIMO2_UNREAD, mutations={
+            "sliding_window_size": 9, "topk_method": "greedy", "scoring_func": "softmax", "attention_value_scale": 0.7,
+            "hybrid_layer_pattern": [1, 1, 1, 0], "moe_layer_freq": [1, 1, 1, 1]})
+    add("deepseek-1", DEEPSEEK, to_hub=separate_experts, no_rewrite="the family's code lives on the hub", ignored={
+        "aux_loss_alpha": "for training", "seq_aux": "for training"},
+        mutations={"scoring_func": "sigmoid", "moe_layer_freq": 2})
+    add("deepseek-1-every-second", vary(DEEPSEEK, moe_layer_freq=2, first_k_dense_replace=1, attention_bias=True,
+                                        num_hidden_layers=5), to_hub=separate_experts,
+        no_rewrite="the family's code lives on the hub", ignored={"aux_loss_alpha": "for training", "seq_aux": "for training"},
+        mutations={"scoring_func": "sigmoid", "first_k_dense_replace": 3})
     add("dots1", DOTS1, to_hub=separate_experts, mutations={"scoring_func": "softmax"})
     add("minimax-m2", MINIMAX_M2, to_hub=mixtral_names, mutations={"rope_theta": 1000, "scoring_func": "softmax",
                                                                    "attn_type_list": [0, 1, 1]}, ignored={

@@ -25,10 +25,10 @@ ARCH = {
     "nemotron": "nemotron", "internlm2": "internlm2",
     "mixtral": "llama", "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gpt_oss": "gpt-oss", "glm4_moe": "glm4moe",
     "olmoe": "olmoe", "granitemoe": "granitemoe", "ernie4_5_moe": "ernie4_5-moe", "hunyuan": "hunyuan-moe",
-    "dots1": "dots1", "minimax_m2": "minimax-m2",
+    "dots1": "dots1", "minimax_m2": "minimax-m2", "llama4_text": "llama4", "mimo_v2_flash": "mimo2", "deepseek": "deepseek",
 }
 # Converters turn the hub's half-and-half pairs of these into neighbours; the others keep the hub's order.
-PERMUTED = {"llama", "mistral3", "smollm3", "granite", "granitemoe", "minicpm", "internlm2"}
+PERMUTED = {"llama", "mistral3", "smollm3", "granite", "granitemoe", "minicpm", "internlm2", "deepseek"}
 NORM_PLUS_ONE = {"gemma", "gemma2", "gemma3", "nemotron"}
 
 
@@ -98,11 +98,11 @@ def write_common(w, c):
     w.number("context_length", c["max_position_embeddings"])
     w.number("embedding_length", c["hidden_size"])
     ff = c["intermediate_size"]
-    w.number("feed_forward_length", ff[0] if isinstance(ff, list) else ff)
+    w.number("feed_forward_length", c.get("intermediate_size_mlp", ff[0] if isinstance(ff, list) else ff))
     w.number("attention.head_count", n_head)
     w.number("attention.head_count_kv", c.get("num_key_value_heads", n_head))
     w.number("vocab_size", c["vocab_size"])
-    for key in ("rms_norm_eps", "norm_eps"):
+    for key in ("rms_norm_eps", "norm_eps", "layernorm_epsilon"):
         if key in c:
             w.number("attention.layer_norm_rms_epsilon", c[key])
     for key in ("layer_norm_eps", "norm_epsilon", "layer_norm_epsilon"):
@@ -110,7 +110,7 @@ def write_common(w, c):
             w.number("attention.layer_norm_epsilon", c[key])
     if "head_dim" in c and w.arch not in ("granite", "granitemoe", "gemma4"):
         w.number("attention.key_length", c["head_dim"])
-        w.number("attention.value_length", c["head_dim"])
+        w.number("attention.value_length", c.get("v_head_dim", c["head_dim"]))
     w.file.add_string("tokenizer.ggml.model", "none")
 
 
@@ -198,6 +198,13 @@ def write_special(w, c):
         w.number("embedding_scale", float(c["scale_emb"]))
         w.number("residual_scale", c["scale_depth"] / c["num_hidden_layers"] ** 0.5)
         w.number("logit_scale", c["hidden_size"] / c["dim_model_base"])
+    if arch == "llama4":
+        w.number("interleave_moe_layer_step", c["interleave_moe_layer_step"])
+    if arch == "mimo2":
+        w.number("rope.freq_base_swa", c["swa_rope_theta"])
+        w.number("attention.sliding_window", c["sliding_window_size"])
+        w.number("attention.sliding_window_pattern", c["hybrid_layer_pattern"])
+        w.number("attention.value_scale", c["attention_value_scale"])
     if arch == "stablelm":
         w.number("use_parallel_residual", c["use_parallel_residual"])
     if arch == "exaone":
@@ -258,6 +265,9 @@ def write_expert_keys(w, c):
         w.number("expert_shared_feed_forward_length", width * c["moe_num_shared_experts"])
     if arch == "hunyuan-moe":
         w.number("expert_shared_feed_forward_length", c["intermediate_size"] * first_of(c["num_shared_expert"]))
+    if arch == "deepseek":
+        w.number("leading_dense_block_count", c["first_k_dense_replace"])
+        w.number("expert_shared_count", c["n_shared_experts"])
     if arch in ("glm4moe", "dots1"):
         w.number("leading_dense_block_count", c["first_k_dense_replace"])
         w.number("expert_shared_count", c["n_shared_experts"])
@@ -294,7 +304,7 @@ def write_experts(w, weights):
             w.tensor(f"blk.{layer}.exp_probs_b.bias", value.reshape(-1))
         elif name.endswith("shared_expert_gate.weight"):
             w.tensor(f"blk.{layer}.ffn_gate_inp_shexp.weight", value.reshape(-1))
-        elif name.endswith(".sinks"):
+        elif name.endswith((".sinks", ".attention_sink_bias")):
             w.tensor(f"blk.{layer}.attn_sinks.weight", value)
         else:
             others[name] = value
@@ -355,6 +365,9 @@ def convert(family, weights, path, changes=None):
     c = dict(family.text_config)
     w = Writer(path, ARCH[c["model_type"]], changes)
     lists = lists_of_gemma4(c) if w.arch == "gemma4" else {}
+    if w.arch == "mimo2":
+        lists = {"attention.head_count_kv": [c["swa_num_key_value_heads"] if windowed else c["num_key_value_heads"]
+                                             for windowed in c["hybrid_layer_pattern"]]}
     number = w.number
     w.number = lambda key, value: number(key, lists.get(key, value))
     if c["model_type"] == "ministral3":
@@ -389,7 +402,10 @@ def gguf_rows():
              "stablelm", "stablelm-parallel", "internlm2"]
     rows = [row(name) for name in plain]
     rows += [row(name) for name in ("mixtral", "mixtral-stacked", "qwen2-moe", "qwen3-moe", "glm4-moe", "glm4-moe-groups",
-                                    "granite-moe", "hunyuan-moe", "minimax-m2")]
+                                    "granite-moe", "hunyuan-moe", "minimax-m2", "mimo-v2",
+                                    "deepseek-1")]
+    # No keys for chunks and the scale by position: those of the published models.
+    rows.append(row("llama4", text_config=vary(by_name("llama4").text_config, attention_chunk_size=8192, floor_scale=8192)))
     rows += [row(name, num_key_value_heads=6) for name in ("olmoe", "dots1")]  # as many as of queries, for llama.cpp
     # Experts in all layers behind the first dense ones; yarn rounded, with the published betas.
     rows.append(row("ernie4_5-moe"))

@@ -233,6 +233,9 @@ def published_behaviour(adjust):
     import mlx.nn as nn
 
     gelu, bfloat16, std, take, choose = nn.gelu, mx.bfloat16, mx.std, mx.take_along_axis, mx.argpartition
+    rms_norm = mx.fast.rms_norm
+    if "weightless_eps" in adjust:  # Llama 4 fixes it where the config has a key
+        mx.fast.rms_norm = lambda x, weight, eps: rms_norm(x, weight, adjust["weightless_eps"] if weight is None else eps)
     if "choice_bias" in adjust:  # the experts with the best sum of score and bias; the routers pass -score
         mx.argpartition = lambda scores, kth, axis=-1: choose(scores - mx.array(adjust["choice_bias"], scores.dtype), kth, axis)
     if adjust.get("routing") == "normalized":  # the weights of the chosen experts sum to 1
@@ -252,6 +255,7 @@ def published_behaviour(adjust):
         yield
     finally:
         nn.gelu, mx.bfloat16, mx.std, mx.take_along_axis, mx.argpartition = gelu, bfloat16, std, take, choose
+        mx.fast.rms_norm = rms_norm
 
 
 def run_reference(model, tokens, adjust):
@@ -325,7 +329,7 @@ def random_parameter(family, name, shape, rng):
         return rng.standard_normal(shape) * 0.3
     if leaf in ("e_score_correction_bias", "expert_bias"):  # not below zero: see docs/models.md on limited groups
         return rng.uniform(0, 0.4, shape)
-    if leaf == "sinks":
+    if leaf in ("sinks", "attention_sink_bias"):
         return rng.standard_normal(shape) * 1.5
     if leaf in ("layer_scalar", "correct_output_scale"):
         return rng.uniform(0.5, 1.4, shape)

@@ -1,6 +1,6 @@
 // The plainest forward pass of a llama-like model, in double, without pages, steps or threads: what the
 // executor is compared with. A row sees those before it, and all of its span, that are nearer than the
-// window.
+// window, or not before its chunk.
 #ifndef HTH_TEST_PLAIN_H
 #define HTH_TEST_PLAIN_H
 
@@ -47,8 +47,10 @@ static inline void plain_rotate(double *x, const hth_rope *r, int64_t pos) {
     }
 }
 
-static inline bool plain_sees(const plain_rows *rows, int i, int j, int64_t window) {
+static inline bool plain_sees(const plain_rows *rows, int i, int j, const hth_attention_desc *a) {
+    const int64_t window = a->window;
     const bool together = rows->span && rows->span[i] >= 0 && rows->span[i] == rows->span[j];
+    if (a->chunked) return (j <= i || together) && rows->pos[j] / window >= rows->pos[i] / window;
     return (j <= i || together) && (window == 0 || rows->pos[i] - rows->pos[j] < window);
 }
 
@@ -59,7 +61,7 @@ static inline void plain_attend(const plain_rows *rows, const hth_attention_desc
     double *score = plain_zeros(rows->n), max = -INFINITY, sum = 0;
     for (int j = 0; j < rows->n; j++) {
         score[j] = -INFINITY;
-        if (!plain_sees(rows, i, j, a->window)) continue;
+        if (!plain_sees(rows, i, j, a)) continue;
         score[j] = 0;
         for (int d = 0; d < dim; d++) {
             score[j] += q[(i * a->n_head + head) * dim + d] * k[(j * a->n_kv_head + kv) * dim + d] * a->scale;

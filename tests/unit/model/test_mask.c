@@ -1,11 +1,12 @@
 // Which rows a row sees: causal order, two-way spans, windows, positions with gaps and repetitions; against a
 // plain forward pass in double precision.
+#include "model/state.h"
 #include "plain.h"
 
 // f32 arithmetic against double over two layers.
 #define MAX_NMSE 1e-10
 
-enum { N_ROW = 40 };
+enum { N_ROW = 40, MOST = 130 };
 
 // Two llama layers, with a window of `window` tokens where that is not 0.
 static rig open_llama(int window, int n_thread) {
@@ -22,8 +23,8 @@ static rig open_llama(int window, int n_thread) {
 }
 
 static void compare(const rig *r, const hth_row *rows, int n, const float *got) {
-    int32_t token[N_ROW], span[N_ROW];
-    int64_t pos[N_ROW];
+    int32_t token[MOST], span[MOST];
+    int64_t pos[MOST];
     for (int i = 0; i < n; i++) {
         token[i] = rows[i].token;
         span[i] = rows[i].span;
@@ -151,6 +152,35 @@ static void positions_that_skip_or_repeat_hide_no_visible_key(void **unused) {
     free(rows);
 }
 
+// Rows that skip and repeat positions, so that chunks begin anywhere among the pages.
+static void a_row_sees_its_own_chunk(void **unused) {
+    (void)unused;
+    hth_row *rows = rig_tokens(MOST, 0, 47);
+    int64_t pos = 0;
+    uint64_t seed = 6;
+    for (int i = 0; i < MOST; i++) {
+        rows[i].pos[0] = pos;
+        const float u = tiny_random(&seed);
+        pos += u < -0.8f ? 0 : u < 0.8f ? 1 : 3;
+    }
+    for (int kind = 0; kind < 2; kind++) {
+        rig r = open_llama(17, 2);
+        for (int i = 0; i < r.m->desc.n_layer; i++) r.m->desc.layers[i].attn.chunked = true;
+        for (int i = 0; i < MOST; i++) rows[i].kind = kind ? HTH_ROW_GENERATED : HTH_ROW_PROMPT;
+        float *want = rig_alone(&r, rows, MOST), *got = rig_floats(MOST * TINY_VOCAB);
+        compare(&r, rows, MOST, want);
+        hth_state *s = rig_state(&r, 256);
+        for (int i = 0; i < MOST; i++) rig_rows(&r, s, rows + i, 1, got + i * TINY_VOCAB);
+        assert_true(rig_same(got, want, MOST * TINY_VOCAB));
+        assert_true(s->layers[0].first_page > 0); // chunks long past have been given back
+        hth_state_free(s);
+        free(want);
+        free(got);
+        rig_close(&r);
+    }
+    free(rows);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(causal_rows_equal_a_plain_forward_pass),
@@ -158,6 +188,7 @@ int main(void) {
         cmocka_unit_test(a_span_between_rows_of_another_sequence_stays_whole),
         cmocka_unit_test(steps_cut_at_the_borders_of_spans_give_the_same_bits),
         cmocka_unit_test(positions_that_skip_or_repeat_hide_no_visible_key),
+        cmocka_unit_test(a_row_sees_its_own_chunk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
