@@ -22,6 +22,7 @@ static void fill_ref(hth_kernels *k) {
     hth_ref_kv(k);
     hth_ref_tile(k);
     hth_ref_softmax(k);
+    hth_ref_recurrent(k);
 }
 
 // From the plainest to the best.
@@ -76,12 +77,18 @@ static const struct entry {
     ENTRY("act gelu_erf", act[HTH_ACT_GELU_ERF]),
     ENTRY("act relu", act[HTH_ACT_RELU]),
     ENTRY("act relu2", act[HTH_ACT_RELU2]),
+    ENTRY("act sigmoid", act[HTH_ACT_SIGMOID]),
+    ENTRY("act softplus", act[HTH_ACT_SOFTPLUS]),
+    ENTRY("act exp", act[HTH_ACT_EXP]),
     ENTRY("act_mul none", act_mul[HTH_ACT_NONE]),
     ENTRY("act_mul silu", act_mul[HTH_ACT_SILU]),
     ENTRY("act_mul gelu_tanh", act_mul[HTH_ACT_GELU_TANH]),
     ENTRY("act_mul gelu_erf", act_mul[HTH_ACT_GELU_ERF]),
     ENTRY("act_mul relu", act_mul[HTH_ACT_RELU]),
     ENTRY("act_mul relu2", act_mul[HTH_ACT_RELU2]),
+    ENTRY("act_mul sigmoid", act_mul[HTH_ACT_SIGMOID]),
+    ENTRY("act_mul softplus", act_mul[HTH_ACT_SOFTPLUS]),
+    ENTRY("act_mul exp", act_mul[HTH_ACT_EXP]),
     ENTRY("add", add),
     ENTRY("scale", scale),
     ENTRY("add_scaled", add_scaled),
@@ -108,6 +115,8 @@ static const struct entry {
     ENTRY("tile_scores", tile_scores),
     ENTRY("tile_softmax", tile_softmax),
     ENTRY("tile_values", tile_values),
+    ENTRY("conv", conv),
+    ENTRY("delta", delta),
     ENTRY("max", max),
     ENTRY("exp_sum", exp_sum),
     ENTRY("tanh_cap", tanh_cap),

@@ -47,6 +47,9 @@ typedef enum hth_act {
     HTH_ACT_GELU_ERF,  // 0.5 x (1 + erf(x / sqrt 2))
     HTH_ACT_RELU,
     HTH_ACT_RELU2, // max(x, 0)^2
+    HTH_ACT_SIGMOID,  // 1 / (1 + e^-x)
+    HTH_ACT_SOFTPLUS, // log(1 + e^x)
+    HTH_ACT_EXP,      // e^x
     HTH_ACT_COUNT
 } hth_act;
 
@@ -115,6 +118,19 @@ typedef struct hth_kernels {
     //   acc[d][c] = fma(acc[d][c], keep[c], sum over j in order of s[j][c] * v[j][d], each step one fma)
     void (*tile_values)(const float *v, int64_t n_key, int64_t dim, const float *s, const float *keep, int64_t n_q,
                         float *acc);
+
+    // One row of a causal convolution, each channel by itself: y[c] = x[c] * w[n_tail][c] + ... + tail[0][c] * w[0][c],
+    // newest first, each step one fused multiply-add to a sum that begins with bias[c] (NULL: 0). w [n_tail + 1, n] and
+    // tail [n_tail, n] have strides in floats. y may be x.
+    void (*conv)(float *y, const float *x, const float *tail, int64_t tail_stride, const float *w, int64_t w_stride,
+                 const float *bias, int64_t n_tail, int64_t n);
+
+    // One row of the gated delta rule (arXiv:2412.06464) for n_col columns of a head's state [n_row, n_col]; the states'
+    // rows begin state_stride floats apart. Sums run over the rows in order, one fused multiply-add each:
+    //   s = g * from (by row);  e = (v - k' s) * beta;  to = s + k e;  out = q' to
+    // k, q [n_row]; g[i * g_step] is the decay of row i. `to` may be `from`, `out` may be v.
+    void (*delta)(float *to, const float *from, int64_t state_stride, const float *k, const float *q, const float *g,
+                  int64_t g_step, const float *v, float beta, float *out, int64_t n_row, int64_t n_col);
 
     float (*max)(const float *x, int64_t n);                 // -inf for n = 0
     float (*exp_sum)(float *x, float max, int64_t n);        // x = exp(x - max), 0 where x - max < HTH_LEAST_SHARE; returns the sum

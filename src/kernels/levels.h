@@ -18,6 +18,7 @@ void hth_ref_vector(hth_kernels *k);
 void hth_ref_kv(hth_kernels *k);
 void hth_ref_tile(hth_kernels *k);
 void hth_ref_softmax(hth_kernels *k);
+void hth_ref_recurrent(hth_kernels *k);
 
 // e^x as the softmaxes take it.
 static inline float hth_ref_share(float x) {

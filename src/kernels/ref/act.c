@@ -31,6 +31,18 @@ static float act_relu2(float x) {
     return act_relu(x) * act_relu(x);
 }
 
+static float act_sigmoid(float x) {
+    return 1 / (1 + expf(-x));
+}
+
+static float act_softplus(float x) {
+    return (x > 0 ? x : 0) + log1pf(expf(-fabsf(x)));
+}
+
+static float act_exp(float x) {
+    return expf(x);
+}
+
 #define DEFINE_ACT(name)                                                                           \
     static void name##_ref(float *dst, const float *x, int64_t n) {                                \
         for (int64_t i = 0; i < n; i++) dst[i] = name(x[i]);                                       \
@@ -45,6 +57,9 @@ DEFINE_ACT(act_gelu_tanh)
 DEFINE_ACT(act_gelu_erf)
 DEFINE_ACT(act_relu)
 DEFINE_ACT(act_relu2)
+DEFINE_ACT(act_sigmoid)
+DEFINE_ACT(act_softplus)
+DEFINE_ACT(act_exp)
 
 void hth_ref_act(hth_kernels *k) {
     k->act[HTH_ACT_NONE] = act_none_ref;
@@ -53,10 +68,16 @@ void hth_ref_act(hth_kernels *k) {
     k->act[HTH_ACT_GELU_ERF] = act_gelu_erf_ref;
     k->act[HTH_ACT_RELU] = act_relu_ref;
     k->act[HTH_ACT_RELU2] = act_relu2_ref;
+    k->act[HTH_ACT_SIGMOID] = act_sigmoid_ref;
+    k->act[HTH_ACT_SOFTPLUS] = act_softplus_ref;
+    k->act[HTH_ACT_EXP] = act_exp_ref;
     k->act_mul[HTH_ACT_NONE] = act_none_mul_ref;
     k->act_mul[HTH_ACT_SILU] = act_silu_mul_ref;
     k->act_mul[HTH_ACT_GELU_TANH] = act_gelu_tanh_mul_ref;
     k->act_mul[HTH_ACT_GELU_ERF] = act_gelu_erf_mul_ref;
     k->act_mul[HTH_ACT_RELU] = act_relu_mul_ref;
     k->act_mul[HTH_ACT_RELU2] = act_relu2_mul_ref;
+    k->act_mul[HTH_ACT_SIGMOID] = act_sigmoid_mul_ref;
+    k->act_mul[HTH_ACT_SOFTPLUS] = act_softplus_mul_ref;
+    k->act_mul[HTH_ACT_EXP] = act_exp_mul_ref;
 }

@@ -3,7 +3,8 @@
 
 enum { MAX_N = 4096 + 5 };
 
-static const char *const act_names[] = {"none", "silu", "gelu_tanh", "gelu_erf", "relu", "relu2"};
+static const char *const act_names[] = {"none", "silu", "gelu_tanh", "gelu_erf", "relu", "relu2",
+                                        "sigmoid", "softplus", "exp"};
 
 // The formulas of kernels.h in double, in the forms that keep their digits.
 static double act_true(hth_act act, double x) {
@@ -13,6 +14,9 @@ static double act_true(hth_act act, double x) {
     case HTH_ACT_GELU_ERF: return x * 0.5 * erfc(-x * M_SQRT1_2);
     case HTH_ACT_RELU: return x < 0 ? 0 : x;
     case HTH_ACT_RELU2: return x < 0 ? 0 : x * x;
+    case HTH_ACT_SIGMOID: return 1 / (1 + exp(-x));
+    case HTH_ACT_SOFTPLUS: return x < 0 ? log1p(exp(x)) : x + log1p(exp(-x));
+    case HTH_ACT_EXP: return exp(x);
     default: return x;
     }
 }
@@ -21,7 +25,10 @@ static double act_true(hth_act act, double x) {
 // and x^2.
 static double act_ulp(hth_act act, double x) {
     switch (act) {
-    case HTH_ACT_SILU: return 4;
+    case HTH_ACT_SILU:
+    case HTH_ACT_SIGMOID:
+    case HTH_ACT_SOFTPLUS: return 4;
+    case HTH_ACT_EXP: return 1.1;
     case HTH_ACT_GELU_TANH: return 4 + (x < 0 && x > -100 ? 4 * fabs(1.6 * x + 0.0714 * x * x * x) : 0);
     case HTH_ACT_GELU_ERF: return 9 + (x < 0 && x > -100 ? 2 * x * x : 0);
     default: return 0.5;
