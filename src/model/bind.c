@@ -270,10 +270,17 @@ hth_code hth_bind_tensor(hth_binder *k, const char *base, const hth_tensor *t, i
     return HTH_OK;
 }
 
+// What stands behind the name of a tensor of all experts.
+static const char *stack_suffix(const hth_binder *k, hth_role role, int32_t layer) {
+    char base[HTH_NAME_LEN];
+    return k->b->bare_experts && hth_bind_find(k, role, layer, "", base) ? "" : ".weight";
+}
+
 hth_code hth_bind_matrix(hth_binder *k, hth_role role, int32_t layer, int64_t n_row, int64_t n_col, hth_weight *w) {
     char base[HTH_NAME_LEN];
-    const hth_tensor *t = hth_bind_find(k, role, layer, ".weight", base);
-    if (!t) return hth_bind_missing(k, role, layer, base, ".weight");
+    const char *suffix = k->stack > 0 ? stack_suffix(k, role, layer) : ".weight";
+    const hth_tensor *t = hth_bind_find(k, role, layer, suffix, base);
+    if (!t) return hth_bind_missing(k, role, layer, base, suffix);
     return hth_bind_tensor(k, base, t, n_row, n_col, w);
 }
 
@@ -300,10 +307,9 @@ hth_code hth_bind_vector(hth_binder *k, const hth_tensor *t, int64_t n, float pl
 // A norm's weight: required. Its bias: taken when there.
 hth_code hth_bind_norm(hth_binder *k, hth_role role, int32_t layer, int64_t n, const float **w, const float **bias) {
     char base[HTH_NAME_LEN];
-    const bool plus = !k->b->is_gguf && (k->b->family->traits & HTH_TRAIT_PLUS_ONE_HUB);
     const hth_tensor *t = hth_bind_find(k, role, layer, ".weight", base);
     if (!t) return hth_bind_missing(k, role, layer, base, ".weight");
-    HTH_TRY(hth_bind_vector(k, t, n, plus ? 1 : 0, w));
+    HTH_TRY(hth_bind_vector(k, t, n, k->plus_one ? 1 : 0, w));
     const hth_tensor *b = bias ? find_named(k, base, ".bias") : NULL;
     return b ? hth_bind_vector(k, b, n, 0, bias) : HTH_OK;
 }
@@ -323,7 +329,7 @@ hth_code hth_bind_bias(hth_binder *k, hth_role role, int32_t layer, int64_t n, i
 
 static hth_code bind_fused_qkv(hth_binder *k, int32_t i, hth_layer *l) {
     const hth_attention_desc *a = &k->b->d->layers[i].attn;
-    const int64_t nq = (int64_t)a->n_head * a->head_dim, nk = (int64_t)a->n_kv_head * a->head_dim;
+    const int64_t nq = (int64_t)a->n_head * a->head_dim * (1 + a->gated), nk = (int64_t)a->n_kv_head * a->head_dim;
     const int64_t nv = (int64_t)a->n_kv_head * a->head_dim_v;
     hth_weight all;
     const float *bias = NULL;
@@ -343,7 +349,7 @@ static hth_code bind_fused_qkv(hth_binder *k, int32_t i, hth_layer *l) {
 static hth_code bind_qkv(hth_binder *k, int32_t i, hth_layer *l) {
     const hth_attention_desc *a = &k->b->d->layers[i].attn;
     const int64_t d = k->b->d->d_model;
-    const int64_t nq = (int64_t)a->n_head * a->head_dim, nk = (int64_t)a->n_kv_head * a->head_dim;
+    const int64_t nq = (int64_t)a->n_head * a->head_dim * (1 + a->gated), nk = (int64_t)a->n_kv_head * a->head_dim;
     const int64_t nv = (int64_t)a->n_kv_head * a->head_dim_v;
     char base[HTH_NAME_LEN];
     if (hth_bind_find(k, HTH_ROLE_QKV, i, ".weight", base)) return bind_fused_qkv(k, i, l);
@@ -456,7 +462,7 @@ static hth_code bind_experts(hth_binder *k, hth_role stacked, hth_role separate,
     char base[HTH_NAME_LEN];
     k->expert = 0;
     const bool is_separate = hth_bind_find(k, separate, i, ".weight", base) != NULL;
-    if (is_separate || (!k->b->is_gguf && !hth_bind_find(k, stacked, i, ".weight", base))) {
+    if (is_separate || (!k->b->is_gguf && !hth_bind_find(k, stacked, i, stack_suffix(k, stacked, i), base))) {
         return bind_separate(k, separate, i, n_row, n_col, w);
     }
     HTH_TRY(bind_stacked(k, stacked, i, n_row, n_col, w));
@@ -542,7 +548,7 @@ static hth_code bind_routed(hth_binder *k, int32_t i, hth_layer *l) {
     const int64_t d = k->b->d->d_model, ff = k->b->d->layers[i].moe.d_ff;
     char base[HTH_NAME_LEN];
     if (hth_bind_find(k, HTH_ROLE_EXPERTS_GATE_UP, i, "_blocks", base)) return bind_gpt_oss(k, i, l);
-    if (hth_bind_find(k, HTH_ROLE_EXPERTS_GATE_UP, i, ".weight", base)) {
+    if (hth_bind_find(k, HTH_ROLE_EXPERTS_GATE_UP, i, stack_suffix(k, HTH_ROLE_EXPERTS_GATE_UP, i), base)) {
         hth_weight all;
         HTH_TRY(bind_stacked(k, HTH_ROLE_EXPERTS_GATE_UP, i, 2 * ff, d, &all));
         HTH_TRY(hth_weight_slice_rows(&all, 0, ff, &l->expert_gate, k->err));
@@ -660,19 +666,21 @@ static hth_code bind_layer(hth_binder *k, int32_t i) {
     const int64_t d = k->b->d->d_model;
     char base[HTH_NAME_LEN];
     l->scalar = 1;
-    if (ld->pre_norm) {
-        HTH_TRY(hth_bind_norm(k, HTH_ROLE_ATTN_NORM, i, d, &l->attn_norm, &l->attn_norm_bias));
-        // Parallel blocks share the first norm unless the file has a second.
-        if (!ld->parallel || hth_bind_find(k, HTH_ROLE_FFN_NORM, i, ".weight", base)) {
-            HTH_TRY(hth_bind_norm(k, HTH_ROLE_FFN_NORM, i, d, &l->ffn_norm, &l->ffn_norm_bias));
-        }
+    const bool has_mixer = hth_layer_has_mixer(ld), has_ffn = ld->ffn != HTH_FFN_NONE;
+    if (ld->pre_norm && has_mixer) HTH_TRY(hth_bind_norm(k, HTH_ROLE_ATTN_NORM, i, d, &l->attn_norm, &l->attn_norm_bias));
+    // Parallel blocks share the first norm unless the file has a second.
+    if (ld->pre_norm && has_ffn && (!ld->parallel || hth_bind_find(k, HTH_ROLE_FFN_NORM, i, ".weight", base))) {
+        HTH_TRY(hth_bind_norm(k, HTH_ROLE_FFN_NORM, i, d, &l->ffn_norm, &l->ffn_norm_bias));
     }
-    if (ld->sandwich) {
+    if (ld->sandwich && has_mixer) {
         HTH_TRY(hth_bind_norm(k, HTH_ROLE_ATTN_POST_NORM, i, d, &l->attn_post_norm, &l->attn_post_norm_bias));
+    }
+    if (ld->sandwich && has_ffn) {
         HTH_TRY(hth_bind_norm(k, HTH_ROLE_FFN_POST_NORM, i, d, &l->ffn_post_norm, &l->ffn_post_norm_bias));
     }
-    HTH_TRY(bind_attention(k, i, l));
-    HTH_TRY(bind_ffn(k, i, l));
+    if (ld->mixer == HTH_MIXER_ATTENTION) HTH_TRY(bind_attention(k, i, l));
+    HTH_TRY(hth_bind_recurrent(k, i, &l->recurrent));
+    if (has_ffn) HTH_TRY(bind_ffn(k, i, l));
     if (ld->has_laurel) HTH_TRY(bind_laurel(k, i, l));
     if (k->b->d->n_stream > 1) HTH_TRY(bind_altup(k, i, &l->altup));
     return bind_per_layer(k, i, l);
@@ -703,7 +711,7 @@ static hth_code bind_output(hth_binder *k) {
     if (!d->causal) return HTH_OK;
     const hth_tensor *t = hth_bind_find(k, HTH_ROLE_OUTPUT, -1, ".weight", base);
     d->tied_output = t == NULL;
-    if (hth_meta_bool(k->b->m, NULL, "tie_word_embeddings", &d->tied_output) && !d->tied_output && !t) {
+    if (hth_meta_bool(k->b->m, NULL, "tie_word_embeddings|tie_embedding", &d->tied_output) && !d->tied_output && !t) {
         return hth_bind_missing(k, HTH_ROLE_OUTPUT, -1, base, ".weight");
     }
     HTH_TRY(hth_meta_check(k->b->m));
@@ -859,6 +867,19 @@ static hth_code check_quantization(const hth_binder *k) {
     return hth_fail(k->err, HTH_ERR_UNSUPPORTED, "config.json: quantization method \"%s\" is not known", method);
 }
 
+// Whether norms are stored as w - 1. MLX folders of families with convolutions are not: they are known by their
+// convolutions, [channels, taps, 1] instead of [channels, 1, taps].
+static bool norms_are_offsets(const hth_binder *k) {
+    if (k->b->is_gguf || !(k->b->family->traits & HTH_TRAIT_PLUS_ONE_HUB)) return false;
+    char base[HTH_NAME_LEN];
+    for (int32_t i = 0; i < k->b->d->n_layer; i++) {
+        if (k->b->d->layers[i].recurrent.tail_rows == 0) continue;
+        const hth_tensor *t = hth_bind_find(k, HTH_ROLE_CONV, i, ".weight", base);
+        return !(t && t->n_dim == 3 && t->dim[2] == 1);
+    }
+    return true;
+}
+
 hth_code hth_bind(hth_builder *b, hth_err *err) {
     hth_model *m = b->model;
     hth_binder k = {.b = b, .m = m, .c = m->container, .err = err, .root = ""};
@@ -872,6 +893,7 @@ hth_code hth_bind(hth_builder *b, hth_err *err) {
         k.quant = hth_json_get(b->m->root, "quantization_config");
         HTH_TRY(check_quantization(&k));
     }
+    k.plus_one = norms_are_offsets(&k);
     HTH_TRY(bind_embeddings(&k));
     HTH_TRY(bind_rope_divisors(&k));
     HTH_TRY(bind_per_layer_tables(&k));

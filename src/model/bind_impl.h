@@ -14,6 +14,7 @@ typedef struct hth_binder {
     const hth_json *mlx;   // hub: "quantization" of an MLX folder, or NULL
     const hth_json *quant; // hub: "quantization_config", or NULL
     bool *used;            // [n_tensor]
+    bool plus_one;         // norms are stored as w - 1
     int64_t expert;        // for "%e" in names
     int64_t stack;         // matrices being bound per tensor: one per expert or head; 0: plain matrices
     hth_err *err;
@@ -40,6 +41,11 @@ HTH_NODISCARD hth_code hth_bind_norm(hth_binder *k, hth_role role, int32_t layer
 // A projection's bias. promise: 1 must be there, 0 must not, -1 either.
 HTH_NODISCARD hth_code hth_bind_bias(hth_binder *k, hth_role role, int32_t layer, int64_t n, int promise,
                                      const float **out);
+// n numbers of a role's tensor, whatever its shape: required.
+HTH_NODISCARD hth_code hth_bind_numbers(hth_binder *k, hth_role role, int32_t layer, const char *suffix, int64_t n,
+                                        const float **out);
+// The recurrent mixer of a layer, where it has one (bind_recurrent.c).
+HTH_NODISCARD hth_code hth_bind_recurrent(hth_binder *k, int32_t layer, hth_recurrent_weights *w);
 void hth_bind_mark_used(hth_binder *k, const hth_tensor *t);
 
 #endif

@@ -7,7 +7,6 @@
 #include <stdatomic.h>
 
 #include "kernels/q8.h"
-#include "model/cpu_deal.h"
 #include "model/profile.h"
 #include "model/state.h"
 
@@ -28,7 +27,14 @@ typedef struct cpu_row {
     int64_t end;   // linear case: sees rows below `end` (its own slot + 1, or more in a two-way span)
     int32_t n_ancestor;      // draft trees: rows of the batch it descends from, itself included; 0: linear
     const int64_t *ancestors; // their slots, oldest first
+    int32_t block_from, block_to; // recurrent layers: the slots whose block it reads, and which gets its own; may be equal
 } cpu_row;
+
+// The rows of one sequence, in the order in which recurrent layers take them: line_rows[first ... first + n - 1].
+typedef struct cpu_line {
+    hth_state *state;
+    int32_t first, n;
+} cpu_line;
 
 // Prompt rows that see the same line of keys: order[first ... first + n - 1].
 typedef struct cpu_group {
@@ -68,6 +74,7 @@ typedef struct cpu_scratch {
     float *attn;   // [n, n_head * head_dim_v]
     float *gate, *up; // [n, d_ff]
     float *per_layer; // [n, n_layer * d_per_layer]
+    float *recurrent; // [n, cpu_recurrent_width]; or queries with their gates, [n, n_head, 2, head_dim]
     float *cos_, *sin_; // [n_rope, n, n_rot_max / 2]
     float *panels;    // [n_thread, panel_len]
     float *attn_work;  // [n_thread, attn_work_len]
@@ -91,7 +98,6 @@ typedef struct cpu_executor {
     size_t memory_len;
     uint8_t *moe_memory; // the same for routed experts
     size_t moe_bytes;
-    cpu_lane *lanes;   // [n_thread] of the operations that are dealt out
     hth_ticket n_done; // steps run so far; submit runs them at once
     hth_profile *profile; // borrowed; NULL: nobody asks where the time goes
 } cpu_executor;
@@ -104,7 +110,6 @@ typedef struct cpu_step {
     const hth_q8_kernels *q8;
     const struct cpu_executor *ex;
     hth_team *team;
-    cpu_lane *lanes; // [n_thread]
     cpu_row *rows; // [n_row]
     uint8_t *kinds;       // [n_row] hth_row_kind
     uint8_t *logit_kinds; // [n_logits] of the rows that want logits
@@ -114,6 +119,9 @@ typedef struct cpu_step {
     int32_t *order;    // [n_row] rows as attention takes them: prompt rows in groups, then the generated ones
     cpu_group *groups; // [n_group]
     int32_t n_group, n_generated;
+    cpu_line *lines;    // [n_line] where layers are recurrent
+    int32_t *line_rows; // [n_row]
+    int32_t n_line;
     atomic_llong next_task, next_part; // of the attention at work; 0 between two
     cpu_scratch s;
     atomic_bool cancelled; // written before a barrier, read by all after it
@@ -173,11 +181,9 @@ typedef struct cpu_input {
 // quantized to 8 bits unless the step asks for f32.
 void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in);
 
-// What a thread goes on to do with rows [first, last) of products that it has just computed.
-typedef void (*cpu_rows_fn)(const cpu_thread *t, const void *user, int64_t first, int64_t last);
-// Products of equally many rows, and then `fn` for all of these; ends with a barrier.
-void cpu_linear_then(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in, cpu_rows_fn fn,
-                     const void *user);
+// Products of equally many rows, without a barrier at the end: each thread computes the same rows of all of them, and
+// may go on with those, which are returned.
+cpu_range cpu_linear_open(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in);
 
 // The same for routed experts: in's rows are sorted by expert, and each product's weight and bias ([n_expert, n_row])
 // are those of all experts. Adapters and reductions of the step's hook do not apply.
@@ -193,6 +199,21 @@ HTH_NODISCARD hth_code cpu_moe_prepare(cpu_executor *ex, cpu_step *c, hth_err *e
 void cpu_attention(const cpu_thread *t, int32_t i);
 size_t cpu_attention_work(const hth_attention_desc *a);               // floats that each thread needs for it
 size_t cpu_attention_parts(const hth_attention_desc *a, int n_thread); // and all threads together
+
+// The recurrent mixer of layer `i` (cpu_recurrent.c): in [n, d] -> out [n, d]; ends with a barrier. Rows of a line hand
+// their blocks on in order, so threads share the work by channels or heads, never by rows.
+void cpu_recurrent(const cpu_thread *t, int32_t i, const float *in, float *out);
+int64_t cpu_recurrent_width(const hth_recurrent_desc *r); // floats per row that it needs in s.recurrent
+void cpu_short_conv(const cpu_thread *t, int32_t i, const float *in, float *out); // of HTH_RECURRENT_CONV
+
+void cpu_delta(const cpu_thread *t, int32_t i, const float *in, float *out);      // of HTH_RECURRENT_DELTA
+int64_t cpu_delta_width(const hth_recurrent_desc *r);
+
+// Channels that a convolution takes through all rows before the next ones, so that their tails stay in cache.
+#define CPU_CONV_CHANNELS 256
+// Convolves n <= CPU_CONV_CHANNELS channels from `first` on of one row, in place (x points to the first of them), and
+// moves the row's inputs into the tail.
+void cpu_convolve_row(const cpu_thread *t, int32_t layer, int32_t row, float *x, int64_t first, int64_t n);
 
 // Several streams per token (cpu_altup.c). begin: x -> streams. predict: streams -> streams, x. correct: x, streams ->
 // streams, x (what gates the per-layer input). end: streams -> x. Each works on the thread's own rows; begin and

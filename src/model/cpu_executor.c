@@ -139,7 +139,7 @@ static size_t plan(planner *p, int64_t a, int64_t b) {
 }
 
 typedef struct widths {
-    int64_t q, k, v, attn, ff, n_rot, cols, attn_work, attn_parts;
+    int64_t q, k, v, attn, ff, n_rot, cols, attn_work, attn_parts, recurrent;
     int64_t n_used; // experts per row
     bool branch2;
 } widths;
@@ -148,22 +148,28 @@ static int64_t max64(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
+static void widen_for_attention(widths *w, const hth_attention_desc *a, int n_thread) {
+    w->q = max64(w->q, (int64_t)a->n_head * a->head_dim);
+    if (a->gated) w->recurrent = max64(w->recurrent, 2 * (int64_t)a->n_head * a->head_dim);
+    w->k = max64(w->k, (int64_t)a->n_kv_head * a->head_dim);
+    w->v = max64(w->v, (int64_t)a->n_kv_head * a->head_dim_v);
+    w->attn = max64(w->attn, (int64_t)a->n_head * a->head_dim_v);
+    w->attn_work = max64(w->attn_work, (int64_t)cpu_attention_work(a));
+    w->attn_parts = max64(w->attn_parts, (int64_t)cpu_attention_parts(a, n_thread));
+}
+
 static widths find_widths(const hth_model *m, int n_thread) {
     const hth_desc *d = &m->desc;
     widths w = {.cols = max64(d->d_model, (int64_t)d->n_layer * d->d_per_layer), .ff = d->d_per_layer, .n_used = 1};
     for (int32_t i = 0; i < d->n_layer; i++) {
         const hth_layer_desc *l = &d->layers[i];
-        const hth_attention_desc *a = &l->attn;
-        w.q = max64(w.q, (int64_t)a->n_head * a->head_dim);
-        w.k = max64(w.k, (int64_t)a->n_kv_head * a->head_dim);
-        w.v = max64(w.v, (int64_t)a->n_kv_head * a->head_dim_v);
-        w.attn = max64(w.attn, (int64_t)a->n_head * a->head_dim_v);
-        w.attn_work = max64(w.attn_work, (int64_t)cpu_attention_work(a));
-        w.attn_parts = max64(w.attn_parts, (int64_t)cpu_attention_parts(a, n_thread));
+        if (l->mixer == HTH_MIXER_ATTENTION) widen_for_attention(&w, &l->attn, n_thread);
+        w.recurrent = max64(w.recurrent, cpu_recurrent_width(&l->recurrent));
+        w.cols = max64(w.cols, m->layers[i].recurrent.out.n_col);
         w.ff = max64(w.ff, max64(l->d_ff, m->layers[i].laurel_left.n_row));
         w.cols = max64(w.cols, l->moe.d_ff);
         w.n_used = max64(w.n_used, l->moe.n_used);
-        w.branch2 |= l->parallel || l->has_laurel;
+        w.branch2 |= l->parallel || l->has_laurel || (l->mixer != HTH_MIXER_NONE && l->recurrent.kind != HTH_RECURRENT_NONE);
     }
     w.cols = max64(w.cols, max64(w.attn, w.ff));
     for (int32_t i = 0; i < d->n_rope; i++) w.n_rot = max64(w.n_rot, d->rope[i].n_rot);
@@ -196,7 +202,8 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     float *q8_codes, *q8_sums, *q8_tiles, *own_codes, *own_sums, *q8_panels;
     planner p = {0};
     float **const parts[] = {&s->x,  &s->h,  &s->branch,    &s->branch2, &s->streams, &s->q, &s->k,      &s->v,     &s->attn,
-                             &s->gate, &s->up, &s->per_layer, &s->cos_,    &s->sin_, &s->panels, &s->attn_work, &s->attn_parts,
+                             &s->gate, &s->up, &s->per_layer, &s->recurrent,
+                             &s->cos_,    &s->sin_, &s->panels, &s->attn_work, &s->attn_parts,
                              &q8_codes, &s->q8.d, &q8_sums, &s->q8.wide_d, &s->q8.wide_sum, &q8_tiles, &own_codes, &s->q8_own.d,
                              &own_sums, &q8_panels};
     const int64_t half_rot = w.n_rot / 2 * d->n_rope, n_own = n_thread * s->n_own * c->n_part;
@@ -204,7 +211,8 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
                          plan(&p, w.branch2 ? n : 0, d->d_model),
                          plan(&p, d->n_stream > 1 ? n * d->n_stream : 0, d->d_model), plan(&p, n, w.q), plan(&p, n, w.k), plan(&p, n, w.v),
                          plan(&p, n, w.attn), plan(&p, n, w.ff), plan(&p, n, w.ff),
-                         plan(&p, n, (int64_t)d->n_layer * d->d_per_layer), plan(&p, n, half_rot), plan(&p, n, half_rot),
+                         plan(&p, n, (int64_t)d->n_layer * d->d_per_layer), plan(&p, n, w.recurrent),
+                         plan(&p, n, half_rot), plan(&p, n, half_rot),
                          plan(&p, n_thread, (int64_t)s->panel_len), plan(&p, n_thread, (int64_t)s->attn_work_len),
                          plan(&p, 1, w.attn_parts), plan(&p, n_in, q8_stride / 4), plan(&p, n_in, q8_blocks),
                          plan(&p, n_in, 2 * q8_blocks), plan(&p, n_tiled, n_wide), plan(&p, n_in, n_wide),
@@ -238,6 +246,8 @@ typedef struct sequence {
     bool is_temporary, is_open;
     int32_t n_row, last_row; // rows in this batch; the latest one seen
     bool is_tree, has_span;
+    hth_kept *blocks; // [n_block] recurrent layers: the slots of its last rows, the oldest first
+    int32_t n_block;
 } sequence;
 
 static hth_code open_sequences(cpu_executor *ex, const hth_step *step, sequence *seqs, hth_err *err) {
@@ -322,6 +332,54 @@ static hth_code link_rows(const hth_step *step, sequence *seqs, cpu_row *rows, i
     return link_spans(step, seqs, rows, err);
 }
 
+// Recurrent layers: the slots that the rows of one sequence read and write. The last ones that can be kept get a slot
+// each, those before them share the first of these; in a draft tree every row has its own.
+static hth_code link_line(const cpu_line *line, sequence *q, cpu_step *c, const int32_t *parents, hth_arena *arena,
+                          hth_err *err) {
+    const int32_t *order = c->line_rows + line->first, most = q->state->n_keep + !q->is_tree;
+    if (q->is_tree && line->n > most) {
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "a draft tree of %d rows: this sequence keeps recurrent state for %d",
+                        (int)line->n, (int)most);
+    }
+    q->n_block = line->n < most ? line->n : most;
+    q->blocks = hth_arena_alloc(arena, (size_t)q->n_block, sizeof *q->blocks);
+    int32_t *slots = hth_arena_alloc(arena, (size_t)q->n_block, sizeof *slots);
+    if (!q->blocks || !slots) return hth_fail_nomem(err, (uint64_t)q->n_block * sizeof *q->blocks);
+    HTH_TRY(hth_blocks_pick(q->state, q->n_block, slots, err));
+    for (int32_t j = 0, first = line->n - q->n_block; j < line->n; j++) {
+        cpu_row *r = &c->rows[order[j]];
+        const int32_t parent = parents[order[j]], slot = slots[j < first ? 0 : j - first];
+        r->block_from = parent >= 0 ? c->rows[parent].block_to : q->state->kept[0].slot;
+        r->block_to = slot;
+        if (j >= first) q->blocks[j - first] = (hth_kept){slot, parent >= 0 ? c->rows[parent].slot : r->base - 1};
+    }
+    return HTH_OK;
+}
+
+static hth_code link_lines(cpu_step *c, sequence *seqs, const int32_t *parents, hth_arena *arena, hth_err *err) {
+    const hth_batch *b = &c->step->batch;
+    int32_t at = 0;
+    c->lines = hth_arena_alloc(arena, (size_t)b->n_seq, sizeof *c->lines);
+    c->line_rows = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *c->line_rows);
+    int32_t *line_of = hth_arena_alloc(arena, (size_t)b->n_seq, sizeof *line_of);
+    if (!c->lines || !c->line_rows || !line_of) return hth_fail_nomem(err, (uint64_t)b->n_row * sizeof *c->line_rows);
+    for (int32_t s = 0; s < b->n_seq; s++) {
+        if (!seqs[s].state->slots || seqs[s].n_row == 0) continue;
+        line_of[s] = c->n_line;
+        c->lines[c->n_line++] = (cpu_line){.state = seqs[s].state, .first = at};
+        at += seqs[s].n_row;
+    }
+    for (int32_t i = 0; c->n_line > 0 && i < b->n_row; i++) {
+        cpu_line *line = &c->lines[line_of[b->rows[i].i_seq]];
+        c->line_rows[line->first + line->n++] = i;
+    }
+    for (int32_t s = 0; s < b->n_seq; s++) {
+        if (!seqs[s].state->slots || seqs[s].n_row == 0) continue;
+        HTH_TRY(link_line(&c->lines[line_of[s]], &seqs[s], c, parents, arena, err));
+    }
+    return HTH_OK;
+}
+
 static void close_sequences(const hth_step *step, sequence *seqs, bool done) {
     for (int32_t s = 0; s < step->batch.n_seq; s++) {
         sequence *q = &seqs[s];
@@ -330,6 +388,7 @@ static void close_sequences(const hth_step *step, sequence *seqs, bool done) {
             hth_state_free(q->state);
         } else if (done && q->state) {
             if (q->is_tree) q->state->tree_first = q->state->len;
+            hth_blocks_commit(q->state, q->blocks, q->n_block);
             q->state->len += q->n_row;
             q->state->layer_first = step->layer_first;
             q->state->layer_last = step->layer_last;
@@ -368,9 +427,7 @@ static void group_rows(cpu_step *c, int32_t *count) {
 static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs, hth_arena *arena, hth_err *err) {
     const hth_batch *b = &step->batch;
     HTH_TRY(open_sequences(ex, step, seqs, err));
-    cpu_step c = {.step = step, .model = step->model, .k = ex->kernels, .q8 = ex->q8, .ex = ex, .team = ex->team,
-                  .lanes = ex->lanes, .n_row = b->n_row};
-    memset(ex->lanes, 0, (size_t)hth_team_size(ex->team) * sizeof *ex->lanes);
+    cpu_step c = {.step = step, .model = step->model, .k = ex->kernels, .q8 = ex->q8, .ex = ex, .team = ex->team, .n_row = b->n_row};
     const hth_activations activations = hth_activations_for(step->model, step->activations);
     c.is_integer = activations != HTH_ACTIVATIONS_F32 && ex->fast_gemm;
     c.n_part = activations == HTH_ACTIVATIONS_Q16 ? 2 : 1;
@@ -386,6 +443,7 @@ static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs,
         return hth_fail_nomem(err, (uint64_t)b->n_row * sizeof *c.rows);
     }
     HTH_TRY(link_rows(step, seqs, c.rows, parents, arena, err));
+    HTH_TRY(link_lines(&c, seqs, parents, arena, err));
     for (int32_t i = 0; i < b->n_row; i++) {
         c.kinds[i] = b->rows[i].kind;
         if ((b->rows[i].want & HTH_WANT_LOGITS) != 0) c.logit_kinds[c.n_logits] = b->rows[i].kind;
@@ -428,7 +486,6 @@ static void free_cpu(hth_executor *base) {
     cpu_executor *ex = (cpu_executor *)base;
     hth_free(ex->memory);
     hth_free(ex->moe_memory);
-    hth_free(ex->lanes);
     hth_free(ex);
 }
 
@@ -440,12 +497,6 @@ hth_code hth_executor_cpu_new(hth_team *team, hth_executor **out, hth_err *err) 
     if (!ex) return hth_fail_nomem(err, sizeof *ex);
     *ex = (cpu_executor){.base = {.ops = &cpu_ops}, .team = team, .kernels = hth_kernels_get(), .q8 = hth_q8_get(),
                          .q8_exact = hth_q8_get_exact()};
-    const size_t lane_bytes = (size_t)hth_team_size(team) * sizeof *ex->lanes;
-    ex->lanes = hth_alloc_aligned(HTH_MEM_SCRATCH, lane_bytes);
-    if (!ex->lanes) {
-        hth_free(ex);
-        return hth_fail_nomem(err, lane_bytes);
-    }
     hth_q8_kernels ref;
     hth_q8_fill(&ref, 0);
     ex->fast_gemm = ex->q8->gemm != ref.gemm;

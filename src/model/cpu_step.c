@@ -152,6 +152,23 @@ static void store_kv(const cpu_thread *t, int32_t layer, int64_t i, const float 
     }
 }
 
+// Where a head's query and behind it its gate were projected to.
+static float *gated_query(const cpu_thread *t, const hth_attention_desc *a, int64_t i, int32_t h) {
+    return t->c->s.recurrent + 2 * (i * a->n_head + h) * a->head_dim;
+}
+
+// attn *= sigmoid(gate), for the rows of this thread; ends with a barrier.
+static void gate_heads(const cpu_thread *t, const hth_attention_desc *a) {
+    const cpu_range r = cpu_my_rows(t);
+    for (int64_t i = r.first; i < r.last; i++) {
+        for (int32_t h = 0; h < a->n_head; h++) {
+            float *y = t->c->s.attn + (i * a->n_head + h) * a->head_dim;
+            t->c->k->act_mul[HTH_ACT_SIGMOID](y, gated_query(t, a, i, h) + a->head_dim, y, a->head_dim);
+        }
+    }
+    cpu_barrier(t);
+}
+
 // Norms, rotation and storing of one row's query, key and value.
 static void prepare_qkv(const cpu_thread *t, int32_t layer, int64_t i) {
     const hth_attention_desc *a = &t->c->model->desc.layers[layer].attn;
@@ -160,6 +177,9 @@ static void prepare_qkv(const cpu_thread *t, int32_t layer, int64_t i) {
     const int64_t n_q = (int64_t)a->n_head * a->head_dim, n_k = (int64_t)a->n_kv_head * a->head_dim;
     const int64_t n_v = (int64_t)a->n_kv_head * a->head_dim_v;
     float *q = t->c->s.q + i * n_q, *k = t->c->s.k + i * n_k, *v = t->c->s.v + i * n_v;
+    for (int32_t h = 0; a->gated && h < a->n_head; h++) {
+        memcpy(q + (int64_t)h * a->head_dim, gated_query(t, a, i, h), (size_t)a->head_dim * sizeof *q);
+    }
     norm_and_rotate(t, a, i, q, a->n_head, l->q_norm, l->q_norm_bias);
     if (a->pos_scale_beta != 0) {
         const int64_t pos = t->c->step->batch.rows[i].pos[0] + a->pos_scale_offset;
@@ -185,7 +205,7 @@ static void run_attention(const cpu_thread *t, int32_t layer, const float *in) {
     const int64_t d = t->c->model->desc.d_model, n = t->c->n_row;
     cpu_product p[3];
     int n_p = 0;
-    p[n_p++] = (cpu_product){.w = &l->q, .bias = l->q_bias, .y = s->q, .y_stride = (int64_t)a->n_head * a->head_dim};
+    p[n_p++] = (cpu_product){.w = &l->q, .bias = l->q_bias, .y = a->gated ? s->recurrent : s->q, .y_stride = l->q.n_row};
     if (a->kv_layer == layer) {
         p[n_p++] = (cpu_product){.w = &l->k, .bias = l->k_bias, .y = s->k, .y_stride = (int64_t)a->n_kv_head * a->head_dim};
         if (!a->v_is_k) {
@@ -200,25 +220,26 @@ static void run_attention(const cpu_thread *t, int32_t layer, const float *in) {
     (void)cpu_profile_enter(t, HTH_OP_ATTENTION);
     cpu_attention(t, layer);
     (void)cpu_profile_enter(t, HTH_OP_SMALL);
+    if (a->gated) gate_heads(t, a);
     cpu_product o = {.w = &l->o, .bias = l->o_bias, .y = s->branch, .y_stride = d};
     cpu_linear(t, &o, 1, &(cpu_input){s->attn, (int64_t)a->n_head * a->head_dim_v, n, t->c->kinds});
 }
 
-// ---- feed-forward block: in [n, d] -> out [n, d]
-
-// up = act(gate) * up, or act(up), in columns [first, last) of all rows.
-static void activate(const cpu_thread *t, const void *layer_desc, int64_t first, int64_t last) {
-    const hth_layer_desc *ld = layer_desc;
-    const cpu_scratch *s = &t->c->s;
-    for (int64_t i = 0; i < t->c->n_row; i++) {
-        float *up = s->up + i * ld->d_ff + first;
-        if (ld->ffn == HTH_FFN_GATED) {
-            t->c->k->act_mul[ld->act](up, s->gate + i * ld->d_ff + first, up, last - first);
-        } else {
-            t->c->k->act[ld->act](up, up, last - first);
-        }
-    }
+// in [n, d] -> branch [n, d]
+static void run_mixers(const cpu_thread *t, int32_t layer, const float *in) {
+    const hth_layer_desc *ld = &t->c->model->desc.layers[layer];
+    const bool attends = ld->mixer != HTH_MIXER_NONE;
+    if (attends) run_attention(t, layer, in);
+    if (ld->recurrent.kind == HTH_RECURRENT_NONE) return;
+    cpu_recurrent(t, layer, in, attends ? t->c->s.branch2 : t->c->s.branch);
+    if (!attends) return;
+    const cpu_range r = cpu_my_rows(t);
+    const int64_t d = t->c->model->desc.d_model;
+    float *sum = t->c->s.branch + r.first * d;
+    t->c->k->add(sum, sum, t->c->s.branch2 + r.first * d, (r.last - r.first) * d);
 }
+
+// ---- feed-forward block: in [n, d] -> out [n, d]
 
 static void run_ffn(const cpu_thread *t, int32_t layer, const float *in, float *out) {
     const hth_layer_desc *ld = &t->c->model->desc.layers[layer];
@@ -232,17 +253,20 @@ static void run_ffn(const cpu_thread *t, int32_t layer, const float *in, float *
     }
     cpu_product p[2] = {{.w = &l->up, .bias = l->up_bias, .y = s->up, .y_stride = d_ff},
                         {.w = &l->gate, .bias = l->gate_bias, .y = s->gate, .y_stride = d_ff}};
-    const cpu_input input = {in, d, n, t->c->kinds};
+    const cpu_range own = cpu_linear_open(t, p, gated ? 2 : 1, &(cpu_input){in, d, n, t->c->kinds});
     if (ld->has_gate_cut) { // needs whole rows
-        cpu_range own;
-        cpu_linear(t, p, gated ? 2 : 1, &input);
-        cpu_cut_gate(t, ld->gate_cut, d_ff);
-        hth_team_part(d_ff, CPU_PANEL_ROWS, t->i, t->n, &own.first, &own.last);
-        activate(t, ld, own.first, own.last);
         cpu_barrier(t);
-    } else {
-        cpu_linear_then(t, p, gated ? 2 : 1, &input, activate, ld);
+        cpu_cut_gate(t, ld->gate_cut, d_ff);
     }
+    for (int64_t i = 0; i < n; i++) {
+        float *up = s->up + i * d_ff + own.first;
+        if (gated) {
+            t->c->k->act_mul[ld->act](up, s->gate + i * d_ff + own.first, up, own.last - own.first);
+        } else {
+            t->c->k->act[ld->act](up, up, own.last - own.first);
+        }
+    }
+    cpu_barrier(t);
     cpu_product down = {.w = &l->down, .bias = l->down_bias, .y = out, .y_stride = d};
     cpu_linear(t, &down, 1, &(cpu_input){s->up, d_ff, n, t->c->kinds});
 }
@@ -318,7 +342,7 @@ static bool run_layer(const cpu_thread *t, int32_t layer) {
     const float *in = norm_input(t, l->attn_norm, l->attn_norm_bias);
     if (atomic_load(&t->c->cancelled)) return false;
     if (ld->has_laurel) cpu_laurel(t, layer, in);
-    run_attention(t, layer, in);
+    if (hth_layer_has_mixer(ld)) run_mixers(t, layer, in);
     if (ld->parallel) {
         // The attention result waits in `branch`; the feed-forward reads the same normed input, or its own.
         if (l->ffn_norm) {
@@ -329,7 +353,7 @@ static bool run_layer(const cpu_thread *t, int32_t layer) {
         add_branch(t, ld, t->c->s.branch2, NULL, NULL);
         add_branch(t, ld, t->c->s.branch, NULL, NULL);
     } else {
-        add_branch(t, ld, t->c->s.branch, l->attn_post_norm, l->attn_post_norm_bias);
+        if (hth_layer_has_mixer(ld)) add_branch(t, ld, t->c->s.branch, l->attn_post_norm, l->attn_post_norm_bias);
         if (ld->has_laurel) cpu_add_laurel(t);
         if (ld->ffn != HTH_FFN_NONE) {
             in = norm_input(t, l->ffn_norm, l->ffn_norm_bias);

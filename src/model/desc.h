@@ -43,7 +43,8 @@ typedef struct hth_rope {
     float magnitude[2];        // multiplies cos and sin
 } hth_rope;
 
-typedef enum hth_mixer { HTH_MIXER_ATTENTION } hth_mixer;
+// How a layer looks back at keys and values. Beside it, or in its place, may stand a recurrent mixer.
+typedef enum hth_mixer { HTH_MIXER_ATTENTION, HTH_MIXER_NONE } hth_mixer;
 typedef enum hth_qk_norm { HTH_QK_NORM_NONE, HTH_QK_NORM_HEAD, HTH_QK_NORM_ALL } hth_qk_norm;
 
 // Grouped-query attention.
@@ -61,6 +62,7 @@ typedef struct hth_attention_desc {
     bool qk_norm_after_rope;
     bool qk_norm_per_head_weight; // weight is [n_head, head_dim], not [head_dim] (Cohere)
     bool qk_norm_no_weight;       // (Llama 4)
+    bool gated;        // each query head's projection is followed by a gate: its result is multiplied by its sigmoid
     bool v_norm;       // RMS without weight on values
     float v_scale;     // of values; 0: none
     bool v_is_k;       // values are the unrotated, unnormed key projection
@@ -70,6 +72,39 @@ typedef struct hth_attention_desc {
     int64_t pos_scale_n_orig;
     int32_t pos_scale_offset;
 } hth_attention_desc;
+
+// A mixer that hands one block of numbers from row to row.
+typedef enum hth_recurrent {
+    HTH_RECURRENT_NONE,
+    HTH_RECURRENT_CONV,  // gated short convolution (LFM2): cpu_conv.c
+    HTH_RECURRENT_DELTA, // gated delta rule (Qwen3-Next, Kimi Linear): cpu_delta.c
+} hth_recurrent;
+
+// Heads of a delta rule: n_head (of values) states of head_rows (a key) x head_cols (a value); each key head serves
+// n_head / n_key_head of them.
+typedef struct hth_delta_desc {
+    int32_t n_key_head;
+    bool keys_alternate; // value head h has key head h % n_key_head, not those of a key head behind each other
+    bool decay_by_row;   // each row of a state has a decay of its own (KDA), else a state has one
+    hth_act gate_act;    // the results are multiplied by this of their gates
+} hth_delta_desc;
+
+// A block is [tail_rows, tail_width]: the latest inputs of a causal convolution, the oldest first, then
+// [n_head, head_rows, head_cols]: a matrix per head. Before the first row it is zero.
+typedef struct hth_recurrent_desc {
+    hth_recurrent kind;
+    int32_t tail_rows, tail_width;
+    int32_t n_head, head_rows, head_cols;
+    hth_delta_desc delta; // of HTH_RECURRENT_DELTA
+} hth_recurrent_desc;
+
+#define HTH_MAX_TAIL_ROWS 64
+
+// Numbers of a block, rounded to whole cache lines.
+static inline int64_t hth_recurrent_len(const hth_recurrent_desc *r) {
+    const int64_t n = (int64_t)r->tail_rows * r->tail_width + (int64_t)r->n_head * r->head_rows * r->head_cols;
+    return r->kind == HTH_RECURRENT_NONE ? 0 : (n + 15) / 16 * 16;
+}
 
 typedef enum hth_ffn { HTH_FFN_NONE, HTH_FFN_GATED, HTH_FFN_PLAIN, HTH_FFN_MOE } hth_ffn;
 
@@ -109,7 +144,8 @@ typedef struct hth_moe_desc {
 
 typedef struct hth_layer_desc {
     hth_mixer mixer;
-    hth_attention_desc attn; // of HTH_MIXER_ATTENTION
+    hth_attention_desc attn; // of HTH_MIXER_ATTENTION; others keep kv_layer at their own index
+    hth_recurrent_desc recurrent; // beside the mixer: both read the same input, their outputs are added
     hth_ffn ffn;
     hth_act act;
     int32_t d_ff;     // of HTH_FFN_MOE: of the shared feed-forward
@@ -118,6 +154,7 @@ typedef struct hth_layer_desc {
     float gate_cut;
     // Where norms stand; each is present when its weight is bound.
     //   h = x + s * post_attn(mixer(pre_attn(x)));  x' = h + s * post_ffn(ffn(pre_ffn(h)))
+    //   Without any mixer h = x, without a feed-forward x' = h; their norms are absent too.
     //   parallel:   x' = x + mixer(pre_attn(x)) + ffn(pre_ffn or pre_attn(x))
     //   post_ln:    x = norm(x + mixer(x)); x' = norm(x + ffn(x))      (BERT)
     bool parallel;
@@ -129,6 +166,10 @@ typedef struct hth_layer_desc {
     bool has_layer_scalar;    // x' multiplied by a learned scalar
     bool has_laurel;          // h = (h + laurel(pre_attn(x))) / sqrt 2: a learned residual beside the mixer
 } hth_layer_desc;
+
+static inline bool hth_layer_has_mixer(const hth_layer_desc *l) {
+    return l->mixer != HTH_MIXER_NONE || l->recurrent.kind != HTH_RECURRENT_NONE;
+}
 
 typedef enum hth_pooling { HTH_POOL_NONE, HTH_POOL_MEAN, HTH_POOL_CLS, HTH_POOL_LAST, HTH_POOL_RANK } hth_pooling;
 

@@ -6,6 +6,7 @@
 #include "model/family.h"
 
 #define MAX_DIM 1048576 // widths beyond this are no model
+#define MAX_BLOCK (1 << 26) // nor are recurrent states of so many numbers in one layer
 
 typedef struct act_name {
     const char *name;
@@ -182,7 +183,8 @@ static void read_heads(hth_builder *b, int64_t *work) {
         return;
     }
     for (int32_t i = 0; i < n; i++) d->layers[i].attn.n_head = d->layers[i].attn.n_kv_head = (int32_t)work[i];
-    if (hth_meta_ints(b->m, "attention.head_count_kv", "num_key_value_heads", 1, 65536, work, n)) {
+    const int64_t least = b->family->traits & HTH_TRAIT_HYBRID ? 0 : 1;
+    if (hth_meta_ints(b->m, "attention.head_count_kv", "num_key_value_heads", least, 65536, work, n)) {
         for (int32_t i = 0; i < n; i++) d->layers[i].attn.n_kv_head = (int32_t)work[i];
     }
     int32_t head_dim, head_dim_v;
@@ -207,7 +209,8 @@ static void read_heads(hth_builder *b, int64_t *work) {
 static void read_ffn(hth_builder *b, int64_t *work) {
     hth_desc *d = b->d;
     const unsigned t = b->family->traits;
-    if (!hth_meta_ints(b->m, "feed_forward_length", "intermediate_size|n_inner", 1, MAX_DIM, work, d->n_layer)) {
+    if (!hth_meta_ints(b->m, "feed_forward_length|expert_feed_forward_length",
+                       "intermediate_size|n_inner|block_ff_dim|moe_intermediate_size", 1, MAX_DIM, work, d->n_layer)) {
         fail_missing(b, "the feed-forward width", "feed_forward_length", "intermediate_size");
         return;
     }
@@ -303,8 +306,24 @@ bool hth_builder_is_full(hth_builder *b, int32_t i, int32_t period) {
 
 // ---- checks that the forward pass relies on
 
+// What every recurrent mixer has; sizes of its own are checked where they are read.
+static void check_recurrent(hth_builder *b, int32_t i) {
+    const hth_recurrent_desc *r = &b->d->layers[i].recurrent;
+    const int64_t tail = (int64_t)r->tail_rows * r->tail_width, head = (int64_t)r->head_rows * r->head_cols;
+    if (r->tail_rows > HTH_MAX_TAIL_ROWS || tail > MAX_BLOCK || head > MAX_BLOCK || head * r->n_head > MAX_BLOCK) {
+        hth_meta_fail(b->m, HTH_ERR_LIMIT, "layer %d: a recurrent state of %d x %d and %d heads of %d x %d is too large", (int)i,
+                      (int)r->tail_rows, (int)r->tail_width, (int)r->n_head, (int)r->head_rows, (int)r->head_cols);
+    }
+}
+
 static void check_layer(hth_builder *b, int32_t i) {
     const hth_attention_desc *a = &b->d->layers[i].attn;
+    check_recurrent(b, i);
+    if (b->d->layers[i].mixer == HTH_MIXER_NONE) return;
+    if (a->n_kv_head < 1) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "layer %d has attention, but no key heads", (int)i);
+        return;
+    }
     if (a->n_head % a->n_kv_head != 0) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "layer %d: %d query heads cannot share %d key heads", (int)i, (int)a->n_head,
                       (int)a->n_kv_head);
@@ -315,6 +334,10 @@ static void check_layer(hth_builder *b, int32_t i) {
     if (a->rope >= 0 && b->d->rope[a->rope].n_rot > a->head_dim) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "layer %d: rotary dimension %d is larger than a head of %d", (int)i,
                       (int)b->d->rope[a->rope].n_rot, (int)a->head_dim);
+    }
+    if (a->gated && a->head_dim != a->head_dim_v) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "layer %d: gates of %d numbers cannot be those of values of %d", (int)i,
+                      (int)a->head_dim, (int)a->head_dim_v);
     }
     if (a->v_is_k && a->head_dim != a->head_dim_v) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "layer %d: keys of %d numbers cannot be values of %d", (int)i, (int)a->head_dim,

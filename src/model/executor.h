@@ -11,7 +11,7 @@
 // What a kind of executor implements; the functions below go through it.
 typedef struct hth_executor_ops hth_executor_ops;
 typedef struct hth_executor hth_executor;
-typedef struct hth_state hth_state; // what a sequence has left behind in each layer: K/V pages, later recurrent state
+typedef struct hth_state hth_state; // what a sequence has left behind in each layer: K/V pages, recurrent blocks
 
 // The CPU's. Borrows `team` (used by one step at a time). Returns owned.
 HTH_NODISCARD hth_code hth_executor_cpu_new(hth_team *team, hth_executor **out, hth_err *err);
@@ -20,7 +20,12 @@ void hth_executor_free(hth_executor *ex); // after all its states
 typedef struct hth_state_params {
     int64_t n_ctx; // most tokens the sequence may hold; decides long or short rope factors
     hth_kv_type k_type, v_type;
+    // How many of the latest rows can be taken back where layers are recurrent: their blocks are kept after each. A
+    // draft tree may have so many rows.
+    int32_t n_keep;
 } hth_state_params;
+
+#define HTH_MAX_KEEP 1024
 
 // An empty sequence. Memory grows by pages with what is stored. HTH_ERR_UNSUPPORTED for a K/V type of blocks where
 // the sizes of heads are no multiple of HTH_KV_BLOCK. Returns owned.
@@ -30,7 +35,7 @@ void hth_state_free(hth_state *s);
 int64_t hth_state_len(const hth_state *s);      // rows stored
 int64_t hth_state_n_ctx(const hth_state *s);
 // Forgets all rows from `n` on. HTH_ERR_RANGE when n is beyond the length, HTH_ERR_UNSUPPORTED when a
-// layer's state cannot go back there (a window has slid).
+// layer's state cannot go back there (a window has slid; a recurrent layer further than n_keep rows, except to 0).
 HTH_NODISCARD hth_code hth_state_truncate(hth_state *s, int64_t n, hth_err *err);
 // Of the rows from `first` on, keeps only those listed (ascending row numbers) and closes the gaps: what
 // remains of a draft tree once a branch has been accepted. Errors leave the state as it is: HTH_ERR_RANGE for

@@ -621,6 +621,29 @@ static const hth_name names_bailing[] = {{HTH_ROLE_TOKEN_EMBD, "word_embeddings"
                                          {HTH_ROLE_FFN_NORM, "layers.%d.post_attention_layernorm"},
                                          {HTH_ROLE_NONE, NULL}};
 
+static const hth_name names_lfm2[] = {{HTH_ROLE_ATTN_NORM, "layers.%d.operator_norm"},
+                                      {HTH_ROLE_FFN_NORM, "layers.%d.ffn_norm"},
+                                      {HTH_ROLE_OUTPUT_NORM, "embedding_norm"},
+                                      {HTH_ROLE_O, "layers.%d.self_attn.out_proj"},
+                                      {HTH_ROLE_Q_NORM, "layers.%d.self_attn.q_layernorm"},
+                                      {HTH_ROLE_K_NORM, "layers.%d.self_attn.k_layernorm"},
+                                      {HTH_ROLE_GATE, "layers.%d.feed_forward.w1|layers.%d.feed_forward.gate_proj"},
+                                      {HTH_ROLE_UP, "layers.%d.feed_forward.w3|layers.%d.feed_forward.up_proj"},
+                                      {HTH_ROLE_DOWN, "layers.%d.feed_forward.w2|layers.%d.feed_forward.down_proj"},
+                                      {HTH_ROLE_ROUTER, "layers.%d.feed_forward.gate"},
+                                      {HTH_ROLE_CHOICE_BIAS, "layers.%d.feed_forward.expert_bias"},
+                                      {HTH_ROLE_EXPERTS_GATE, "layers.%d.feed_forward.switch_mlp.gate_proj"},
+                                      {HTH_ROLE_EXPERTS_UP, "layers.%d.feed_forward.switch_mlp.up_proj"},
+                                      {HTH_ROLE_EXPERTS_DOWN, "layers.%d.feed_forward.switch_mlp.down_proj"},
+                                      {HTH_ROLE_EXPERT_GATE, "layers.%d.feed_forward.experts.%e.w1|"
+                                                            "layers.%d.feed_forward.experts.%e.gate_proj"},
+                                      {HTH_ROLE_EXPERT_UP, "layers.%d.feed_forward.experts.%e.w3|"
+                                                            "layers.%d.feed_forward.experts.%e.up_proj"},
+                                      {HTH_ROLE_EXPERT_DOWN, "layers.%d.feed_forward.experts.%e.w2|"
+                                                            "layers.%d.feed_forward.experts.%e.down_proj"},
+                                      {HTH_ROLE_NONE, NULL}};
+static const hth_name names_lfm2_gguf[] = {{HTH_ROLE_OUTPUT_NORM, "token_embd_norm"}, {HTH_ROLE_NONE, NULL}};
+
 #define DEFAULT_INT(name, v) {name, {.kind = HTH_JSON_NUMBER, .is_int = true, .u.num = {.d = (v), .i = (v)}}}
 #define DEFAULT_NUM(name, v) {name, {.kind = HTH_JSON_NUMBER, .u.num = {.d = (v)}}}
 
@@ -630,6 +653,10 @@ static const hth_meta_default defaults_gemma3[] = {
     DEFAULT_INT("vocab_size", 262208),     DEFAULT_INT("sliding_window", 4096),   DEFAULT_INT("query_pre_attn_scalar", 256),
     DEFAULT_NUM("rms_norm_eps", 1e-6),     DEFAULT_NUM("rope_theta", 1e6),        {NULL, {.kind = HTH_JSON_NULL}}};
 
+static const hth_meta_default defaults_qwen_hybrid[] = {DEFAULT_NUM("partial_rotary_factor", 0.25),
+                                                        {NULL, {.kind = HTH_JSON_NULL}}};
+
+#define QWEN_HYBRID (HTH_TRAIT_HYBRID | HTH_TRAIT_QK_NORM_HEAD | HTH_TRAIT_PLUS_ONE_HUB)
 #define PAIRS_GGUF HTH_TRAIT_NORM_ROPE_GGUF
 #define PAIRS_BOTH (HTH_TRAIT_NORM_ROPE_GGUF | HTH_TRAIT_NORM_ROPE_HUB)
 #define GEMMA (HTH_TRAIT_PLUS_ONE_HUB | HTH_TRAIT_EMBD_SQRT | HTH_TRAIT_GELU_TANH)
@@ -688,6 +715,15 @@ static const hth_family families[] = {
     {"deepseek", {"deepseek"}, {"deepseek"}, PAIRS_GGUF | HTH_TRAIT_MOE, names_prenorm, NULL, hth_family_deepseek_1, NULL},
     {"llama4", {"llama4"}, {"llama4_text", "llama4"}, PAIRS_BOTH | HTH_TRAIT_MOE, names_llama4, NULL, hth_family_llama4, NULL},
     {"mimo2", {"mimo2"}, {"mimo_v2_flash"}, HTH_TRAIT_MOE, names_mimo2, NULL, hth_family_mimo2, NULL},
+    {"qwen3next", {"qwen3next"}, {"qwen3_next"}, QWEN_HYBRID | HTH_TRAIT_MOE, names_prenorm, names_post_attention_gguf,
+     hth_family_qwen3_next, defaults_qwen_hybrid},
+    {"qwen35", {"qwen35"}, {"qwen3_5_text", "qwen3_5"}, QWEN_HYBRID, names_prenorm, names_post_attention_gguf, hth_family_qwen35,
+     defaults_qwen_hybrid},
+    {"qwen35moe", {"qwen35moe"}, {"qwen3_5_moe_text", "qwen3_5_moe"}, QWEN_HYBRID | HTH_TRAIT_MOE, names_prenorm,
+     names_post_attention_gguf, hth_family_qwen35_moe, defaults_qwen_hybrid},
+    {"lfm2", {"lfm2"}, {"lfm2"}, HTH_TRAIT_HYBRID | HTH_TRAIT_QK_NORM_HEAD, names_lfm2, names_lfm2_gguf, hth_family_lfm2, NULL},
+    {"lfm2moe", {"lfm2moe"}, {"lfm2_moe"}, HTH_TRAIT_HYBRID | HTH_TRAIT_MOE | HTH_TRAIT_QK_NORM_HEAD, names_lfm2, names_lfm2_gguf,
+     hth_family_lfm2_moe, NULL},
     {"bert", {"bert"}, {"bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN, NULL, NULL, adjust_bert, NULL},
     {"nomic-bert", {"nomic-bert"}, {"nomic_bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM, NULL, NULL, adjust_nomic_bert, NULL},
 };

@@ -22,6 +22,7 @@ typedef enum hth_trait {
     HTH_TRAIT_PLAIN_FFN = 1 << 11,     // no gate
     HTH_TRAIT_ENCODER = 1 << 12,       // every row sees every row; norms after the sums
     HTH_TRAIT_MOE = 1 << 13,           // files may have routed experts
+    HTH_TRAIT_HYBRID = 1 << 14,        // layers may lack attention or a feed-forward: their sizes may be listed as 0
 } hth_trait;
 
 typedef struct hth_builder hth_builder;
@@ -47,8 +48,10 @@ struct hth_builder {
     int32_t window;     // sliding_window, 0: none
     // Which biases the metadata promises for hub folders: 1 yes, 0 no, -1 by presence.
     int8_t qkv_bias, o_bias, mlp_bias;
+    int8_t conv_bias;   // of a recurrent mixer's convolution and projections, in either container
     int32_t dense_ff[HTH_MAX_LAYER]; // feed-forward widths where layers with experts would be dense
     int8_t choice_bias; // of routed experts, in either container
+    bool bare_experts;  // experts in one tensor stand there without ".weight", as transformers stores parameters
 };
 
 // The family of an architecture name (GGUF) or model_type (hub), or NULL.

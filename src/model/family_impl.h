@@ -15,6 +15,8 @@ void hth_family_granite(hth_builder *b); // Granite's four multipliers
 void hth_family_hunyuan(hth_builder *b);
 // The last layers of a file that predict further tokens are no part of the ordinary pass.
 void hth_family_drop_prediction_layers(hth_builder *b);
+// Qwen keeps some layers dense: those listed, and all but every n-th.
+void hth_family_qwen_dense_layers(hth_builder *b);
 
 // Families with routed experts (family_moe.c).
 void hth_family_mixtral(hth_builder *b);
@@ -34,5 +36,12 @@ void hth_family_deepseek_1(hth_builder *b);
 // (family_mixed.c)
 void hth_family_llama4(hth_builder *b);
 void hth_family_mimo2(hth_builder *b);
+
+// Families with recurrent layers (family_hybrid.c).
+void hth_family_lfm2(hth_builder *b);
+void hth_family_lfm2_moe(hth_builder *b);
+void hth_family_qwen3_next(hth_builder *b);
+void hth_family_qwen35(hth_builder *b);
+void hth_family_qwen35_moe(hth_builder *b);
 
 #endif

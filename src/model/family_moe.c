@@ -13,8 +13,7 @@ void hth_family_mixtral(hth_builder *b) {
     hth_builder_moe(b, &moe);
 }
 
-// Qwen keeps some layers dense: those listed, and all but every n-th.
-static void qwen_dense_layers(hth_builder *b) {
+void hth_family_qwen_dense_layers(hth_builder *b) {
     int32_t step = 1;
     hth_meta_i32(b->m, NULL, "decoder_sparse_step", 1, HTH_MAX_LAYER, &step);
     const hth_json *list = b->is_gguf ? NULL : hth_json_get(b->m->text, "mlp_only_layers");
@@ -45,7 +44,7 @@ void hth_family_qwen2_moe(hth_builder *b) {
     }
     qwen_windows(b);
     hth_builder_moe(b, &moe);
-    qwen_dense_layers(b);
+    hth_family_qwen_dense_layers(b);
 }
 
 void hth_family_qwen3_moe(hth_builder *b) {
@@ -53,7 +52,7 @@ void hth_family_qwen3_moe(hth_builder *b) {
     hth_family_biases(b, "attention_bias", NULL);
     qwen_windows(b);
     hth_builder_moe(b, &moe);
-    qwen_dense_layers(b);
+    hth_family_qwen_dense_layers(b);
 }
 
 void hth_family_gpt_oss(hth_builder *b) {

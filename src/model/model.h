@@ -20,6 +20,25 @@ typedef struct hth_altup {
     const float *scale;       // [d] on what the per-layer input is gated with; or NULL
 } hth_altup;
 
+// Weights of a recurrent mixer; which ones there are depends on its kind.
+typedef struct hth_recurrent_weights {
+    // CONV: [3 * d, d] gates before and after the convolution, then its input.
+    // DELTA: queries of all heads, keys, values. Where the file groups them by key head, each group being a query, a
+    // key, the values and then their gates, this holds the gates too and is_grouped is set.
+    hth_weight in;
+    hth_weight out; // [d, all heads]
+    const float *in_bias, *out_bias;
+    const float *conv;      // [tail_rows + 1, tail_width] the oldest row's factors first; channels as `in` has them
+    const float *conv_bias; // [tail_width]
+    // DELTA alone
+    bool is_grouped, beta_is_grouped; // and so `beta` has the decays of each group behind its betas
+    hth_weight gate;         // [all heads, d]
+    hth_weight beta, decay;  // [n_head, d]; decay [n_head * head_rows, d] where each row has its own
+    const float *decay_bias; // [rows of decay]
+    const float *decay_rate; // [rows of decay] negative: decay = e^(rate * softplus(x + bias))
+    const float *norm;       // [head_cols] of each head's result
+} hth_recurrent_weights;
+
 // Weights and vectors of one layer. Matrices are views on the mapping; vectors are small and kept as
 // f32 copies (norm conventions such as w + 1 already applied). Absent ones: scheme NONE or NULL.
 typedef struct hth_layer {
@@ -46,6 +65,7 @@ typedef struct hth_layer {
     const float *expert_gate_bias, *expert_up_bias, *expert_down_bias; // [n_expert, d_ff] [n_expert, d_ff] [n_expert, d]
     hth_weight shared_router; // [1, d]
     hth_altup altup;
+    hth_recurrent_weights recurrent;
 } hth_layer;
 
 typedef struct hth_model {

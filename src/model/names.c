@@ -103,6 +103,20 @@ static const role_names table[HTH_ROLE_COUNT] = {
                               "layers.%d.mlp.shared_mlp.down_proj|layers.%d.shared_mlp.output_linear|"
                               "layers.%d.feed_forward.shared_expert.down_proj"},
     [HTH_ROLE_SHARED_ROUTER] = {"gate of the shared expert", "blk.%d.ffn_gate_inp_shexp", "layers.%d.mlp.shared_expert_gate"},
+    [HTH_ROLE_RECURRENT_IN] = {"input projection of the recurrent mixer", "blk.%d.ssm_in|blk.%d.shortconv.in_proj",
+                               "layers.%d.conv.in_proj|layers.%d.linear_attn.in_proj_qkvz"},
+    [HTH_ROLE_RECURRENT_OUT] = {"output projection of the recurrent mixer", "blk.%d.ssm_out|blk.%d.shortconv.out_proj",
+                                "layers.%d.conv.out_proj|layers.%d.linear_attn.out_proj"},
+    [HTH_ROLE_CONV] = {"causal convolution", "blk.%d.ssm_conv1d|blk.%d.shortconv.conv",
+                       "layers.%d.conv.conv|layers.%d.linear_attn.conv1d"},
+    [HTH_ROLE_DELTA_QKV] = {"projection of a delta rule", "blk.%d.attn_qkv", "layers.%d.linear_attn.in_proj_qkv"},
+    [HTH_ROLE_DELTA_GATE] = {"gate of a delta rule", "blk.%d.attn_gate", "layers.%d.linear_attn.in_proj_z"},
+    [HTH_ROLE_DELTA_BETA_DECAY] = {"betas and decays", "blk.%d.ssm_ba", "layers.%d.linear_attn.in_proj_ba"},
+    [HTH_ROLE_DELTA_BETA] = {"betas", "blk.%d.ssm_beta", "layers.%d.linear_attn.in_proj_b"},
+    [HTH_ROLE_DELTA_DECAY] = {"decays", "blk.%d.ssm_alpha", "layers.%d.linear_attn.in_proj_a"},
+    [HTH_ROLE_DELTA_RATE] = {"rates of decay", "blk.%d.ssm_a", "layers.%d.linear_attn.A_log"},
+    [HTH_ROLE_DELTA_DECAY_BIAS] = {"bias of the decays", "blk.%d.ssm_dt", "layers.%d.linear_attn.dt_bias"},
+    [HTH_ROLE_DELTA_NORM] = {"norm of a delta rule", "blk.%d.ssm_norm", "layers.%d.linear_attn.norm"},
 };
 
 const char *hth_role_gguf(hth_role role) {

@@ -64,6 +64,17 @@ typedef enum hth_role {
     HTH_ROLE_SHARED_GATE_UP,
     HTH_ROLE_SHARED_DOWN,
     HTH_ROLE_SHARED_ROUTER,
+    HTH_ROLE_RECURRENT_IN, // everything that a recurrent mixer projects its input to
+    HTH_ROLE_RECURRENT_OUT,
+    HTH_ROLE_CONV, // [channels, taps] or that with a 1 somewhere
+    HTH_ROLE_DELTA_QKV,
+    HTH_ROLE_DELTA_GATE,
+    HTH_ROLE_DELTA_BETA_DECAY,
+    HTH_ROLE_DELTA_BETA,
+    HTH_ROLE_DELTA_DECAY,
+    HTH_ROLE_DELTA_RATE, // of decay; GGUF: negative, folders: its logarithm
+    HTH_ROLE_DELTA_DECAY_BIAS,
+    HTH_ROLE_DELTA_NORM,
     HTH_ROLE_COUNT
 } hth_role;
 

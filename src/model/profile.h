@@ -13,6 +13,7 @@ typedef enum hth_op {
     HTH_OP_OUTPUT,    //
     HTH_OP_LINEAR,    // others
     HTH_OP_ATTENTION, // scores, softmax, weighted values
+    HTH_OP_RECURRENT, // convolutions and matrix states
     HTH_OP_SMALL,     // norms, rope, activations, adding, storing keys and values
     HTH_OP_WAIT,      // at barriers, for other threads
     HTH_OP_COUNT,

@@ -1,5 +1,5 @@
 // Sequence state: pages of keys and values per layer, allocated as rows come, shared by forks, copied before the
-// first write to one that is shared.
+// first write to one that is shared. For recurrent layers see state_recurrent.c.
 #include "model/state.h"
 
 #include <string.h>
@@ -11,7 +11,7 @@
 static void describe_pages(hth_layer_state *l, const hth_state *s, int32_t i) {
     const hth_attention_desc *a = &s->model->desc.layers[i].attn;
     l->window = a->window;
-    if (a->kv_layer != i) return;
+    if (s->model->desc.layers[i].mixer == HTH_MIXER_NONE || a->kv_layer != i) return;
     l->k_head_bytes = HTH_PAGE_ROWS * hth_kv_row_bytes(s->k_type, a->head_dim);
     l->v_head_bytes = HTH_PAGE_ROWS * hth_kv_row_bytes(s->v_type, a->head_dim_v);
     l->v_off = (uint32_t)a->n_kv_head * l->k_head_bytes;
@@ -32,6 +32,7 @@ static void widen_shared_windows(hth_state *s) {
 static hth_code check_blocks(const hth_model *m, const hth_state_params *params, hth_err *err) {
     for (int32_t i = 0; i < m->desc.n_layer; i++) {
         const hth_attention_desc *a = &m->desc.layers[i].attn;
+        if (m->desc.layers[i].mixer == HTH_MIXER_NONE) continue;
         const bool bad_k = hth_kv_is_block(params->k_type) && a->head_dim % HTH_KV_BLOCK != 0;
         const bool bad_v = hth_kv_is_block(params->v_type) && a->head_dim_v % HTH_KV_BLOCK != 0;
         if (!bad_k && !bad_v) continue;
@@ -67,6 +68,11 @@ hth_code hth_state_new(hth_executor *ex, const hth_model *m, const hth_state_par
     }
     for (int32_t i = 0; i < m->desc.n_layer; i++) describe_pages(&s->layers[i], s, i);
     widen_shared_windows(s);
+    const hth_code code = hth_blocks_new(s, params->n_keep, err);
+    if (code != HTH_OK) {
+        hth_state_free(s);
+        return code;
+    }
     *out = s;
     return HTH_OK;
 }
@@ -87,6 +93,7 @@ void hth_state_free(hth_state *s) {
         if (l->pages) drop_pages(s, l, l->first_page, l->n_page);
         hth_free(l->pages);
     }
+    hth_blocks_free(s);
     hth_free(s->layers);
     hth_free(s->pos);
     hth_free(s);
@@ -112,7 +119,7 @@ uint64_t hth_state_own_bytes(const hth_state *s) {
             if (!hth_kv_page_is_shared(l->pages[p], l->page_bytes)) n += l->page_bytes;
         }
     }
-    return n;
+    return n + hth_blocks_own_bytes(s);
 }
 
 // Makes the pages with row `row` and all after it this sequence's own.
@@ -146,7 +153,7 @@ hth_code hth_state_reserve(hth_state *s, int64_t n, int32_t first, int32_t last,
     }
     size_t n_page = (size_t)((need + HTH_PAGE_ROWS - 1) / HTH_PAGE_ROWS);
     for (int32_t i = first; i < last; i++) HTH_TRY(reserve_layer(s, &s->layers[i], n_page, err));
-    return HTH_OK;
+    return hth_blocks_reserve(s, first, last, err);
 }
 
 void hth_state_slide(hth_state *s) {
@@ -187,15 +194,11 @@ int64_t hth_state_reach(const hth_state *s, int64_t n_most) {
     int64_t n = n_most < s->len ? n_most : s->len;
     if (s->tree_first >= 0 && n > s->tree_first) n = s->tree_first;
     if (n <= 0) return 0;
-    return n == s->len || layer_out_of_reach(s, n) < 0 ? n : 0;
+    return n == s->len || (layer_out_of_reach(s, n) < 0 && hth_blocks_reach(s, n)) ? n : 0;
 }
 
-hth_code hth_state_truncate(hth_state *s, int64_t n, hth_err *err) {
-    if (n < 0 || n > s->len) {
-        return hth_fail(err, HTH_ERR_RANGE, "cannot go back to row %lld of a sequence of %lld", (long long)n,
-                        (long long)s->len);
-    }
-    if (n != 0 && n != s->len) HTH_TRY(check_reachable(s, n, err));
+// Drops pages and rows from row n on; nothing is checked.
+static void forget_rows(hth_state *s, int64_t n) {
     size_t n_page = (size_t)((n + HTH_PAGE_ROWS - 1) / HTH_PAGE_ROWS);
     for (int32_t i = 0; i < s->model->desc.n_layer; i++) {
         hth_layer_state *l = &s->layers[i];
@@ -206,6 +209,17 @@ hth_code hth_state_truncate(hth_state *s, int64_t n, hth_err *err) {
     }
     if (n <= s->tree_first) s->tree_first = -1;
     s->len = n;
+}
+
+hth_code hth_state_truncate(hth_state *s, int64_t n, hth_err *err) {
+    if (n < 0 || n > s->len) {
+        return hth_fail(err, HTH_ERR_RANGE, "cannot go back to row %lld of a sequence of %lld", (long long)n,
+                        (long long)s->len);
+    }
+    if (n != 0 && n != s->len) HTH_TRY(check_reachable(s, n, err));
+    HTH_TRY(hth_blocks_check(s, n, err));
+    hth_blocks_keep(s, n, NULL, 0);
+    forget_rows(s, n);
     return HTH_OK;
 }
 
@@ -239,14 +253,17 @@ hth_code hth_state_keep(hth_state *s, int64_t first, const int64_t *rows, int64_
         }
     }
     if (first < s->len) HTH_TRY(check_reachable(s, first, err)); // so that moving and truncating cannot fail
+    HTH_TRY(hth_blocks_check_branch(s, first, rows, n_row, err));
     for (int32_t i = 0; n_row > 0 && i < s->model->desc.n_layer; i++) {
         HTH_TRY(own_from(s, &s->layers[i], first, err));
     }
+    hth_blocks_keep(s, first, rows, n_row);
     s->tree_first = -1;
     for (int64_t i = 0; i < n_row; i++) {
         if (rows[i] != first + i) move_row(s, rows[i], first + i);
     }
-    return hth_state_truncate(s, first + n_row, err);
+    forget_rows(s, first + n_row);
+    return HTH_OK;
 }
 
 static hth_code fork_layer(hth_state *to, int32_t layer, const hth_layer_state *from, int64_t n, hth_err *err) {
@@ -274,6 +291,7 @@ static hth_code fork_rows(hth_state *to, const hth_state *from, int64_t n, hth_e
     }
     memcpy(to->pos, from->pos, (size_t)n * sizeof *to->pos);
     for (int32_t i = 0; i < from->model->desc.n_layer; i++) HTH_TRY(fork_layer(to, i, &from->layers[i], n, err));
+    hth_blocks_fork(to, from, n);
     to->len = n;
     to->layer_first = from->layer_first;
     to->layer_last = from->layer_last;
@@ -287,7 +305,8 @@ hth_code hth_state_fork(const hth_state *s, int64_t n, hth_state **out, hth_err 
                         (long long)n, n >= 0 && n <= s->len ? ": a draft tree stands there" : "");
     }
     if (n != 0 && n != s->len) HTH_TRY(check_reachable(s, n, err));
-    const hth_state_params params = {.n_ctx = s->n_ctx, .k_type = s->k_type, .v_type = s->v_type};
+    HTH_TRY(hth_blocks_check(s, n, err));
+    const hth_state_params params = {.n_ctx = s->n_ctx, .k_type = s->k_type, .v_type = s->v_type, .n_keep = s->n_keep};
     hth_state *to;
     HTH_TRY(hth_state_new(s->ex, s->model, &params, &to, err));
     const hth_code code = n > 0 ? fork_rows(to, s, n, err) : HTH_OK;

@@ -1033,6 +1033,8 @@ add("internlm3", {
 # ---------------------------------------------------------------------------------------------
 # Routed experts
 
+import families_hybrid  # noqa: E402
 import families_moe  # noqa: E402
 
 families_moe.add_all(add)
+families_hybrid.add_all(add)

@@ -102,6 +102,19 @@ def _gather_mm64(a, b, /, lhs_indices=None, rhs_indices=None, *, sorted_indices=
     return a @ mx.take(b, rhs_indices, axis=0)
 
 
+def _conv1d64(x, weight, stride=1, padding=0, dilation=1, groups=1, stream=None):
+    """mlx.core.conv1d by channel: x [n, rows, channels], weight [channels, taps, 1]."""
+    assert (stride, padding, dilation, groups) == (1, 0, 1, weight.shape[0])
+    n = x.shape[1] - weight.shape[1] + 1
+    return sum(x[:, j : j + n] * weight[:, j, 0] for j in range(weight.shape[1]))
+
+
+def _logaddexp64(a, b, stream=None):
+    import mlx.core as mx
+
+    return mx.array(np.logaddexp(np.array(a), np.array(b)), mx.float64)
+
+
 class AttentionPeaks:
     """Collects how peaked attention is: the mean over rows of the largest probability."""
 
@@ -152,6 +165,8 @@ def exact_arithmetic():
         (mx, "sigmoid", _by_numpy(lambda x: 1 / (1 + np.exp(-x)))),
         (mx, "softmax", _softmax64),
         (mx, "gather_mm", _gather_mm64),
+        (mx, "conv1d", _conv1d64),
+        (mx, "logaddexp", _logaddexp64),
         (mx.fast, "rope", _rope64),
         (mx.fast, "rms_norm", _rms_norm64),
         (mx.fast, "layer_norm", _layer_norm64),

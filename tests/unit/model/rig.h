@@ -5,6 +5,8 @@
 #include "model/executor.h"
 #include "tiny.h"
 
+enum { RIG_KEEP = 64 }; // rows that recurrent layers can take back
+
 typedef struct rig {
     hth_model *m;
     hth_team *team;
@@ -37,7 +39,7 @@ static inline void rig_close(rig *r) {
 static inline hth_state *rig_state_of(const rig *r, int64_t n_ctx, hth_kv_type type) {
     hth_state *s;
     hth_err err = {0};
-    const hth_state_params params = {.n_ctx = n_ctx, .k_type = type, .v_type = type};
+    const hth_state_params params = {.n_ctx = n_ctx, .k_type = type, .v_type = type, .n_keep = RIG_KEEP};
     assert_int_equal(hth_state_new(r->ex, r->m, &params, &s, &err), HTH_OK);
     return s;
 }

@@ -19,6 +19,7 @@ typedef enum tiny_kind {
     TINY_GEMMA3N, // four streams per token, a learned residual, sparse gates
     TINY_COHERE,  // attention and feed-forward side by side, LayerNorm, norms per head
     TINY_PHI3,    // fused matrices, longrope
+    TINY_LFM2,    // short convolutions in layers 0 and 2
     TINY_CAUSAL_COUNT,
     TINY_BERT = TINY_CAUSAL_COUNT, // encoder
     TINY_COUNT
@@ -514,6 +515,40 @@ static inline void tiny_layer_norm(tiny *t, const char *p, const char *name, int
     tiny_vector(t, p, full, n, 0);
 }
 
+static inline void tiny_lfm2(tiny *t) {
+    static const char *const norms[] = {"operator_norm", "ffn_norm", NULL};
+    const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 8, .d_ff = 56, .norm = 1};
+    tiny_common(t, "lfm2", &s, 4);
+    tiny_set(t, "norm_eps", "1e-5");
+    tiny_set(t, "conv_L_cache", "4");
+    tiny_set(t, "conv_bias", "true");
+    tiny_set(t, "block_auto_adjust_ff_dim", "false");
+    tiny_set(t, "layer_types", "[\"conv\",\"full_attention\",\"conv\",\"full_attention\"]");
+    for (int i = 0; i < 4; i++) {
+        char p[64];
+        snprintf(p, sizeof p, "model.layers.%d.", i);
+        tiny_norms(t, p, &s, norms);
+        if (i % 2 == 1) {
+            tiny_matrix(t, p, "self_attn.q_proj", s.n_head * s.head_dim, s.d, 2);
+            tiny_matrix(t, p, "self_attn.k_proj", s.n_kv * s.head_dim, s.d, 2);
+            tiny_matrix(t, p, "self_attn.v_proj", s.n_kv * s.head_dim, s.d, 1);
+            tiny_matrix(t, p, "self_attn.out_proj", s.d, s.n_head * s.head_dim, 1);
+            tiny_vector(t, p, "self_attn.q_layernorm.weight", s.head_dim, 1);
+            tiny_vector(t, p, "self_attn.k_layernorm.weight", s.head_dim, 1);
+        } else {
+            tiny_linear(t, p, "conv.in_proj", 3 * s.d, s.d);
+            tiny_named(t, p, "conv.conv.weight", s.d, 4, 0, 1);
+            tiny_vector(t, p, "conv.conv.bias", s.d, 0);
+            tiny_linear(t, p, "conv.out_proj", s.d, s.d);
+        }
+        tiny_matrix(t, p, "feed_forward.w1", s.d_ff, s.d, 1);
+        tiny_matrix(t, p, "feed_forward.w3", s.d_ff, s.d, 1);
+        tiny_matrix(t, p, "feed_forward.w2", s.d, s.d_ff, 1);
+    }
+    tiny_matrix(t, "model.", "embed_tokens", TINY_VOCAB, s.d, 2);
+    tiny_vector(t, "model.", "embedding_norm.weight", s.d, 1);
+}
+
 static inline void tiny_bert(tiny *t) {
     const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 6, .head_dim = 8, .d_ff = 56};
     tiny_common(t, "bert", &s, 2);
@@ -540,7 +575,7 @@ static inline void tiny_bert(tiny *t) {
 
 static inline void tiny_make(tiny_kind kind, tiny *t) {
     static void (*const makers[TINY_COUNT])(tiny *) = {tiny_llama,  tiny_gemma3, tiny_gemma4, tiny_gemma3n,
-                                                       tiny_cohere, tiny_phi3,   tiny_bert};
+                                                       tiny_cohere, tiny_phi3,   tiny_lfm2,   tiny_bert};
     makers[kind](t);
 }
 

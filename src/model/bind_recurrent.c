@@ -1,0 +1,110 @@
+// Weights of recurrent mixers.
+#include <math.h>
+#include <string.h>
+
+#include "model/bind_impl.h"
+
+hth_code hth_bind_numbers(hth_binder *k, hth_role role, int32_t layer, const char *suffix, int64_t n, const float **out) {
+    char base[HTH_NAME_LEN];
+    const hth_tensor *t = hth_bind_find(k, role, layer, suffix, base);
+    return t ? hth_bind_vector(k, t, n, 0, out) : hth_bind_missing(k, role, layer, base, suffix);
+}
+
+// Files have a channel's factors side by side; the convolution wants a row of channels for each of them.
+static hth_code bind_conv(hth_binder *k, int32_t layer, int promise, hth_recurrent_weights *w) {
+    const hth_recurrent_desc *r = &k->b->d->layers[layer].recurrent;
+    const int64_t n = r->tail_width, n_tap = r->tail_rows + 1;
+    const float *file;
+    HTH_TRY(hth_bind_numbers(k, HTH_ROLE_CONV, layer, ".weight", n * n_tap, &file));
+    float *rows = hth_arena_alloc(&k->m->arena, (size_t)(n * n_tap), sizeof *rows);
+    if (!rows) return hth_fail_nomem(k->err, (uint64_t)(n * n_tap) * sizeof *rows);
+    for (int64_t c = 0; c < n; c++) {
+        for (int64_t j = 0; j < n_tap; j++) rows[j * n + c] = file[c * n_tap + j];
+    }
+    w->conv = rows;
+    return hth_bind_bias(k, HTH_ROLE_CONV, layer, n, promise, &w->conv_bias);
+}
+
+static hth_code bind_short_conv(hth_binder *k, int32_t layer, hth_recurrent_weights *w) {
+    const int64_t d = k->b->d->d_model;
+    const int promise = k->b->conv_bias;
+    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_RECURRENT_IN, layer, 3 * d, d, &w->in));
+    HTH_TRY(hth_bind_bias(k, HTH_ROLE_RECURRENT_IN, layer, 3 * d, promise, &w->in_bias));
+    HTH_TRY(bind_conv(k, layer, promise, w));
+    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_RECURRENT_OUT, layer, d, d, &w->out));
+    return hth_bind_bias(k, HTH_ROLE_RECURRENT_OUT, layer, d, promise, &w->out_bias);
+}
+
+// ---- delta rule
+
+// GGUF has -e^a where folders have a.
+static hth_code bind_rates(hth_binder *k, int32_t layer, int64_t n, const float **out) {
+    const float *file;
+    HTH_TRY(hth_bind_numbers(k, HTH_ROLE_DELTA_RATE, layer, "", n, &file));
+    if (k->b->is_gguf) {
+        *out = file;
+        return HTH_OK;
+    }
+    float *rates = hth_arena_alloc(&k->m->arena, (size_t)n, sizeof *rates);
+    if (!rates) return hth_fail_nomem(k->err, (uint64_t)n * sizeof *rates);
+    for (int64_t i = 0; i < n; i++) rates[i] = -expf(file[i]);
+    *out = rates;
+    return HTH_OK;
+}
+
+// The convolution's channels in the order of a grouped projection: those of each key head together.
+static hth_code group_channels(hth_binder *k, const hth_recurrent_desc *r, hth_recurrent_weights *w) {
+    const int64_t n_key = r->delta.n_key_head, dk = r->head_rows, dv = r->head_cols * (int64_t)(r->n_head / n_key);
+    const int64_t n = r->tail_width, group = 2 * dk + dv;
+    float *rows = hth_arena_alloc(&k->m->arena, (size_t)(n * (r->tail_rows + 1)), sizeof *rows);
+    if (!rows) return hth_fail_nomem(k->err, (uint64_t)n * sizeof *rows);
+    for (int64_t j = 0; j <= r->tail_rows; j++) {
+        const float *from = w->conv + j * n;
+        float *to = rows + j * n;
+        for (int64_t h = 0; h < n_key; h++, to += group) {
+            memcpy(to, from + h * dk, (size_t)dk * sizeof *to);
+            memcpy(to + dk, from + (n_key + h) * dk, (size_t)dk * sizeof *to);
+            memcpy(to + 2 * dk, from + 2 * n_key * dk + h * dv, (size_t)dv * sizeof *to);
+        }
+    }
+    w->conv = rows;
+    return HTH_OK;
+}
+
+static hth_code bind_delta_inputs(hth_binder *k, int32_t layer, hth_recurrent_weights *w) {
+    const hth_recurrent_desc *r = &k->b->d->layers[layer].recurrent;
+    const int64_t d = k->b->d->d_model, d_out = (int64_t)r->n_head * r->head_cols;
+    char base[HTH_NAME_LEN];
+    w->is_grouped = !hth_bind_find(k, HTH_ROLE_DELTA_QKV, layer, ".weight", base) &&
+                    hth_bind_find(k, HTH_ROLE_RECURRENT_IN, layer, ".weight", base);
+    if (w->is_grouped) {
+        HTH_TRY(hth_bind_matrix(k, HTH_ROLE_RECURRENT_IN, layer, r->tail_width + d_out, d, &w->in));
+    } else {
+        HTH_TRY(hth_bind_matrix(k, HTH_ROLE_DELTA_QKV, layer, r->tail_width, d, &w->in));
+        HTH_TRY(hth_bind_matrix(k, HTH_ROLE_DELTA_GATE, layer, d_out, d, &w->gate));
+    }
+    w->beta_is_grouped = hth_bind_find(k, HTH_ROLE_DELTA_BETA_DECAY, layer, ".weight", base);
+    if (w->beta_is_grouped) return hth_bind_matrix(k, HTH_ROLE_DELTA_BETA_DECAY, layer, 2 * r->n_head, d, &w->beta);
+    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_DELTA_BETA, layer, r->n_head, d, &w->beta));
+    return hth_bind_matrix(k, HTH_ROLE_DELTA_DECAY, layer, r->n_head, d, &w->decay);
+}
+
+static hth_code bind_delta(hth_binder *k, int32_t layer, hth_recurrent_weights *w) {
+    const hth_recurrent_desc *r = &k->b->d->layers[layer].recurrent;
+    HTH_TRY(bind_delta_inputs(k, layer, w));
+    HTH_TRY(bind_conv(k, layer, 0, w));
+    if (w->is_grouped) HTH_TRY(group_channels(k, r, w));
+    HTH_TRY(bind_rates(k, layer, r->n_head, &w->decay_rate));
+    HTH_TRY(hth_bind_numbers(k, HTH_ROLE_DELTA_DECAY_BIAS, layer, k->b->is_gguf ? ".bias" : "", r->n_head, &w->decay_bias));
+    HTH_TRY(hth_bind_numbers(k, HTH_ROLE_DELTA_NORM, layer, ".weight", r->head_cols, &w->norm));
+    return hth_bind_matrix(k, HTH_ROLE_RECURRENT_OUT, layer, k->b->d->d_model, (int64_t)r->n_head * r->head_cols, &w->out);
+}
+
+hth_code hth_bind_recurrent(hth_binder *k, int32_t layer, hth_recurrent_weights *w) {
+    switch (k->b->d->layers[layer].recurrent.kind) {
+    case HTH_RECURRENT_CONV: return bind_short_conv(k, layer, w);
+    case HTH_RECURRENT_DELTA: return bind_delta(k, layer, w);
+    case HTH_RECURRENT_NONE: break;
+    }
+    return HTH_OK;
+}
