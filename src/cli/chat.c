@@ -6,21 +6,10 @@
 #include <string.h>
 
 #include "cli/load.h"
-#include "cli/sampling.h"
 #include "os/clock.h"
 #include "os/term.h"
 
 #define MAX_MESSAGES ((size_t)1 << 20)
-
-static hth_code choose_sampling(cli_chat *c, const cli_chat_params *p, hth_err *err) {
-    HTH_TRY(cli_sampling_of(c->engine->model->container, &c->sampling, err));
-    if (p->temperature >= 0) c->sampling.temperature = (float)p->temperature;
-    if (p->top_k >= 0) c->sampling.top_k = (int32_t)p->top_k;
-    if (p->top_p >= 0) c->sampling.top_p = (float)p->top_p;
-    if (p->min_p >= 0) c->sampling.min_p = (float)p->min_p;
-    c->sampling.seed = p->seed >= 0 ? (uint64_t)p->seed : cli_new_seed();
-    return hth_sampler_check(&c->sampling, err);
-}
 
 // What to do about a model whose chat format is unknown is said here, where the options are known.
 static hth_code find_format(cli_chat *c, const char *name, hth_err *err) {
@@ -52,7 +41,7 @@ hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out
         .activations = (hth_activations)p->activations, .cancel = hth_term_interrupt_flag()};
     hth_code code;
     HTH_TRY_GOTO(code, cli_load_engine(path, p->n_thread, true, &c.engine, err), fail);
-    HTH_TRY_GOTO(code, choose_sampling(&c, p, err), fail);
+    HTH_TRY_GOTO(code, cli_sampler_make(&p->sampling, c.engine->model->container, c.engine->tokenizer, &c.sampler, err), fail);
     if (!p->raw) HTH_TRY_GOTO(code, find_format(&c, p->format, err), fail);
     HTH_TRY_GOTO(code, hth_session_new(c.engine, &params, &c.session, err), fail);
     if (p->system) HTH_TRY_GOTO(code, cli_chat_set_system(&c, p->system, err), fail);
@@ -72,6 +61,7 @@ void cli_chat_close(cli_chat *c) {
     drop_entries(c, 0);
     hth_free(c->entries);
     hth_session_free(c->session);
+    cli_sampler_free(&c->sampler);
     hth_chat_format_free(c->format);
     hth_engine_close(c->engine);
 }
@@ -132,7 +122,7 @@ static hth_code answer(cli_chat *c, const hth_token_list *prompt, cli_text_sink 
                         prompt->n, (long long)hth_session_n_ctx(c->session));
     }
     hth_sampler *sampler;
-    HTH_TRY(hth_sampler_new(&c->sampling, n_choice(c->engine), &sampler, err));
+    HTH_TRY(hth_sampler_new(&c->sampler.params, n_choice(c->engine), &sampler, err));
     hth_code code = cli_generate(c->engine, c->session, sampler, prompt, c->n_predict, sink, user, out, err);
     hth_sampler_free(sampler);
     return code;

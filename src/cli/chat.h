@@ -4,13 +4,12 @@
 
 #include "cli/args.h"
 #include "cli/generate.h"
+#include "cli/sampling.h"
 #include "text/chat_format.h"
 
 typedef struct cli_chat_params {
     int64_t n_predict, n_ctx, n_thread; // 0: the default
-    int64_t seed;                       // -1: a new one each time
-    int64_t top_k;                      // -1: as the model's authors say, else the engine's default
-    double temperature, top_p, min_p;   // negative: likewise
+    cli_sampling sampling;              // what is not given is as the model's authors say, else the engine's default
     int activations;                    // hth_activations
     cli_kv kv;
     const char *system;                 // NULL: none
@@ -28,7 +27,7 @@ typedef struct cli_chat {
     hth_engine *engine;
     hth_session *session;
     hth_chat_format *format; // NULL: raw
-    hth_sampler_params sampling;
+    cli_sampler sampler;
     int64_t n_predict;
     cli_chat_entry *entries; // [n] owned
     size_t n, cap;

@@ -15,7 +15,7 @@ typedef struct run_values {
 } run_values;
 
 static run_values values = {
-    .chat = {.seed = -1, .top_k = -1, .temperature = -1, .top_p = -1, .min_p = -1, .kv = CLI_KV(HTH_KV_F16)}};
+    .chat = {.sampling = CLI_SAMPLING, .kv = CLI_KV(HTH_KV_F16)}};
 
 static double per_second(int64_t n, uint64_t ns) {
     return ns ? (double)n / ((double)ns * 1e-9) : 0;
@@ -33,7 +33,7 @@ static void print_timings(const cli_chat *c, const cli_answer *a) {
     fprintf(stderr, "answer    %lld tokens, %.0f ms, %.1f tokens/s, ended by %s\n", (long long)a->n_generated,
             (double)a->decode_ns * 1e-6, per_second(a->n_step, a->decode_ns), cli_stop_name(a->stop));
     fprintf(stderr, "threads   %d\nseed      %llu\n", hth_team_size(c->engine->team),
-            (unsigned long long)c->sampling.seed);
+            (unsigned long long)c->sampler.params.seed);
     fprintf(stderr, "weights   %s mapped\nmemory   ", cli_bytes(c->engine->model->weight_bytes, text));
     for (int i = 0; i < HTH_MEM_TAG_COUNT; i++) {
         if (mem.n_bytes[i] == 0) continue;
@@ -50,7 +50,7 @@ static void write_json(hth_json_out *j, const cli_chat *c, const cli_answer *a, 
     hth_json_out_text(j, "stop_reason", cli_stop_name(a->stop));
     hth_json_out_bool(j, "context_full", a->stop == CLI_STOP_CONTEXT);
     hth_json_out_int(j, "n_ctx", hth_session_n_ctx(c->session));
-    hth_json_out_int(j, "seed", (int64_t)c->sampling.seed);
+    hth_json_out_int(j, "seed", (int64_t)c->sampler.params.seed);
     hth_json_out_begin(j, "tokens", '{');
     hth_json_out_int(j, "prompt", a->n_prompt);
     hth_json_out_int(j, "generated", a->n_generated);
@@ -154,16 +154,6 @@ static const cli_option options[] = {
     CLI_OPTION_INT("ctx", 'c', "N", run_values, chat.n_ctx, 1, 1e15,
                    "context in tokens (default: the model's, at most 8192)"),
     CLI_OPTION_THREADS(run_values, chat.n_thread),
-    CLI_OPTION_INT("seed", 0, "N", run_values, chat.seed, 0, 9007199254740991.0,
-                   "same seed, same answer (default: a new one each time)"),
-    CLI_OPTION_NUM("temp", 0, "T", run_values, chat.temperature, 0, 1000,
-                   "temperature, 0 always takes the likeliest token"),
-    CLI_OPTION_INT("top-k", 0, "K", run_values, chat.top_k, 0, 2147483647,
-                   "choose among the K likeliest tokens, 0: all"),
-    CLI_OPTION_NUM("top-p", 0, "P", run_values, chat.top_p, 0, 1,
-                   "choose among the likeliest that share P, 1: all"),
-    CLI_OPTION_NUM("min-p", 0, "P", run_values, chat.min_p, 0, 1,
-                   "leave out tokens below P of the likeliest, 0: none"),
     CLI_OPTION_TEXT("system", 0, "TEXT", run_values, chat.system, "system message"),
     CLI_OPTION_FLAG("raw", 0, run_values, chat.raw,
                     "give the prompt to the model as it is, without its chat format"),
@@ -171,6 +161,7 @@ static const cli_option options[] = {
                     "use this chat format whatever the model's template says"),
     CLI_OPTION_KV(run_values, chat.kv, "f16"),
     CLI_OPTION_ACTIVATIONS(run_values, chat.activations, "auto"),
+    CLI_OPTIONS_SAMPLING(run_values, chat.sampling),
     CLI_OPTION_FLAG("json", 0, run_values, json,
                     "print the answer with counts and timings as one JSON object"),
     CLI_OPTION_FLAG("verbose", 'v', run_values, verbose, "print timings and memory on standard error"),

@@ -50,6 +50,7 @@ static hth_code write_answer(hth_engine *e, hth_session *session, hth_sampler *s
             a->stop = CLI_STOP_END;
             break;
         }
+        HTH_TRY(hth_sampler_accept(sampler, token, err));
         size_t from = a->text.len;
         HTH_TRY(hth_detokenizer_push(&d, token, &a->text, err));
         a->n_generated++;
@@ -87,6 +88,7 @@ hth_code cli_generate(hth_engine *e, hth_session *session, hth_sampler *sampler,
         *out = a;
         return HTH_OK;
     }
+    for (size_t i = 0; i < prompt->n && code == HTH_OK; i++) code = hth_sampler_accept(sampler, prompt->ids[i], err);
     if (code == HTH_OK) {
         uint64_t begin = hth_clock_ns();
         code = write_answer(e, session, sampler, n_predict, sink, user, &a, err);

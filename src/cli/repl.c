@@ -24,7 +24,7 @@ static void print_commands(void) {
 }
 
 static void print_settings(const cli_chat *c) {
-    const hth_sampler_params *s = &c->sampling;
+    const hth_sampler_params *s = &c->sampler.params;
     bool has_system = c->n > 0 && c->entries[0].role == HTH_CHAT_SYSTEM;
     fprintf(stderr, "temperature %g\ntop_k %d\ntop_p %g\nmin_p %g\nseed %llu\nn_predict %lld\nsystem %s\n",
             (double)s->temperature, s->top_k, (double)s->top_p, (double)s->min_p, (unsigned long long)s->seed,
@@ -35,7 +35,7 @@ static void print_settings(const cli_chat *c) {
 
 // Changes a setting that is a number; false when there is none of that name.
 static bool set_number(cli_chat *c, const char *name, double v, hth_err *err) {
-    hth_sampler_params s = c->sampling;
+    hth_sampler_params s = c->sampler.params;
     bool is_whole = v >= 0 && v <= 9007199254740992.0 && v == (double)(int64_t)v;
     if (strcmp(name, "temperature") == 0) {
         s.temperature = (float)v;
@@ -55,7 +55,7 @@ static bool set_number(cli_chat *c, const char *name, double v, hth_err *err) {
     if (hth_sampler_check(&s, err) != HTH_OK) {
         fprintf(stderr, "%s\n", err->msg);
     } else {
-        c->sampling = s;
+        c->sampler.params = s;
     }
     return true;
 }

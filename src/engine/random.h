@@ -18,12 +18,16 @@ static inline void hth_philox4x32(const uint32_t counter[4], const uint32_t key[
     for (int i = 0; i < 4; i++) out[i] = c[i];
 }
 
-// Uniform in [0, 1) with 53 bits, for one position of one seed.
-static inline double hth_random_at(uint64_t seed, int64_t pos) {
-    uint32_t counter[4] = {(uint32_t)pos, (uint32_t)((uint64_t)pos >> 32), 0, 0};
+// Uniform in [0, 1) with 53 bits, for one position of one seed; `which` tells several draws for it apart.
+static inline double hth_random_draw(uint64_t seed, int64_t pos, uint32_t which) {
+    uint32_t counter[4] = {(uint32_t)pos, (uint32_t)((uint64_t)pos >> 32), which, 0};
     uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)}, out[4];
     hth_philox4x32(counter, key, out);
     return (double)(((uint64_t)out[0] << 32 | out[1]) >> 11) * 0x1p-53;
+}
+
+static inline double hth_random_at(uint64_t seed, int64_t pos) {
+    return hth_random_draw(seed, pos, 0);
 }
 
 #endif

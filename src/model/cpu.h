@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "kernels/q8.h"
+#include "model/cpu_deal.h"
 #include "model/profile.h"
 #include "model/state.h"
 
@@ -98,6 +99,7 @@ typedef struct cpu_executor {
     size_t memory_len;
     uint8_t *moe_memory; // the same for routed experts
     size_t moe_bytes;
+    cpu_lane *lanes;   // [n_thread] of the operations that are dealt out
     hth_ticket n_done; // steps run so far; submit runs them at once
     hth_profile *profile; // borrowed; NULL: nobody asks where the time goes
 } cpu_executor;
@@ -110,6 +112,7 @@ typedef struct cpu_step {
     const hth_q8_kernels *q8;
     const struct cpu_executor *ex;
     hth_team *team;
+    cpu_lane *lanes; // [n_thread]
     cpu_row *rows; // [n_row]
     uint8_t *kinds;       // [n_row] hth_row_kind
     uint8_t *logit_kinds; // [n_logits] of the rows that want logits
@@ -181,9 +184,11 @@ typedef struct cpu_input {
 // quantized to 8 bits unless the step asks for f32.
 void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in);
 
-// Products of equally many rows, without a barrier at the end: each thread computes the same rows of all of them, and
-// may go on with those, which are returned.
-cpu_range cpu_linear_open(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in);
+// What a thread goes on to do with rows [first, last) of products that it has just computed.
+typedef void (*cpu_rows_fn)(const cpu_thread *t, const void *user, int64_t first, int64_t last);
+// Products of equally many rows, and then `fn` for all of these; ends with a barrier.
+void cpu_linear_then(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in, cpu_rows_fn fn,
+                     const void *user);
 
 // The same for routed experts: in's rows are sorted by expert, and each product's weight and bias ([n_expert, n_row])
 // are those of all experts. Adapters and reductions of the step's hook do not apply.

@@ -427,7 +427,9 @@ static void group_rows(cpu_step *c, int32_t *count) {
 static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs, hth_arena *arena, hth_err *err) {
     const hth_batch *b = &step->batch;
     HTH_TRY(open_sequences(ex, step, seqs, err));
-    cpu_step c = {.step = step, .model = step->model, .k = ex->kernels, .q8 = ex->q8, .ex = ex, .team = ex->team, .n_row = b->n_row};
+    cpu_step c = {.step = step, .model = step->model, .k = ex->kernels, .q8 = ex->q8, .ex = ex, .team = ex->team,
+                  .lanes = ex->lanes, .n_row = b->n_row};
+    memset(ex->lanes, 0, (size_t)hth_team_size(ex->team) * sizeof *ex->lanes);
     const hth_activations activations = hth_activations_for(step->model, step->activations);
     c.is_integer = activations != HTH_ACTIVATIONS_F32 && ex->fast_gemm;
     c.n_part = activations == HTH_ACTIVATIONS_Q16 ? 2 : 1;
@@ -486,6 +488,7 @@ static void free_cpu(hth_executor *base) {
     cpu_executor *ex = (cpu_executor *)base;
     hth_free(ex->memory);
     hth_free(ex->moe_memory);
+    hth_free(ex->lanes);
     hth_free(ex);
 }
 
@@ -497,6 +500,12 @@ hth_code hth_executor_cpu_new(hth_team *team, hth_executor **out, hth_err *err) 
     if (!ex) return hth_fail_nomem(err, sizeof *ex);
     *ex = (cpu_executor){.base = {.ops = &cpu_ops}, .team = team, .kernels = hth_kernels_get(), .q8 = hth_q8_get(),
                          .q8_exact = hth_q8_get_exact()};
+    const size_t lane_bytes = (size_t)hth_team_size(team) * sizeof *ex->lanes;
+    ex->lanes = hth_alloc_aligned(HTH_MEM_SCRATCH, lane_bytes);
+    if (!ex->lanes) {
+        hth_free(ex);
+        return hth_fail_nomem(err, lane_bytes);
+    }
     hth_q8_kernels ref;
     hth_q8_fill(&ref, 0);
     ex->fast_gemm = ex->q8->gemm != ref.gemm;

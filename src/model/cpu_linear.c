@@ -285,32 +285,50 @@ static hth_q8 input_of(const cpu_thread *t, const cpu_product *products, int n_p
     return integer ? quantize_input(t, in, products[0].w->n_col) : (hth_q8){0};
 }
 
+// Rows that are dealt to a thread at once: enough that asking for more costs nothing, few enough that there is something
+// left to take over from a slow thread. Prompts want whole blocks of panels.
+static int64_t piece_of(const cpu_thread *t, const hth_weight *w, int64_t n_row, int64_t n_tok) {
+    enum { PROMPT_LEAST = 64, PROMPT_MOST = CPU_Q8_PANELS * HTH_PANEL_ROWS, BYTES = 1 << 16 };
+    const int64_t part = n_row / t->n;
+    if (n_tok > HTH_GEMV_TOKENS) return part / 4 < PROMPT_LEAST ? PROMPT_LEAST : part / 4 > PROMPT_MOST ? PROMPT_MOST : part / 4;
+    const int64_t least = BYTES / (int64_t)(w->codes.row_bytes + 1);
+    return part / 8 < least ? least : part / 8;
+}
+
 void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in) {
     const hth_q8 q8 = input_of(t, products, n_product, in);
-    int64_t n_row = 0, first, last, before = 0;
+    int64_t n_row = 0;
     for (int i = 0; i < n_product; i++) n_row += products[i].w->n_row;
-    hth_team_part(n_row, CPU_PANEL_ROWS, t->i, t->n, &first, &last);
-    for (int i = 0; i < n_product; i++) {
-        int64_t n = products[i].w->n_row;
-        int64_t a = first - before < 0 ? 0 : first - before, b = last - before > n ? n : last - before;
-        if (a < b) multiply_rows(t, &products[i], a, b, in, &q8);
-        before += n;
+    cpu_deal deal = cpu_deal_begin(t->c->lanes, t->i, t->n, n_row, CPU_PANEL_ROWS, piece_of(t, products[0].w, n_row, in->n_tok));
+    for (int64_t first, last; cpu_deal_next(&deal, &first, &last);) {
+        for (int64_t i = 0, before = 0; i < n_product; before += products[i++].w->n_row) { // one column of all rows
+            const int64_t n = products[i].w->n_row;
+            const int64_t a = first - before < 0 ? 0 : first - before, b = last - before > n ? n : last - before;
+            if (a < b) multiply_rows(t, &products[i], a, b, in, &q8);
+        }
     }
     cpu_barrier(t);
     reduce_products(t, products, n_product, in->n_tok);
 }
 
-cpu_range cpu_linear_open(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in) {
-    const hth_q8 q8 = input_of(t, products, n_product, in);
-    const hth_linear_hook *hook = t->c->step->hook;
-    cpu_range own;
-    hth_team_part(products[0].w->n_row, CPU_PANEL_ROWS, t->i, t->n, &own.first, &own.last);
-    for (int i = 0; i < n_product && own.first < own.last; i++) multiply_rows(t, &products[i], own.first, own.last, in, &q8);
-    if (hook && hook->reduce) {
+void cpu_linear_then(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in, cpu_rows_fn fn,
+                     const void *user) {
+    const int64_t n_row = products[0].w->n_row;
+    int64_t first, last;
+    if (t->c->step->hook && t->c->step->hook->reduce) { // rows are complete only after the reduction
+        cpu_linear(t, products, n_product, in);
+        hth_team_part(n_row, CPU_PANEL_ROWS, t->i, t->n, &first, &last);
+        fn(t, user, first, last);
         cpu_barrier(t);
-        reduce_products(t, products, n_product, in->n_tok);
+        return;
     }
-    return own;
+    const hth_q8 q8 = input_of(t, products, n_product, in);
+    cpu_deal deal = cpu_deal_begin(t->c->lanes, t->i, t->n, n_row, CPU_PANEL_ROWS, piece_of(t, products[0].w, n_row, in->n_tok));
+    while (cpu_deal_next(&deal, &first, &last)) {
+        for (int i = 0; i < n_product; i++) multiply_rows(t, &products[i], first, last, in, &q8);
+        fn(t, user, first, last);
+    }
+    cpu_barrier(t);
 }
 
 // ---- experts

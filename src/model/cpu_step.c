@@ -241,6 +241,20 @@ static void run_mixers(const cpu_thread *t, int32_t layer, const float *in) {
 
 // ---- feed-forward block: in [n, d] -> out [n, d]
 
+// up = act(gate) * up, or act(up), in columns [first, last) of all rows.
+static void activate(const cpu_thread *t, const void *layer_desc, int64_t first, int64_t last) {
+    const hth_layer_desc *ld = layer_desc;
+    const cpu_scratch *s = &t->c->s;
+    for (int64_t i = 0; i < t->c->n_row; i++) {
+        float *up = s->up + i * ld->d_ff + first;
+        if (ld->ffn == HTH_FFN_GATED) {
+            t->c->k->act_mul[ld->act](up, s->gate + i * ld->d_ff + first, up, last - first);
+        } else {
+            t->c->k->act[ld->act](up, up, last - first);
+        }
+    }
+}
+
 static void run_ffn(const cpu_thread *t, int32_t layer, const float *in, float *out) {
     const hth_layer_desc *ld = &t->c->model->desc.layers[layer];
     const hth_layer *l = &t->c->model->layers[layer];
@@ -253,20 +267,17 @@ static void run_ffn(const cpu_thread *t, int32_t layer, const float *in, float *
     }
     cpu_product p[2] = {{.w = &l->up, .bias = l->up_bias, .y = s->up, .y_stride = d_ff},
                         {.w = &l->gate, .bias = l->gate_bias, .y = s->gate, .y_stride = d_ff}};
-    const cpu_range own = cpu_linear_open(t, p, gated ? 2 : 1, &(cpu_input){in, d, n, t->c->kinds});
+    const cpu_input input = {in, d, n, t->c->kinds};
     if (ld->has_gate_cut) { // needs whole rows
-        cpu_barrier(t);
+        cpu_range own;
+        cpu_linear(t, p, gated ? 2 : 1, &input);
         cpu_cut_gate(t, ld->gate_cut, d_ff);
+        hth_team_part(d_ff, CPU_PANEL_ROWS, t->i, t->n, &own.first, &own.last);
+        activate(t, ld, own.first, own.last);
+        cpu_barrier(t);
+    } else {
+        cpu_linear_then(t, p, gated ? 2 : 1, &input, activate, ld);
     }
-    for (int64_t i = 0; i < n; i++) {
-        float *up = s->up + i * d_ff + own.first;
-        if (gated) {
-            t->c->k->act_mul[ld->act](up, s->gate + i * d_ff + own.first, up, own.last - own.first);
-        } else {
-            t->c->k->act[ld->act](up, up, own.last - own.first);
-        }
-    }
-    cpu_barrier(t);
     cpu_product down = {.w = &l->down, .bias = l->down_bias, .y = out, .y_stride = d};
     cpu_linear(t, &down, 1, &(cpu_input){s->up, d_ff, n, t->c->kinds});
 }

@@ -259,14 +259,25 @@ static void refused_memory_is_reported_and_nothing_leaks(void **state) {
     (void)state;
     hth_mem_stats before, after;
     hth_mem_get_stats(&before);
-    for (uint64_t n = 1; n <= 2; n++) {
+    hth_code code = HTH_ERR_NOMEM;
+    uint64_t n_refused = 0;
+    for (uint64_t n = 1; code != HTH_OK; n++) {
+        const hth_logit_bias bias = {3, 1};
         hth_sampler_params p = hth_sampler_default();
+        p.bias = &bias;
+        p.n_bias = 1;
+        p.repeat_penalty = p.dry_multiplier = 2;
         hth_sampler *s = NULL;
         hth_err err;
         hth_mem_fail_at(n, false);
-        assert_int_equal(hth_sampler_new(&p, 10, &s, &err), HTH_ERR_NOMEM);
+        code = hth_sampler_new(&p, 10, &s, &err);
+        for (int32_t i = 0; i < 10 && code == HTH_OK; i++) code = hth_sampler_accept(s, i, &err);
         hth_mem_fail_at(0, false);
+        hth_sampler_free(s);
+        assert_true(code == HTH_OK || code == HTH_ERR_NOMEM);
+        n_refused += code != HTH_OK;
     }
+    assert_true(n_refused > 6);
     hth_mem_get_stats(&after);
     assert_int_equal(before.n_blocks, after.n_blocks);
 }
