@@ -112,6 +112,25 @@ void hth_file_map_advise(const hth_file_map *map, uint64_t off, uint64_t len, ht
     (void)posix_madvise(writable(map->data + (off - lead)), (size_t)(len + lead), how);
 }
 
+hth_code hth_file_map_own(const hth_file_map *map, uint64_t off, uint64_t len, uint8_t **to, hth_err *err) {
+    *to = NULL;
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    if (!map->data || off >= map->n_bytes || len > map->n_bytes - off || off % HTH_FILE_OWN_ALIGN || page == 0 ||
+        HTH_FILE_OWN_ALIGN % page != 0) {
+        return hth_fail(err, HTH_ERR_RANGE, "bytes %llu and %llu more are no part of a map", (unsigned long long)off,
+                        (unsigned long long)len);
+    }
+    const int how = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+    void *p = mmap(writable(map->data + off), (size_t)len, PROT_READ | PROT_WRITE, how, -1, 0);
+    if (p == MAP_FAILED) return hth_fail_nomem(err, len);
+    *to = p;
+    return HTH_OK;
+}
+
+void hth_file_map_seal(const hth_file_map *map, uint64_t off, uint64_t len) {
+    (void)mprotect(writable(map->data + off), (size_t)len, PROT_READ);
+}
+
 // Reads until n bytes or the end of the file; returns what came, or -1 with errno.
 static int64_t read_fully(int fd, char *to, size_t n) {
     size_t done = 0;

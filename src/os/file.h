@@ -27,6 +27,13 @@ HTH_NODISCARD hth_code hth_file_map_open(const char *path, hth_file_map *out, ht
 void hth_file_map_close(hth_file_map *map);
 // Tells the system how [off, off+len) will be used. Never fails; out-of-range parts are ignored.
 void hth_file_map_advise(const hth_file_map *map, uint64_t off, uint64_t len, hth_map_advice advice);
+// Replaces the part [off, off + len) of a map, whole pages where the map does not end, by memory of the process's own:
+// *to is where the caller then writes what the file has there. From then on neither the system's cache nor the file's
+// fate matters to that part. `off` and `len` are multiples of HTH_FILE_OWN_ALIGN, or the part ends with the map.
+// Nobody may read the part meanwhile. Seal makes it read-only again.
+#define HTH_FILE_OWN_ALIGN ((uint64_t)1 << 16)
+HTH_NODISCARD hth_code hth_file_map_own(const hth_file_map *map, uint64_t off, uint64_t len, uint8_t **to, hth_err *err);
+void hth_file_map_seal(const hth_file_map *map, uint64_t off, uint64_t len);
 
 // Reads a whole file of at most `max_bytes` into owned, zero-terminated memory (*n excludes the zero).
 HTH_NODISCARD hth_code hth_file_read(const char *path, hth_mem_tag tag, uint64_t max_bytes, char **out,

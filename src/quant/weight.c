@@ -153,6 +153,21 @@ uint64_t hth_weight_bytes(const hth_weight *w) {
     return bytes * (uint64_t)w->n_expert;
 }
 
+uint64_t hth_weight_plane_bytes(const hth_weight *w, const hth_plane *plane) {
+    if (!plane->at.buffer) return 0;
+    uint64_t n_row = (uint64_t)(w->row0 + w->n_row), last;
+    if (plane == &w->codes) {
+        hth_weight whole = *w; // all columns up to the slice's last one
+        whole.n_col += w->col0;
+        last = code_bytes(&whole);
+    } else {
+        const hth_type_info *scale = hth_type_get(w->scale_type);
+        last = groups_touched(0, w->col0 + w->n_col, w->group) * (scale ? scale->block_bytes : 0);
+        n_row = (n_row + w->scale_rows - 1) / w->scale_rows;
+    }
+    return (n_row - 1) * plane->row_bytes + last;
+}
+
 static hth_code fail_slice(const hth_weight *w, const char *what, int64_t from, int64_t n, int64_t total,
                            hth_err *err) {
     return hth_fail(err, HTH_ERR_RANGE,

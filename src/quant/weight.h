@@ -84,6 +84,10 @@ void hth_weight_row_f32(const hth_weight *w, int64_t expert, int64_t row, int64_
 // Bytes that reading the whole weight touches (all planes, slice only).
 uint64_t hth_weight_bytes(const hth_weight *w);
 
+// Bytes from where an expert begins in a plane of w (&w->codes, &w->scales or &w->biases) to the end of the slice's last
+// row; 0 for a plane that w does not have.
+uint64_t hth_weight_plane_bytes(const hth_weight *w, const hth_plane *plane);
+
 // The slice of rows [row, row+n_row) (columns likewise for _cols): a view on the same planes.
 HTH_NODISCARD hth_code hth_weight_slice_rows(const hth_weight *w, int64_t row, int64_t n_row, hth_weight *out,
                                              hth_err *err);
