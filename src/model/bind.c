@@ -886,6 +886,7 @@ hth_code hth_bind(hth_builder *b, hth_err *err) {
     const size_t n_tensor = (size_t)hth_container_n_tensor(k.c);
     k.used = hth_arena_alloc(&m->arena, n_tensor, sizeof *k.used);
     m->layers = hth_arena_alloc(&m->arena, (size_t)b->d->n_layer, sizeof *m->layers);
+    m->tensor_used = k.used;
     if (!k.used || !m->layers) return hth_fail_nomem(err, n_tensor + (uint64_t)b->d->n_layer * sizeof *m->layers);
     if (!b->is_gguf) {
         k.root = find_root(&k);

@@ -9,6 +9,7 @@
 #include "kernels/q8.h"
 #include "model/cpu_deal.h"
 #include "model/profile.h"
+#include "model/residency.h"
 #include "model/state.h"
 
 // Rows of a weight that are dequantized together into a thread's panel.
@@ -58,9 +59,12 @@ typedef struct cpu_moe_scratch {
     uint8_t *kinds; // [m]
     int64_t *count; // [2 * n_expert]
     cpu_expert *experts; // [n_expert] those in use
+    cpu_expert *absent;  // [n_expert] while these are put in order
     float *x;        // [m, d] gathered input, then the experts' results
     float *gate, *up; // [m, d_ff]
     int64_t n_in_use; // of experts
+    int32_t table;    // of the tier that they come from; -1: all are in memory
+    int64_t turn, turn_end, n_begun; // experts at work: [turn, turn_end); those before n_begun are held in memory
 } cpu_moe_scratch;
 
 // Buffers of one step, all in one allocation that the executor keeps. n = rows of the batch.
@@ -128,6 +132,8 @@ typedef struct cpu_step {
     atomic_llong next_task, next_part; // of the attention at work; 0 between two
     cpu_scratch s;
     atomic_bool cancelled; // written before a barrier, read by all after it
+    atomic_bool read_failed; // an expert could not be read; the step is cancelled then
+    hth_err read_err;        // why; by who set read_failed
     atomic_int bad_router; // 1 + the layer whose router gave no numbers; the step is cancelled then
 } cpu_step;
 
@@ -190,10 +196,14 @@ typedef void (*cpu_rows_fn)(const cpu_thread *t, const void *user, int64_t first
 void cpu_linear_then(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in, cpu_rows_fn fn,
                      const void *user);
 
-// The same for routed experts: in's rows are sorted by expert, and each product's weight and bias ([n_expert, n_row])
-// are those of all experts. Adapters and reductions of the step's hook do not apply.
+// The same for routed experts: in's rows are those of experts[0], then of experts[1], ..., and each product's weight and
+// bias ([n_expert, n_row]) are those of all experts. Waits for experts that are still being read. Adapters and reductions
+// of the step's hook do not apply.
 void cpu_linear_experts(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_expert *experts,
                         int64_t n_expert, const cpu_input *in);
+
+// Until an expert that the step has begun is in memory; false when it cannot be read.
+bool cpu_expert_wait(const cpu_thread *t, int64_t expert);
 
 // Feed-forward with routed experts: in [n, d] -> out [n, d]; needs a barrier before others' rows are read.
 void cpu_moe(const cpu_thread *t, int32_t layer, const float *in, float *out);

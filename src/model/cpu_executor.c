@@ -456,6 +456,10 @@ static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs,
     HTH_TRY(lay_out(ex, &c, err));
     HTH_TRY(cpu_moe_prepare(ex, &c, err));
     hth_team_run(ex->team, cpu_run_step, &c);
+    if (atomic_load(&c.read_failed)) {
+        if (err) *err = c.read_err;
+        return c.read_err.code;
+    }
     if (atomic_load(&c.bad_router)) {
         return hth_fail(err, HTH_ERR_FORMAT, "layer %d: the router of experts gives values that are no numbers",
                         atomic_load(&c.bad_router) - 1);

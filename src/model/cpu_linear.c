@@ -350,10 +350,12 @@ static int64_t row_at(const expert_split *s, int64_t cost, int64_t before, int64
     return row < s->n_row ? row : s->n_row;
 }
 
-// Rows [first, last), counted through all products, with the tokens of one expert.
+// Rows [first, last), counted through all products, with the tokens of one expert, the first of which is row
+// tok_begin of the input.
 static void multiply_expert(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_expert *e,
-                            const cpu_input *in, const hth_q8 *q8, int64_t first, int64_t last) {
-    const int64_t end = e->first + e->n;
+                            int64_t tok_begin, const cpu_input *in, const hth_q8 *q8, int64_t first, int64_t last) {
+    const int64_t tok_end = tok_begin + e->n;
+    if (!cpu_expert_wait(t, e->expert)) return;
     for (int i = 0; i < n_product; i++) {
         cpu_product p = products[i];
         const int64_t n = p.w->n_row, a = first < 0 ? 0 : first, b = last > n ? n : last;
@@ -363,11 +365,11 @@ static void multiply_expert(const cpu_thread *t, const cpu_product *products, in
         p.expert = e->expert;
         const hth_op before = cpu_profile_linear(t, p.w);
         if (is_integer(t->c, &p)) {
-            multiply_q8(t, &p, a, b, in, q8, e->first, end);
+            multiply_q8(t, &p, a, b, in, q8, tok_begin, tok_end);
         } else {
-            multiply_f32(t, &p, a, b, in, e->first, end);
+            multiply_f32(t, &p, a, b, in, tok_begin, tok_end);
         }
-        for (int64_t tok = e->first; p.bias && tok < end; tok++) {
+        for (int64_t tok = tok_begin; p.bias && tok < tok_end; tok++) {
             const float *bias = p.bias + e->expert * n;
             float *y = p.y + tok * p.y_stride;
             for (int64_t r = a; r < b; r++) y[r] += bias[r];
@@ -379,16 +381,23 @@ static void multiply_expert(const cpu_thread *t, const cpu_product *products, in
 void cpu_linear_experts(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_expert *experts,
                         int64_t n_expert, const cpu_input *in) {
     const hth_q8 q8 = input_of(t, products, n_product, in);
+    // Experts that are still being read come one after the other: all threads share each of them.
+    const bool is_shared = t->c->s.moe.table >= 0;
     expert_split s = {0};
     for (int i = 0; i < n_product; i++) s.n_row += products[i].w->n_row;
     const int64_t total = (in->n_tok + n_expert * READ_COST) * s.n_row;
     s.begin = total / t->n * t->i + total % t->n * t->i / t->n;
     s.end = total / t->n * (t->i + 1) + total % t->n * (t->i + 1) / t->n;
-    int64_t before = 0;
+    int64_t before = 0, first, last;
     for (int64_t g = 0; g < n_expert; g++) {
-        const int64_t cost = experts[g].n + READ_COST;
-        const int64_t first = row_at(&s, s.begin, before, cost), last = row_at(&s, s.end, before, cost);
-        if (first < last) multiply_expert(t, products, n_product, &experts[g], in, &q8, first, last);
+        const int64_t cost = experts[g].n + READ_COST, tok = experts[g].first - experts[0].first;
+        if (is_shared) {
+            hth_team_part(s.n_row, CPU_PANEL_ROWS / 2, t->i, t->n, &first, &last);
+        } else {
+            first = row_at(&s, s.begin, before, cost);
+            last = row_at(&s, s.end, before, cost);
+        }
+        if (first < last) multiply_expert(t, products, n_product, &experts[g], tok, in, &q8, first, last);
         before += cost * s.n_row;
     }
     cpu_barrier(t);

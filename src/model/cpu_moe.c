@@ -49,7 +49,8 @@ hth_code cpu_moe_prepare(cpu_executor *ex, cpu_step *c, hth_err *err) {
         {&s->weights, m, sizeof(float)},           {&s->ids, m, sizeof(int32_t)},
         {&s->place, m, sizeof(int32_t)},           {&s->source, m, sizeof(int32_t)},
         {&s->kinds, m, 1},                         {&s->count, 2 * n_expert, sizeof(int64_t)},
-        {&s->experts, n_expert, sizeof(cpu_expert)}, {&s->x, m * width, sizeof(float)},
+        {&s->experts, n_expert, sizeof(cpu_expert)}, {&s->absent, n_expert, sizeof(cpu_expert)},
+        {&s->x, m * width, sizeof(float)},
         {&s->gate, m * ff, sizeof(float)},         {&s->up, m * ff, sizeof(float)},
     };
     uint64_t total = 0;
@@ -191,19 +192,28 @@ static bool route_row(const cpu_thread *t, int32_t layer, int64_t row) {
 
 // ---- all rows
 
-// Sorts the pairs by expert; prompt rows before generated ones, else in order. By one thread.
-static void sort_pairs(const cpu_step *c, const hth_moe_desc *moe, cpu_moe_scratch *s) {
+// The experts in use and how many prompt and generated rows each has.
+static void count_pairs(const cpu_step *c, const hth_moe_desc *moe, cpu_moe_scratch *s) {
     const int64_t n_pair = (int64_t)c->n_row * moe->n_used, n_expert = moe->n_expert;
     memset(s->count, 0, (size_t)(2 * n_expert) * sizeof *s->count);
     for (int64_t p = 0; p < n_pair; p++) s->count[2 * s->ids[p] + (c->kinds[p / moe->n_used] == HTH_ROW_GENERATED)]++;
-    int64_t at = 0;
     s->n_in_use = 0;
-    for (int64_t e = 0; e < n_expert; e++) { // counts become the places of the next pair
-        const int64_t n_prompt = s->count[2 * e], n = n_prompt + s->count[2 * e + 1];
-        if (n > 0) s->experts[s->n_in_use++] = (cpu_expert){e, at, n};
-        s->count[2 * e] = at;
-        s->count[2 * e + 1] = at + n_prompt;
-        at += n;
+    for (int64_t e = 0; e < n_expert; e++) {
+        const int64_t n = s->count[2 * e] + s->count[2 * e + 1];
+        if (n > 0) s->experts[s->n_in_use++] = (cpu_expert){.expert = e, .n = n};
+    }
+}
+
+// Sorts the pairs by expert, in the order of the list; prompt rows before generated ones, else in order. By one thread.
+static void place_pairs(const cpu_step *c, const hth_moe_desc *moe, cpu_moe_scratch *s) {
+    const int64_t n_pair = (int64_t)c->n_row * moe->n_used;
+    int64_t at = 0;
+    for (int64_t i = 0; i < s->n_in_use; i++) { // counts become the places of the next pair
+        int64_t *count = s->count + 2 * s->experts[i].expert;
+        s->experts[i].first = at;
+        count[1] = at + count[0];
+        count[0] = at;
+        at += s->experts[i].n;
     }
     for (int64_t p = 0; p < n_pair; p++) {
         const int64_t row = p / moe->n_used, to = s->count[2 * s->ids[p] + (c->kinds[row] == HTH_ROW_GENERATED)]++;
@@ -243,20 +253,108 @@ static void activate(const cpu_thread *t, const hth_layer_desc *ld, const float 
     }
 }
 
-static void run_experts(const cpu_thread *t, int32_t layer) {
+// Experts [first, last) of the list, whose rows are neighbours.
+static void run_experts(const cpu_thread *t, int32_t layer, int64_t first, int64_t last) {
     const hth_layer_desc *ld = &t->c->model->desc.layers[layer];
     const hth_layer *l = &t->c->model->layers[layer];
     const cpu_moe_scratch *s = &t->c->s.moe;
-    const int64_t d = t->c->model->desc.d_model, d_ff = ld->moe.d_ff, m = (int64_t)t->c->n_row * ld->moe.n_used;
-    const cpu_product p[2] = {{.w = &l->expert_up, .bias = l->expert_up_bias, .y = s->up, .y_stride = d_ff},
-                              {.w = &l->expert_gate, .bias = l->expert_gate_bias, .y = s->gate, .y_stride = d_ff}};
-    cpu_linear_experts(t, p, 2, s->experts, s->n_in_use, &(cpu_input){s->x, d, m, s->kinds});
-    int64_t first, last;
-    hth_team_part(m * d_ff, 16, t->i, t->n, &first, &last);
-    activate(t, ld, s->gate + first, s->up + first, last - first);
+    const cpu_expert *experts = s->experts + first, *end = s->experts + last - 1;
+    const int64_t d = t->c->model->desc.d_model, d_ff = ld->moe.d_ff, row = experts->first, m = end->first + end->n - row;
+    float *x = s->x + row * d, *gate = s->gate + row * d_ff, *up = s->up + row * d_ff;
+    const uint8_t *kinds = s->kinds + row;
+    const cpu_product p[2] = {{.w = &l->expert_up, .bias = l->expert_up_bias, .y = up, .y_stride = d_ff},
+                              {.w = &l->expert_gate, .bias = l->expert_gate_bias, .y = gate, .y_stride = d_ff}};
+    cpu_linear_experts(t, p, 2, experts, last - first, &(cpu_input){x, d, m, kinds});
+    int64_t a, b;
+    hth_team_part(m * d_ff, 16, t->i, t->n, &a, &b);
+    activate(t, ld, gate + a, up + a, b - a);
     cpu_barrier(t);
-    const cpu_product down = {.w = &l->expert_down, .bias = l->expert_down_bias, .y = s->x, .y_stride = d};
-    cpu_linear_experts(t, &down, 1, s->experts, s->n_in_use, &(cpu_input){s->up, d_ff, m, s->kinds});
+    const cpu_product down = {.w = &l->expert_down, .bias = l->expert_down_bias, .y = x, .y_stride = d};
+    cpu_linear_experts(t, &down, 1, experts, last - first, &(cpu_input){up, d_ff, m, kinds});
+}
+
+// ---- experts on disk
+//
+// Those in memory come first, and while they are at work the others are read. Where they do not all find a place at
+// once they take turns, each turn's reads beginning before the turn before it computes. By thread 0, but for the wait.
+
+static hth_tier *tier_of(const cpu_step *c) {
+    return c->model->stream->tier;
+}
+
+// Experts in memory go to the front of the list; otherwise the order stays.
+static void put_present_first(const hth_tier *tier, cpu_moe_scratch *s) {
+    int64_t n = 0, rest = 0;
+    cpu_expert *absent = s->absent;
+    for (int64_t i = 0; i < s->n_in_use; i++) {
+        if (hth_tier_has(tier, s->table, (int32_t)s->experts[i].expert)) s->experts[n++] = s->experts[i];
+        else absent[rest++] = s->experts[i];
+    }
+    memcpy(s->experts + n, absent, (size_t)rest * sizeof *absent);
+}
+
+// Begins what finds a place, and says up to where the next turn goes: half of what has begun, so that there is
+// always something to read.
+static void begin_turn(const cpu_step *c, cpu_moe_scratch *s) {
+    hth_tier *tier = tier_of(c);
+    while (s->n_begun < s->n_in_use && hth_tier_begin(tier, s->table, (int32_t)s->experts[s->n_begun].expert)) s->n_begun++;
+    s->turn = s->turn_end;
+    s->turn_end = s->n_begun;
+    if (s->n_begun < s->n_in_use && s->n_begun - s->turn > 1) s->turn_end -= (s->n_begun - s->turn) / 2;
+}
+
+static void end_turn(const cpu_step *c, cpu_moe_scratch *s) {
+    if (atomic_load(&c->read_failed)) { // what has begun is let go, and no more comes
+        s->n_in_use = s->turn_end = s->n_begun;
+    }
+    for (int64_t i = s->turn; i < s->turn_end; i++) hth_tier_end(tier_of(c), s->table, (int32_t)s->experts[i].expert);
+    begin_turn(c, s);
+}
+
+bool cpu_expert_wait(const cpu_thread *t, int64_t expert) {
+    cpu_step *c = t->c;
+    if (c->s.moe.table < 0) return true;
+    hth_err err;
+    const hth_op before = cpu_profile_enter(t, HTH_OP_DISK);
+    const hth_code code = hth_tier_wait(tier_of(c), c->s.moe.table, (int32_t)expert, &err);
+    (void)cpu_profile_enter(t, before);
+    if (code == HTH_OK) return true;
+    if (!atomic_exchange(&c->read_failed, true)) c->read_err = err; // read when the team has come together
+    atomic_store(&c->cancelled, true);
+    return false;
+}
+
+// ---- all together
+
+// The list of experts and where their rows go. By thread 0.
+static void plan_experts(cpu_step *c, int32_t layer) {
+    const hth_moe_desc *moe = &c->model->desc.layers[layer].moe;
+    cpu_moe_scratch *s = &c->s.moe;
+    count_pairs(c, moe, s);
+    s->table = c->model->stream ? c->model->stream->tables[layer] : -1;
+    s->turn = 0;
+    s->turn_end = s->n_in_use;
+    if (s->table >= 0) {
+        hth_tier_enter(tier_of(c), s->table);
+        put_present_first(tier_of(c), s);
+        s->n_begun = s->turn_end = 0;
+        begin_turn(c, s);
+    }
+    place_pairs(c, moe, s);
+}
+
+static void run_turns(const cpu_thread *t, int32_t layer) {
+    cpu_moe_scratch *s = &t->c->s.moe;
+    if (s->table < 0) {
+        run_experts(t, layer, 0, s->n_in_use);
+        return;
+    }
+    while (s->turn < s->turn_end) {
+        run_experts(t, layer, s->turn, s->turn_end); // ends with a barrier
+        if (t->i == 0) end_turn(t->c, s);
+        cpu_barrier(t);
+    }
+    if (t->i == 0) hth_tier_leave(tier_of(t->c));
 }
 
 // out = sum of the row's results in the order of its ranking.
@@ -319,10 +417,10 @@ void cpu_moe(const cpu_thread *t, int32_t layer, const float *in, float *out) {
         atomic_store(&t->c->cancelled, true);
     }
     cpu_barrier(t);
-    if (t->i == 0) sort_pairs(t->c, &ld->moe, s);
+    if (t->i == 0) plan_experts(t->c, layer);
     cpu_barrier(t);
     gather(t, &ld->moe, in);
-    run_experts(t, layer);
+    run_turns(t, layer);
     combine(t, &ld->moe, out);
     if (ld->d_ff > 0) add_shared(t, layer, in, out);
 }

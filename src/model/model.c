@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "model/bind.h"
+#include "model/residency.h"
 
 // Descriptions, vectors and tables of even the largest models stay far below this.
 #define MAX_ARENA_BYTES ((uint64_t)4 << 30)
@@ -73,6 +74,7 @@ hth_code hth_model_open(const char *path, hth_model **out, hth_err *err) {
 
 void hth_model_free(hth_model *m) {
     if (!m) return;
+    hth_stream_free(m->stream);
     hth_arena_free(&m->arena);
     hth_container_close(m->container);
     hth_free(m);

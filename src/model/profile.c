@@ -11,7 +11,7 @@ const char *hth_op_name(hth_op op) {
         [HTH_OP_QKV] = "qkv",       [HTH_OP_ATTN_OUT] = "attn_out",   [HTH_OP_GATE_UP] = "gate_up",
         [HTH_OP_DOWN] = "down",     [HTH_OP_OUTPUT] = "output",       [HTH_OP_LINEAR] = "other_linear",
         [HTH_OP_SMALL] = "small",   [HTH_OP_ATTENTION] = "attention", [HTH_OP_WAIT] = "wait",
-        [HTH_OP_RECURRENT] = "recurrent",
+        [HTH_OP_RECURRENT] = "recurrent", [HTH_OP_DISK] = "disk",
     };
     return names[op];
 }

@@ -16,6 +16,7 @@ typedef enum hth_op {
     HTH_OP_RECURRENT, // convolutions and matrix states
     HTH_OP_SMALL,     // norms, rope, activations, adding, storing keys and values
     HTH_OP_WAIT,      // at barriers, for other threads
+    HTH_OP_DISK,      // for experts that are being read
     HTH_OP_COUNT,
 } hth_op;
 
