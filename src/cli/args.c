@@ -74,6 +74,21 @@ static int bad_range(const cli_command *c, const cli_option *o, const char *text
                            text);
 }
 
+// "8G", "500M": a number of bytes in powers of 1000. False where it is none.
+static bool parse_bytes(const char *text, uint64_t *out) {
+    static const char units[] = "kMGT";
+    char *end;
+    double v = strtod(text, &end);
+    if (end == text || !(v > 0)) return false;
+    const char *unit = *end == 'K' ? units : *end ? strchr(units, *end) : NULL;
+    for (const char *u = units; unit && u <= unit; u++) v *= 1000;
+    if (unit) end++;
+    if (*end == 'B') end++;
+    if (*end || !(v >= 1 && v < 1e18)) return false;
+    *out = (uint64_t)v;
+    return true;
+}
+
 // Stores one value; returns 0 or the exit code.
 static int store(const cli_command *c, const cli_option *o, const char *text) {
     void *to = (char *)c->values + o->offset;
@@ -92,6 +107,9 @@ static int store(const cli_command *c, const cli_option *o, const char *text) {
         if (i < 0)
             return cli_usage_error(c->name, "--%s must be one of %s, not '%s'", o->name, o->choices, text);
         *(int *)to = i;
+    } else if (o->kind == CLI_BYTES) {
+        if (!parse_bytes(text, to))
+            return cli_usage_error(c->name, "--%s must be a size like 500M or 8G, not '%s'", o->name, text);
     } else if (o->kind == CLI_INT) {
         long long v = strtoll(text, &end, 10);
         if (end == text || *end || errno || (double)v < o->lo || (double)v > o->hi)

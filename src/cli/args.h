@@ -11,6 +11,7 @@ typedef enum cli_kind {
     CLI_FLAG,   // bool: true when given
     CLI_INT,    // int64_t in [lo, hi]
     CLI_NUM,    // double in [lo, hi]
+    CLI_BYTES,  // uint64_t: "500M", "7.5G", powers of 1000
     CLI_TEXT,   // const char *
     CLI_CHOICE, // int: index in `choices`
     CLI_LIST,   // cli_list: may be given again and again
@@ -80,6 +81,11 @@ static inline int cli_kv_v(const cli_kv *kv) {
 // Options that several commands share.
 #define CLI_OPTION_THREADS(type, field) \
     CLI_OPTION_INT("threads", 't', "N", type, field, 1, 1024, "threads (default: one per physical core)")
+#define CLI_OPTION_MEMORY(type, field)                                                             \
+    {                                                                                              \
+        .name = "memory", .kind = CLI_BYTES, .offset = offsetof(type, field), .value = "SIZE",     \
+        .help = "most memory, like 8G: experts beyond it stay on disk (default: what is free)"     \
+    }
 // Three rows for a cli_kv. The last two are called as llama-bench calls them.
 #define CLI_KV_TYPES "f32|f16|bf16|q8_0|q4_0"
 #define CLI_OPTION_KV(type, field, default_)                                                                   \

@@ -44,6 +44,8 @@ typedef struct bench_result {
     double bytes_per_token; // of weights; NAN for prompts, whose tokens share what is read
     double op_per_token;    // two per multiplication with a weight
     double share_bandwidth, share_peak; // NAN where they say nothing
+    double share_hit, read_rate; // experts found in memory; bytes per second from disk. NAN where all is in memory
+    double share_disk;           // of what the disk was measured to give
     bool has_profile;
     double op_share[HTH_OP_COUNT]; // of the threads' time; what is missing to 1 passed between steps
 } bench_result;

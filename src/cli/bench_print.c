@@ -18,7 +18,7 @@ typedef struct field {
     double real;
 } field;
 
-enum { N_FIELD = 21 };
+enum { N_FIELD = 24 };
 
 static void list_fields(const bench_model *m, const bench_result *r, field f[N_FIELD]) {
     const field all[N_FIELD] = {
@@ -43,6 +43,9 @@ static void list_fields(const bench_model *m, const bench_result *r, field f[N_F
         {.key = "peak", .text = peak_names[m->peak]},
         {.key = "share_bandwidth", .is_real = true, .real = r->share_bandwidth},
         {.key = "share_peak", .is_real = true, .real = r->share_peak},
+        {.key = "share_experts_cached", .is_real = true, .real = r->share_hit},
+        {.key = "disk_bytes_per_second", .is_real = true, .real = r->read_rate},
+        {.key = "share_disk", .is_real = true, .real = r->share_disk},
     };
     memcpy(f, all, sizeof all);
 }
@@ -109,6 +112,9 @@ static void print_row(bench_format format, const bench_model *m, const bench_res
     snprintf(speed, sizeof speed, "%.2f +- %.2f", r->avg_ts, r->stddev_ts);
     if (!isnan(r->share_bandwidth)) snprintf(share, sizeof share, "%.0f %% of read", 100 * r->share_bandwidth);
     if (!isnan(r->share_peak)) snprintf(share, sizeof share, "%.0f %% of %s", 100 * r->share_peak, peak_names[m->peak]);
+    if (!isnan(r->share_disk)) {
+        snprintf(share, sizeof share, "%.0f %% of disk, %.0f %% cached", 100 * r->share_disk, 100 * r->share_hit);
+    }
     const char *const cell[N_COLUMN] = {m->type,          cli_bytes(m->n_bytes, size),       threads, kv,
                                         bench_test_name(&r->test, test), speed, share};
     print_cells(format, cell);

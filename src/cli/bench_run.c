@@ -94,17 +94,28 @@ typedef struct runner {
     float *logits;        // [n_user, n_vocab]
     hth_profile *profile; // NULL: none
     bool is_measuring;    // false while warming up
+    hth_tier_stats disk;  // of what was measured; between start and stop: what was before, negated
 } runner;
+
+static void count_disk(runner *r, int64_t sign) {
+    if (!r->is_measuring || !r->engine->model->stream) return;
+    const hth_tier_stats now = hth_tier_get_stats(r->engine->model->stream->tier);
+    r->disk.n_used += (uint64_t)sign * now.n_used;
+    r->disk.n_read += (uint64_t)sign * now.n_read;
+    r->disk.read_bytes += (uint64_t)sign * now.read_bytes;
+}
 
 // The clock, and with it the profile, if there is one.
 static hth_code start_clock(runner *r, uint64_t *begin, hth_err *err) {
     if (r->profile && r->is_measuring) HTH_TRY(hth_profile_set(r->engine->executor, r->profile, err));
+    count_disk(r, -1);
     *begin = hth_clock_ns();
     return HTH_OK;
 }
 
 static hth_code stop_clock(runner *r, uint64_t begin, double *ns, hth_err *err) {
     *ns = (double)(hth_clock_ns() - begin);
+    count_disk(r, 1);
     return r->profile ? hth_profile_set(r->engine->executor, NULL, err) : HTH_OK;
 }
 
@@ -245,6 +256,18 @@ static void finish(const bench_model *m, bench_result *r) {
     else r->share_peak = r->op_per_token * r->avg_ts / peak;
 }
 
+// What came from disk in the measured repetitions.
+static void finish_disk(const runner *r, bench_result *out) {
+    out->share_hit = out->read_rate = out->share_disk = NAN;
+    const hth_stream *s = r->engine->model->stream;
+    if (!s) return;
+    double ns = 0;
+    for (int i = 0; i < out->n; i++) ns += out->ns[i];
+    out->share_hit = 1 - (double)r->disk.n_read / (double)r->disk.n_used;
+    out->read_rate = (double)r->disk.read_bytes / ns * 1e9;
+    if (s->residency.read_rate > 0) out->share_disk = out->read_rate / s->residency.read_rate;
+}
+
 static void finish_profile(const runner *r, bench_result *out) {
     double total = 0;
     if (!r->profile) return;
@@ -272,6 +295,7 @@ static hth_code repeat(runner *r, int n, bench_result *out, hth_err *err) {
         else HTH_TRY(run_generation(r, i < 0 ? 1 : r->test->n_gen, &ns, err));
         if (i >= 0) out->ns[i] = ns;
     }
+    finish_disk(r, out);
     return HTH_OK;
 }
 

@@ -39,8 +39,10 @@ hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out
     hth_session_params params = {
         .n_ctx = p->n_ctx, .k_type = (hth_kv_type)cli_kv_k(&p->kv), .v_type = (hth_kv_type)cli_kv_v(&p->kv),
         .activations = (hth_activations)p->activations, .cancel = hth_term_interrupt_flag()};
+    const hth_engine_params how = {
+        .n_thread = (int)p->n_thread, .need_tokenizer = true, .memory_bytes = p->memory, .n_ctx = p->n_ctx};
     hth_code code;
-    HTH_TRY_GOTO(code, cli_load_engine(path, p->n_thread, true, &c.engine, err), fail);
+    HTH_TRY_GOTO(code, cli_load_engine(path, &how, &c.engine, err), fail);
     HTH_TRY_GOTO(code, cli_sampler_make(&p->sampling, c.engine->model->container, c.engine->tokenizer, &c.sampler, err), fail);
     if (!p->raw) HTH_TRY_GOTO(code, find_format(&c, p->format, err), fail);
     HTH_TRY_GOTO(code, hth_session_new(c.engine, &params, &c.session, err), fail);

@@ -9,6 +9,7 @@
 
 typedef struct cli_chat_params {
     int64_t n_predict, n_ctx, n_thread; // 0: the default
+    uint64_t memory;                    // bytes, 0: the default
     cli_sampling sampling;              // what is not given is as the model's authors say, else the engine's default
     int activations;                    // hth_activations
     cli_kv kv;

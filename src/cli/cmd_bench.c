@@ -19,6 +19,7 @@ typedef struct bench_values {
     cli_kv kv;
     int format, activations;
     bool machine, json, no_limits, profile;
+    uint64_t memory;
 } bench_values;
 
 static bench_values values = {
@@ -104,9 +105,10 @@ static int run_model(const char *path, const bench_lists *lists) {
                          .k_type = (hth_kv_type)cli_kv_k(&values.kv), .v_type = (hth_kv_type)cli_kv_v(&values.kv)};
     bench_printer printer;
     int exit_code = CLI_OK;
+    const hth_engine_params how = {.n_thread = (int)values.n_thread, .memory_bytes = values.memory};
     hth_code code;
     hth_machine_get(&machine);
-    HTH_TRY_GOTO(code, cli_load_engine(path, values.n_thread, false, &engine, &err), done);
+    HTH_TRY_GOTO(code, cli_load_engine(path, &how, &engine, &err), done);
     bench_describe(engine, (hth_activations)values.activations, &model);
     model.is_profiled = values.profile;
     if (!engine->model->desc.causal) {
@@ -152,6 +154,7 @@ static const cli_option options[] = {
     CLI_OPTION_TEXT("depth", 'd', "N,...", bench_values, depths, "tokens that are there before (default: 0)"),
     CLI_OPTION_TEXT("users", 'b', "N,...", bench_values, users, "sequences that generate together (default: 1)"),
     CLI_OPTION_THREADS(bench_values, n_thread),
+    CLI_OPTION_MEMORY(bench_values, memory),
     CLI_OPTION_INT("repetitions", 'r', "N", bench_values, n_repeat, 1, BENCH_MAX_REPEAT,
                    "repetitions of each test after a warm-up (default: 5)"),
     CLI_OPTION_KV(bench_values, kv, "f16"),

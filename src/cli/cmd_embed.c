@@ -11,6 +11,7 @@ typedef struct embed_values {
     int64_t n_thread;
     int pooling; // 0: as the model says
     bool no_normalize, json;
+    uint64_t memory;
 } embed_values;
 
 static embed_values values;
@@ -95,7 +96,9 @@ static int run(const cli_args *args, const void *unused) {
     hth_err err;
     hth_engine *engine = NULL;
     int exit_code = CLI_OK;
-    hth_code code = cli_load_engine(args->items[0], values.n_thread, !values.tokens, &engine, &err);
+    const hth_engine_params how = {
+        .n_thread = (int)values.n_thread, .need_tokenizer = !values.tokens, .memory_bytes = values.memory};
+    hth_code code = cli_load_engine(args->items[0], &how, &engine, &err);
     if (code == HTH_OK) code = embed(engine, args, &exit_code, &err);
     hth_engine_close(engine);
     return code == HTH_OK ? exit_code : cli_fail(&err);
@@ -108,6 +111,7 @@ static const cli_option options[] = {
                       "mean, cls, last, rank, or auto: as the model says (default)"),
     CLI_OPTION_FLAG("no-normalize", 0, embed_values, no_normalize, "leave the vector's length as it is"),
     CLI_OPTION_THREADS(embed_values, n_thread),
+    CLI_OPTION_MEMORY(embed_values, memory),
     CLI_OPTION_FLAG("json", 0, embed_values, json, "print JSON"),
     {0},
 };

@@ -19,6 +19,7 @@ typedef struct imatrix_values {
     int64_t n_ctx, n_chunk, n_thread;
     int activations;
     bool with_output, force, json;
+    uint64_t memory;
 } imatrix_values;
 
 static imatrix_values values = {.out = "imatrix.gguf"};
@@ -112,7 +113,8 @@ static int run(const cli_args *args, const void *unused) {
     hth_token_list list = {0};
     hth_engine *engine;
     int exit_code = CLI_OK;
-    hth_code code = cli_load_engine_and_text(args->items[0], values.n_thread, values.file, &engine, &list, &err);
+    const hth_engine_params how = {.n_thread = (int)values.n_thread, .memory_bytes = values.memory};
+    hth_code code = cli_load_engine_and_text(args->items[0], &how, values.file, &engine, &list, &err);
     hth_term_catch_stop();
     if (code == HTH_OK) code = measure(engine, &list, &exit_code, &err);
     hth_engine_close(engine);
@@ -128,6 +130,7 @@ static const cli_option options[] = {
     CLI_OPTION_INT("ctx", 'c', "N", imatrix_values, n_ctx, 2, 1e9, "tokens in a chunk (default: 512)"),
     CLI_OPTION_FLAG("output", 0, imatrix_values, with_output, "the output matrix too"),
     CLI_OPTION_THREADS(imatrix_values, n_thread),
+    CLI_OPTION_MEMORY(imatrix_values, memory),
     CLI_OPTION_ACTIVATIONS(imatrix_values, activations, "auto"),
     CLI_OPTION_FLAG("force", 0, imatrix_values, force, "replace OUT when it is there"),
     CLI_OPTION_FLAG("json", 0, imatrix_values, json, "print JSON"),

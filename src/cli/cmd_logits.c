@@ -15,6 +15,7 @@ typedef struct logits_values {
     cli_kv kv;
     int activations;
     bool as_generated;
+    uint64_t memory;
 } logits_values;
 
 static logits_values values = {.activations = HTH_ACTIVATIONS_F32, .kv = CLI_KV(HTH_KV_F32)};
@@ -71,13 +72,15 @@ static int run(const cli_args *args, const void *unused) {
     hth_err err;
     hth_token_list list = {0};
     hth_engine *engine = NULL;
+    const hth_engine_params how = {
+        .n_thread = (int)values.n_thread, .memory_bytes = values.memory, .n_ctx = values.n_ctx};
     hth_code code;
     HTH_TRY_GOTO(code, cli_read_ids(values.tokens, &list, &err), done);
     if (list.n == 0) {
         code = hth_fail(&err, HTH_ERR_RANGE, "--tokens holds no token ids");
         goto done;
     }
-    HTH_TRY_GOTO(code, cli_load_engine(args->items[0], values.n_thread, false, &engine, &err), done);
+    HTH_TRY_GOTO(code, cli_load_engine(args->items[0], &how, &engine, &err), done);
     hth_term_catch_stop();
     code = compute(engine, &list, &err);
 done:
@@ -98,6 +101,7 @@ static const cli_option options[] = {
     CLI_OPTION_FLAG("as-generated", 0, logits_values, as_generated,
                     "compute the rows as generated tokens, not as a prompt"),
     CLI_OPTION_THREADS(logits_values, n_thread),
+    CLI_OPTION_MEMORY(logits_values, memory),
     CLI_OPTION_KV(logits_values, kv, "f32"),
     CLI_OPTION_ACTIVATIONS(logits_values, activations, "f32"),
     {0},

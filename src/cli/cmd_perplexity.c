@@ -18,6 +18,7 @@ typedef struct perplexity_values {
     cli_kv kv;
     int activations;
     bool json;
+    uint64_t memory;
 } perplexity_values;
 
 static perplexity_values values = {.activations = HTH_ACTIVATIONS_F32, .kv = CLI_KV(HTH_KV_F32)};
@@ -134,7 +135,8 @@ static int run(const cli_args *args, const void *unused) {
     hth_token_list list = {0};
     hth_engine *engine;
     int exit_code = CLI_OK;
-    hth_code code = cli_load_engine_and_text(args->items[0], values.n_thread, values.file, &engine, &list, &err);
+    const hth_engine_params how = {.n_thread = (int)values.n_thread, .memory_bytes = values.memory};
+    hth_code code = cli_load_engine_and_text(args->items[0], &how, values.file, &engine, &list, &err);
     hth_term_catch_stop();
     if (code == HTH_OK) code = measure(engine, &list, &exit_code, &err);
     hth_engine_close(engine);
@@ -148,6 +150,7 @@ static const cli_option options[] = {
     CLI_OPTION_INT("ctx", 'c', "N", perplexity_values, n_ctx, 2, 1e9, "tokens in a window (default: 512)"),
     CLI_OPTION_INT("windows", 0, "N", perplexity_values, n_window, 1, 1e9, "score at most so many windows"),
     CLI_OPTION_THREADS(perplexity_values, n_thread),
+    CLI_OPTION_MEMORY(perplexity_values, memory),
     CLI_OPTION_KV(perplexity_values, kv, "f32"),
     CLI_OPTION_ACTIVATIONS(perplexity_values, activations, "f32"),
     CLI_OPTION_FLAG("json", 0, perplexity_values, json, "print JSON"),

@@ -34,7 +34,8 @@ static void print_timings(const cli_chat *c, const cli_answer *a) {
             (double)a->decode_ns * 1e-6, per_second(a->n_step, a->decode_ns), cli_stop_name(a->stop));
     fprintf(stderr, "threads   %d\nseed      %llu\n", hth_team_size(c->engine->team),
             (unsigned long long)c->sampler.params.seed);
-    fprintf(stderr, "weights   %s mapped\nmemory   ", cli_bytes(c->engine->model->weight_bytes, text));
+    fprintf(stderr, "weights   %s%s\nmemory   ", cli_bytes(c->engine->model->weight_bytes, text),
+            c->engine->model->stream ? ", experts on disk" : " mapped");
     for (int i = 0; i < HTH_MEM_TAG_COUNT; i++) {
         if (mem.n_bytes[i] == 0) continue;
         fprintf(stderr, " %s %s,", hth_mem_tag_name((hth_mem_tag)i), cli_bytes(mem.n_bytes[i], text));
@@ -62,6 +63,7 @@ static void write_json(hth_json_out *j, const cli_chat *c, const cli_answer *a, 
     hth_json_out_num(j, "prefill_tokens_per_second", per_second(a->n_prompt - a->n_cached, a->prefill_ns));
     hth_json_out_num(j, "decode_tokens_per_second", per_second(a->n_step, a->decode_ns));
     hth_json_out_end(j, '}');
+    cli_residency_json(j, c->engine);
     hth_json_out_end(j, '}');
 }
 
@@ -154,6 +156,7 @@ static const cli_option options[] = {
     CLI_OPTION_INT("ctx", 'c', "N", run_values, chat.n_ctx, 1, 1e15,
                    "context in tokens (default: the model's, at most 8192)"),
     CLI_OPTION_THREADS(run_values, chat.n_thread),
+    CLI_OPTION_MEMORY(run_values, chat.memory),
     CLI_OPTION_TEXT("system", 0, "TEXT", run_values, chat.system, "system message"),
     CLI_OPTION_FLAG("raw", 0, run_values, chat.raw,
                     "give the prompt to the model as it is, without its chat format"),

@@ -8,6 +8,8 @@
 
 typedef struct cli_progress {
     const char *what; // "reading the prompt"
+    const char *unit; // "tokens"
+    double scale;     // of the unit, in what is counted
     uint64_t begin_ns, shown_ns;
     int64_t first; // `done` of the first call
     bool is_tty, is_shown;

@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#define DEFAULT_CTX 8192
 #define DEFAULT_CHUNK 256
 // Most memory that the logits of one chunk take when the caller names no chunk size.
 #define SCORE_BYTES (64 << 20)
@@ -55,10 +54,10 @@ hth_code hth_session_new(hth_engine *e, const hth_session_params *p, hth_session
     HTH_TRY(check_params(d, p, err));
     hth_session *s = hth_calloc(HTH_MEM_ENGINE, 1, sizeof *s);
     if (!s) return hth_fail_nomem(err, sizeof *s);
-    int64_t n_ctx = d->n_ctx_train > 0 && d->n_ctx_train < DEFAULT_CTX ? d->n_ctx_train : DEFAULT_CTX;
+    int64_t n_ctx = d->n_ctx_train > 0 && d->n_ctx_train < HTH_SESSION_CTX ? d->n_ctx_train : HTH_SESSION_CTX;
     *s = (hth_session){.engine = e,
                        .n_ctx = p->n_ctx ? p->n_ctx : n_ctx,
-                       .n_chunk = p->n_chunk ? p->n_chunk : DEFAULT_CHUNK,
+                       .n_chunk = p->n_chunk ? p->n_chunk : e->model->stream ? HTH_SESSION_STREAM_CHUNK : DEFAULT_CHUNK,
                        .is_chunk_given = p->n_chunk != 0,
                        .activations = p->activations,
                        .score_generated = p->score_generated,

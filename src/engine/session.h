@@ -5,6 +5,7 @@
 
 #include "engine/sampler.h"
 #include "model/executor.h"
+#include "model/residency.h"
 #include "text/tokenizer.h"
 
 // A loaded model with everything needed to talk to it.
@@ -18,6 +19,10 @@ typedef struct hth_engine {
 typedef struct hth_engine_params {
     int n_thread;        // 0: one per physical core
     bool need_tokenizer; // fail when there is none
+    uint64_t memory_bytes; // that weights, K/V and work may take (model/residency.h); 0: what the machine can give
+    int64_t n_ctx;         // tokens of context to leave room for; 0: as a session's default
+    hth_residency_progress_fn progress; // of reading weights that do not fit; may be NULL
+    void *progress_user;
 } hth_engine_params;
 
 HTH_NODISCARD hth_code hth_engine_open(const char *path, const hth_engine_params *p, hth_engine **out,
@@ -26,9 +31,14 @@ void hth_engine_close(hth_engine *e);
 
 typedef struct hth_session hth_session;
 
+#define HTH_SESSION_CTX 8192
+// A step of a prompt reads most experts, however many rows it has.
+#define HTH_SESSION_STREAM_CHUNK 1024
+
 typedef struct hth_session_params {
     int64_t n_ctx;   // 0: the smaller of the model's context and 8192
-    int32_t n_chunk; // prompt rows per step, 0: 256 (fewer where all their logits are asked for)
+    int32_t n_chunk; // prompt rows per step, 0: 256, or 1024 of a model whose experts come from disk (fewer where
+                     // all their logits are asked for)
     hth_kv_type k_type, v_type; // of keys and values
     hth_activations activations; // as hth_step
     bool score_generated; // hth_session_score computes its rows as generated ones, not as a prompt's
