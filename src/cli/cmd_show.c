@@ -151,6 +151,16 @@ static int n_moe(const hth_desc *d) {
     return n;
 }
 
+static void print_heads(const hth_layer_desc *l) {
+    const hth_attention_desc *a = &l->attn;
+    if (l->mixer == HTH_MIXER_LATENT) {
+        cli_print("heads       %d of %d + %d rotated, values of %d; compressed rows of %d + %d\n", a->n_head, l->latent.d_nope,
+                  l->latent.d_rope, l->latent.d_v, l->latent.kv_rank, l->latent.d_rope);
+    } else {
+        cli_print("heads       %d of %d, %d for keys and values\n", a->n_head, a->head_dim, a->n_kv_head);
+    }
+}
+
 static void print_experts(const hth_desc *d) {
     const hth_layer_desc *l = first_moe(d);
     if (!l) return;
@@ -163,7 +173,6 @@ static void print_experts(const hth_desc *d) {
 static void print_text(const shown *s) {
     const hth_desc *d = &s->model->desc;
     const hth_container *c = s->model->container;
-    const hth_attention_desc *a = &d->layers[0].attn;
     char bytes[16], kind[24];
     type_share shares[MAX_TYPES];
     size_t n = count_types(c, shares);
@@ -185,7 +194,10 @@ static void print_text(const shown *s) {
     if (d->layers[0].ffn != HTH_FFN_MOE) cli_print(", feed-forward %d", d->layers[0].d_ff);
     cli_print("\n");
     print_experts(d);
-    cli_print("heads       %d of %d, %d for keys and values\n", a->n_head, a->head_dim, a->n_kv_head);
+    print_heads(&d->layers[0]);
+    if (d->n_chosen_keys > 0) {
+        cli_print("attention   dense; the model was trained to choose %lld tokens to look at\n", (long long)d->n_chosen_keys);
+    }
     cli_print("vocabulary  %d\n", d->n_vocab);
     if (s->tokenizer) {
         const char *pre = hth_tokenizer_pre(s->tokenizer);
@@ -232,6 +244,8 @@ static void add_sizes(hth_json_out *j, const shown *s) {
     hth_json_out_int(j, "n_head", a->n_head);
     hth_json_out_int(j, "n_kv_head", a->n_kv_head);
     hth_json_out_int(j, "head_dim", a->head_dim);
+    if (d->layers[0].mixer == HTH_MIXER_LATENT) hth_json_out_int(j, "kv_rank", d->layers[0].latent.kv_rank);
+    if (d->n_chosen_keys > 0) hth_json_out_int(j, "n_chosen_keys", d->n_chosen_keys);
     hth_json_out_int(j, "n_vocab", d->n_vocab);
     hth_json_out_bool(j, "tied_output", d->tied_output);
     const hth_layer_desc *l = first_moe(d);

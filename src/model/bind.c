@@ -375,10 +375,16 @@ static hth_code bind_qk_norms(hth_binder *k, int32_t i, hth_layer *l) {
 static hth_code bind_attention(hth_binder *k, int32_t i, hth_layer *l) {
     const hth_attention_desc *a = &k->b->d->layers[i].attn;
     const int64_t d = k->b->d->d_model;
+    const bool is_latent = k->b->d->layers[i].mixer == HTH_MIXER_LATENT;
+    const int64_t d_v = is_latent ? k->b->d->layers[i].latent.d_v : a->head_dim_v;
     char base[HTH_NAME_LEN];
-    HTH_TRY(bind_qkv(k, i, l));
-    HTH_TRY(bind_qk_norms(k, i, l));
-    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_O, i, d, (int64_t)a->n_head * a->head_dim_v, &l->o));
+    if (is_latent) {
+        HTH_TRY(hth_bind_latent(k, i, l));
+    } else {
+        HTH_TRY(bind_qkv(k, i, l));
+        HTH_TRY(bind_qk_norms(k, i, l));
+    }
+    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_O, i, d, a->n_head * d_v, &l->o));
     HTH_TRY(hth_bind_bias(k, HTH_ROLE_O, i, d, k->b->o_bias, &l->o_bias));
     const hth_tensor *sinks = hth_bind_find(k, HTH_ROLE_SINKS, i, k->b->is_gguf ? ".weight" : "", base);
     return sinks ? hth_bind_vector(k, sinks, a->n_head, 0, &l->sinks) : HTH_OK;
@@ -678,7 +684,7 @@ static hth_code bind_layer(hth_binder *k, int32_t i) {
     if (ld->sandwich && has_ffn) {
         HTH_TRY(hth_bind_norm(k, HTH_ROLE_FFN_POST_NORM, i, d, &l->ffn_post_norm, &l->ffn_post_norm_bias));
     }
-    if (ld->mixer == HTH_MIXER_ATTENTION) HTH_TRY(bind_attention(k, i, l));
+    if (ld->mixer != HTH_MIXER_NONE) HTH_TRY(bind_attention(k, i, l));
     HTH_TRY(hth_bind_recurrent(k, i, &l->recurrent));
     if (has_ffn) HTH_TRY(bind_ffn(k, i, l));
     if (ld->has_laurel) HTH_TRY(bind_laurel(k, i, l));
@@ -833,7 +839,8 @@ static int64_t layer_of(const hth_binder *k, const char *name) {
 // Tensors that published files carry and no forward pass reads.
 static bool is_ignorable(const hth_binder *k, const char *name, int64_t layer) {
     static const char *const parts[] = {"rotary_emb.inv_freq", ".attn.bias", ".masked_bias", "attn_rot_embd", ".input_max",
-                                        ".input_min", ".output_max", ".output_min", "activation_scale", "input_scale"};
+                                        ".input_min", ".output_max", ".output_min", "activation_scale", "input_scale",
+                                        "indexer."};
     for (size_t i = 0; i < HTH_COUNT(parts); i++) {
         if (strstr(name, parts[i])) return true;
     }

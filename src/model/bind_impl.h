@@ -48,4 +48,7 @@ HTH_NODISCARD hth_code hth_bind_numbers(hth_binder *k, hth_role role, int32_t la
 HTH_NODISCARD hth_code hth_bind_recurrent(hth_binder *k, int32_t layer, hth_recurrent_weights *w);
 void hth_bind_mark_used(hth_binder *k, const hth_tensor *t);
 
+// Latent attention of layer i, but for the output projection (bind_latent.c).
+HTH_NODISCARD hth_code hth_bind_latent(hth_binder *k, int32_t i, hth_layer *l);
+
 #endif

@@ -77,6 +77,8 @@ typedef struct cpu_scratch {
     float *q;      // [n, n_head * head_dim]
     float *k, *v;  // [n, n_kv_head * head_dim]
     float *attn;   // [n, n_head * head_dim_v]
+    float *latent_q;   // [n_generated, n_head * (kv_rank + d_rope)] queries of compressed rows
+    float *latent_out; // [n_generated, n_head * kv_rank] what they find
     float *gate, *up; // [n, d_ff]
     float *per_layer; // [n, n_layer * d_per_layer]
     float *recurrent; // [n, cpu_recurrent_width]; or queries with their gates, [n, n_head, 2, head_dim]
@@ -186,6 +188,9 @@ typedef struct cpu_input {
     const uint8_t *kinds;
 } cpu_input;
 
+// Rows [first, last) of one product by this thread alone, with f32 activations; the step's hook does not apply.
+void cpu_multiply_f32(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in);
+
 // Computes the products; ends with a barrier. Weights with an integer path are multiplied with activations
 // quantized to 8 bits unless the step asks for f32.
 void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in);
@@ -229,6 +234,15 @@ int64_t cpu_delta_width(const hth_recurrent_desc *r);
 // Convolves n <= CPU_CONV_CHANNELS channels from `first` on of one row, in place (x points to the first of them), and
 // moves the row's inputs into the tail.
 void cpu_convolve_row(const cpu_thread *t, int32_t layer, int32_t row, float *x, int64_t first, int64_t n);
+
+// Latent attention of layer `i` (cpu_latent.c): in [n, d] -> s.attn [n, n_head * d_v]; ends with a barrier.
+void cpu_latent_attention(const cpu_thread *t, int32_t layer, const float *in);
+// What it needs, in floats: `work` of each thread, `parts` of all together; per row and per generated row.
+typedef struct cpu_latent_sizes {
+    size_t work, parts;
+    int64_t q, compressed_q, compressed_kv, out, latent_q, latent_out;
+} cpu_latent_sizes;
+cpu_latent_sizes cpu_latent_sizes_of(const hth_layer_desc *l, int n_thread);
 
 // Several streams per token (cpu_altup.c). begin: x -> streams. predict: streams -> streams, x. correct: x, streams ->
 // streams, x (what gates the per-layer input). end: streams -> x. Each works on the thread's own rows; begin and

@@ -31,7 +31,8 @@ static size_t larger(size_t a, size_t b) {
 }
 
 size_t cpu_attention_work(const hth_attention_desc *a) {
-    return larger(cpu_prompt_work(a), cpu_generated_work(a));
+    const cpu_attn at = {.a = a, .n_rep = a->n_head / a->n_kv_head};
+    return larger(cpu_prompt_work(&at), cpu_generated_work(a));
 }
 
 size_t cpu_attention_parts(const hth_attention_desc *a, int n_thread) {
@@ -39,15 +40,20 @@ size_t cpu_attention_parts(const hth_attention_desc *a, int n_thread) {
 }
 
 void cpu_attention(const cpu_thread *t, int32_t i) {
+    const hth_attention_desc *a = &t->c->model->desc.layers[i].attn;
+    const cpu_attn at = {.a = a, .sinks = t->c->model->layers[i].sinks, .n_rep = a->n_head / a->n_kv_head,
+                         .q = t->c->s.q, .out = t->c->s.attn};
+    cpu_attend(t, &at, &at);
+}
+
+void cpu_attend(const cpu_thread *t, const cpu_attn *prompt, const cpu_attn *generated) {
     cpu_step *c = t->c;
-    const hth_attention_desc *a = &c->model->desc.layers[i].attn;
-    const cpu_attn at = {.a = a, .sinks = c->model->layers[i].sinks, .n_rep = a->n_head / a->n_kv_head};
-    const int64_t n_task = cpu_prompt_tasks(c, &at);
+    const int64_t n_task = cpu_prompt_tasks(c, prompt);
     // Later rows see more keys: the largest tasks go first.
     for (int64_t task; n_task > 0 && (task = atomic_fetch_add(&c->next_task, 1)) < n_task;) {
-        cpu_prompt_task(t, &at, n_task - 1 - task);
+        cpu_prompt_task(t, prompt, n_task - 1 - task);
     }
-    if (c->n_generated > 0) cpu_attend_generated(t, &at);
+    if (c->n_generated > 0) cpu_attend_generated(t, generated);
     cpu_barrier(t);
     if (t->i != 0) return;
     atomic_store(&c->next_task, 0); // the next layer has a barrier before its attention

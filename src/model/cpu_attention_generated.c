@@ -33,13 +33,16 @@ typedef struct pair {
     const cpu_thread *t;
     const cpu_attn *at;
     int32_t row, kv_head;
+    int64_t at_row; // of queries and results
     cpu_keys keys;
 } pair;
 
 static pair pair_at(const cpu_thread *t, const cpu_attn *at, int64_t i) {
     const cpu_step *c = t->c;
     pair p = {.t = t, .at = at, .kv_head = (int32_t)(i % at->a->n_kv_head)};
-    p.row = c->order[c->n_row - c->n_generated + i / at->a->n_kv_head];
+    const int32_t from_last = (int32_t)(c->n_generated - 1 - i / at->a->n_kv_head);
+    p.row = cpu_generated_row(c, from_last);
+    p.at_row = at->latent ? from_last : p.row;
     p.keys = cpu_visible_keys(&c->rows[p.row], at->a);
     return p;
 }
@@ -58,11 +61,11 @@ static void score_block(const pair *p, int64_t first, int64_t end, float *scores
     const hth_attention_desc *a = p->at->a;
     const cpu_step *c = p->t->c;
     const cpu_row *r = &c->rows[p->row];
-    const float *q = c->s.q + ((int64_t)p->row * a->n_head + (int64_t)p->kv_head * p->at->n_rep) * a->head_dim;
+    const float *q = p->at->q + (p->at_row * a->n_head + (int64_t)p->kv_head * p->at->n_rep) * a->head_dim;
     for (int64_t j = first, n; j < end; j += n) {
         int64_t slot;
         n = cpu_key_run(r, j, end, &slot);
-        const hth_kv_run k = cpu_k_run(r, a, p->kv_head, slot, n);
+        const hth_kv_run k = cpu_k_run(r, p->at, p->kv_head, slot, n);
         c->k->kv_dot[r->state->k_type](&k, q, a->head_dim, p->at->n_rep, a->scale, scores + (j - first), CPU_ATTN_BLOCK);
     }
 }
@@ -87,8 +90,8 @@ static void attend_block(const pair *p, int64_t b, float *scores, float *part) {
     for (int64_t j = first, n; j < end; j += n) {
         int64_t slot;
         n = cpu_key_run(r, j, end, &slot);
-        const hth_kv_run v = cpu_v_run(r, a, p->kv_head, slot, n);
-        c->k->kv_acc[r->state->v_type](&v, scores + (j - first), CPU_ATTN_BLOCK, n_rep, part, dim);
+        const hth_kv_run v = cpu_v_run(r, p->at, p->kv_head, slot, n);
+        c->k->kv_acc[cpu_v_type(r, p->at)](&v, scores + (j - first), CPU_ATTN_BLOCK, n_rep, part, dim);
     }
 }
 
@@ -117,7 +120,7 @@ static void finish(const pair *p, const float *all) {
     const int64_t n_rep = p->at->n_rep, dim = p->at->a->head_dim_v;
     const int64_t head = (int64_t)p->kv_head * n_rep;
     const float *max = all + n_rep * dim, *sum = max + n_rep;
-    float *out = p->t->c->s.attn + ((int64_t)p->row * p->at->a->n_head + head) * dim;
+    float *out = p->at->out + (p->at_row * p->at->a->n_head + head) * dim;
     for (int64_t h = 0; h < n_rep; h++) {
         float whole = sum[h], keep = 1;
         if (p->at->sinks) { // a learned score that takes its share of the sum and has no value

@@ -10,38 +10,44 @@
 enum {
     LANES = HTH_TILE_LANES,
     TASK_LANES = 128, // queries of a task; fewer where threads would idle
+    // Where keys and values of a task are made of compressed rows, which costs as much as some 400 queries that meet them.
+    LATENT_LANES = 512,
 };
 
 typedef struct prompt_task {
+    const cpu_thread *t;
     const cpu_step *c;
     const cpu_attn *at;
     const int32_t *rows; // [n_row] of the batch, of one sequence
     int32_t n_row, kv_head;
     int64_t n_lane;            // n_row * n_rep
-    cpu_keys keys[TASK_LANES]; // [n_row]
+    cpu_keys keys[LATENT_LANES]; // [n_row]
     float *k, *v;              // [CPU_ATTN_BLOCK, head_dim] a block of keys, of values
     float *s;                  // [CPU_ATTN_BLOCK, LANES]
     float *q, *acc;            // [tile, head_dim, LANES] scaled queries, sums of values
     float *top, *sum;          // [tile, LANES]
+    float *room; // for latent attention
     float keep[LANES];
 } prompt_task;
 
-static int64_t most_lanes(int32_t n_rep) {
-    const int64_t n = n_rep > TASK_LANES ? n_rep : TASK_LANES;
+static int64_t most_lanes(const cpu_attn *at) {
+    const int64_t most = at->latent ? LATENT_LANES : TASK_LANES, n = at->n_rep > most ? at->n_rep : most;
     return (n + LANES - 1) / LANES * LANES;
 }
 
-size_t cpu_prompt_work(const hth_attention_desc *a) {
-    const int64_t lanes = most_lanes(a->n_head / a->n_kv_head);
-    return (size_t)((CPU_ATTN_BLOCK + lanes) * ((int64_t)a->head_dim + a->head_dim_v) + CPU_ATTN_BLOCK * LANES + 2 * lanes);
+size_t cpu_prompt_work(const cpu_attn *at) {
+    const int64_t lanes = most_lanes(at), dims = (int64_t)at->a->head_dim + at->a->head_dim_v;
+    const size_t room = at->latent ? cpu_latent_room(at->latent->d) : 0;
+    return (size_t)((CPU_ATTN_BLOCK + lanes) * dims + CPU_ATTN_BLOCK * LANES + 2 * lanes) + room;
 }
 
 // ---- tasks
 
 static int64_t rows_per_task(const cpu_step *c, const cpu_attn *at) {
     const int64_t all = (int64_t)(c->n_row - c->n_generated) * at->a->n_head;
-    int64_t lanes = TASK_LANES;
-    while (lanes > LANES && all / lanes < 4 * hth_team_size(c->team)) lanes /= 2;
+    const int64_t n_task = hth_team_size(c->team) * (at->latent ? 2 : 4);
+    int64_t lanes = at->latent ? LATENT_LANES : TASK_LANES;
+    while (lanes > LANES && all / lanes < n_task) lanes /= 2;
     return lanes > at->n_rep ? lanes / at->n_rep : 1;
 }
 
@@ -66,7 +72,7 @@ static void find_rows(prompt_task *w, int64_t task) {
 
 static void find_buffers(prompt_task *w, float *work) {
     const hth_attention_desc *a = w->at->a;
-    const int64_t lanes = most_lanes(w->at->n_rep);
+    const int64_t lanes = most_lanes(w->at);
     w->s = work;
     w->q = w->s + CPU_ATTN_BLOCK * LANES;
     w->acc = w->q + lanes * a->head_dim;
@@ -74,6 +80,7 @@ static void find_buffers(prompt_task *w, float *work) {
     w->sum = w->top + lanes;
     w->k = w->sum + lanes;
     w->v = w->k + CPU_ATTN_BLOCK * a->head_dim;
+    w->room = w->v + CPU_ATTN_BLOCK * a->head_dim_v;
 }
 
 // Which head of the layer lane i is, of which row.
@@ -95,7 +102,7 @@ static void begin_task(prompt_task *w) {
         w->sum[i] = 0;
         if (i < w->n_lane) {
             const int64_t head = head_of(w, i, &row);
-            const float *from = w->c->s.q + ((int64_t)row * a->n_head + head) * a->head_dim;
+            const float *from = w->at->q + ((int64_t)row * a->n_head + head) * a->head_dim;
             for (int64_t d = 0; d < a->head_dim; d++) to[d * LANES] = from[d] * a->scale;
         } else {
             for (int64_t d = 0; d < a->head_dim; d++) to[d * LANES] = 0;
@@ -108,7 +115,7 @@ static void finish_lane(const prompt_task *w, int64_t i) {
     int32_t row;
     const int64_t head = head_of(w, i, &row);
     const float *from = w->acc + i / LANES * LANES * a->head_dim_v + i % LANES;
-    float *to = w->c->s.attn + ((int64_t)row * a->n_head + head) * a->head_dim_v;
+    float *to = w->at->out + ((int64_t)row * a->n_head + head) * a->head_dim_v;
     float sum = w->sum[i], keep = 1;
     if (w->at->sinks) { // a learned score that takes its share of the sum and has no value
         const float sink = w->at->sinks[head], top = sink > w->top[i] ? sink : w->top[i];
@@ -121,14 +128,34 @@ static void finish_lane(const prompt_task *w, int64_t i) {
 
 // ---- one block of keys
 
+// Keys [first, end) of the line, made of compressed rows.
+static void expand_block(const prompt_task *w, int64_t first, int64_t end) {
+    const cpu_row *r = &w->c->rows[w->rows[0]];
+    const hth_latent_desc *d = w->at->latent->d;
+    const int64_t width = d->kv_rank + d->d_rope;
+    float *rows = cpu_latent_rows(d, w->room);
+    for (int64_t j = first, n; j < end; j += n) {
+        int64_t slot;
+        n = cpu_key_run(r, j, end, &slot);
+        hth_kv_run run = cpu_k_run(r, w->at, 0, slot, n);
+        run.dim = width;
+        w->c->k->kv_load[r->state->k_type](&run, rows + (j - first) * width);
+    }
+    cpu_latent_make(w->t, w->at->latent, w->room, end - first, w->k, w->v);
+}
+
 // Keys [first, end) of the line, widened. All rows of a task have the same line.
 static void load_block(const prompt_task *w, int64_t first, int64_t end) {
     const cpu_row *r = &w->c->rows[w->rows[0]];
     const hth_attention_desc *a = w->at->a;
+    if (w->at->latent) {
+        expand_block(w, first, end);
+        return;
+    }
     for (int64_t j = first, n; j < end; j += n) {
         int64_t slot;
         n = cpu_key_run(r, j, end, &slot);
-        const hth_kv_run k = cpu_k_run(r, a, w->kv_head, slot, n), v = cpu_v_run(r, a, w->kv_head, slot, n);
+        const hth_kv_run k = cpu_k_run(r, w->at, w->kv_head, slot, n), v = cpu_v_run(r, w->at, w->kv_head, slot, n);
         w->c->k->kv_load[r->state->k_type](&k, w->k + (j - first) * a->head_dim);
         w->c->k->kv_load[r->state->v_type](&v, w->v + (j - first) * a->head_dim_v);
     }
@@ -220,10 +247,11 @@ static void attend_block(prompt_task *w, int64_t tile, int64_t first, int64_t en
 }
 
 void cpu_prompt_task(const cpu_thread *t, const cpu_attn *at, int64_t task) {
-    prompt_task w = {.c = t->c, .at = at};
+    prompt_task w = {.t = t, .c = t->c, .at = at};
     find_rows(&w, task);
     find_buffers(&w, t->c->s.attn_work + (size_t)t->i * t->c->s.attn_work_len);
     begin_task(&w);
+    if (at->latent) cpu_latent_open(t, at->latent, w.kv_head, w.room);
     cpu_keys all = w.keys[0];
     for (int32_t i = 1; i < w.n_row; i++) {
         if (w.keys[i].first < all.first) all.first = w.keys[i].first;

@@ -139,7 +139,7 @@ static size_t plan(planner *p, int64_t a, int64_t b) {
 }
 
 typedef struct widths {
-    int64_t q, k, v, attn, ff, n_rot, cols, attn_work, attn_parts, recurrent;
+    int64_t q, k, v, attn, ff, n_rot, cols, attn_work, attn_parts, recurrent, latent_q, latent_out;
     int64_t n_used; // experts per row
     bool branch2;
 } widths;
@@ -158,12 +158,26 @@ static void widen_for_attention(widths *w, const hth_attention_desc *a, int n_th
     w->attn_parts = max64(w->attn_parts, (int64_t)cpu_attention_parts(a, n_thread));
 }
 
+static void widen_for_latent(widths *w, const hth_layer_desc *l, int n_thread) {
+    const cpu_latent_sizes z = cpu_latent_sizes_of(l, n_thread);
+    w->q = max64(w->q, z.q);
+    w->k = max64(w->k, z.compressed_kv);
+    w->v = max64(w->v, z.compressed_q);
+    w->attn = max64(w->attn, z.out);
+    w->cols = max64(w->cols, max64(z.compressed_kv, z.compressed_q));
+    w->latent_q = max64(w->latent_q, z.latent_q);
+    w->latent_out = max64(w->latent_out, z.latent_out);
+    w->attn_work = max64(w->attn_work, (int64_t)z.work);
+    w->attn_parts = max64(w->attn_parts, (int64_t)z.parts);
+}
+
 static widths find_widths(const hth_model *m, int n_thread) {
     const hth_desc *d = &m->desc;
     widths w = {.cols = max64(d->d_model, (int64_t)d->n_layer * d->d_per_layer), .ff = d->d_per_layer, .n_used = 1};
     for (int32_t i = 0; i < d->n_layer; i++) {
         const hth_layer_desc *l = &d->layers[i];
         if (l->mixer == HTH_MIXER_ATTENTION) widen_for_attention(&w, &l->attn, n_thread);
+        if (l->mixer == HTH_MIXER_LATENT) widen_for_latent(&w, l, n_thread);
         w.recurrent = max64(w.recurrent, cpu_recurrent_width(&l->recurrent));
         w.cols = max64(w.cols, m->layers[i].recurrent.out.n_col);
         w.ff = max64(w.ff, max64(l->d_ff, m->layers[i].laurel_left.n_row));
@@ -204,6 +218,7 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     float **const parts[] = {&s->x,  &s->h,  &s->branch,    &s->branch2, &s->streams, &s->q, &s->k,      &s->v,     &s->attn,
                              &s->gate, &s->up, &s->per_layer, &s->recurrent,
                              &s->cos_,    &s->sin_, &s->panels, &s->attn_work, &s->attn_parts,
+                             &s->latent_q, &s->latent_out,
                              &q8_codes, &s->q8.d, &q8_sums, &s->q8.wide_d, &s->q8.wide_sum, &q8_tiles, &own_codes, &s->q8_own.d,
                              &own_sums, &q8_panels};
     const int64_t half_rot = w.n_rot / 2 * d->n_rope, n_own = n_thread * s->n_own * c->n_part;
@@ -214,7 +229,8 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
                          plan(&p, n, (int64_t)d->n_layer * d->d_per_layer), plan(&p, n, w.recurrent),
                          plan(&p, n, half_rot), plan(&p, n, half_rot),
                          plan(&p, n_thread, (int64_t)s->panel_len), plan(&p, n_thread, (int64_t)s->attn_work_len),
-                         plan(&p, 1, w.attn_parts), plan(&p, n_in, q8_stride / 4), plan(&p, n_in, q8_blocks),
+                         plan(&p, 1, w.attn_parts), plan(&p, c->n_generated, w.latent_q),
+                         plan(&p, c->n_generated, w.latent_out), plan(&p, n_in, q8_stride / 4), plan(&p, n_in, q8_blocks),
                          plan(&p, n_in, 2 * q8_blocks), plan(&p, n_tiled, n_wide), plan(&p, n_in, n_wide),
                          plan(&p, n_tiled, n_wide * HTH_Q8_WIDE / 2), plan(&p, n_own, q8_cols / 4), plan(&p, n_own, q8_blocks),
                          plan(&p, n_own, 2 * q8_blocks), plan(&p, n_thread, (int64_t)s->q8_panel_bytes / 4)};

@@ -84,6 +84,12 @@ static void multiply_f32(const cpu_thread *t, const cpu_product *p, int64_t firs
     }
 }
 
+void cpu_multiply_f32(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in) {
+    const hth_op before = cpu_profile_linear(t, p->w);
+    multiply_f32(t, p, first, last, in, 0, in->n_tok);
+    (void)cpu_profile_enter(t, before);
+}
+
 // ---- 8-bit activations
 
 static bool is_integer(const cpu_step *c, const cpu_product *p) {

@@ -197,8 +197,8 @@ static void prepare_qkv(const cpu_thread *t, int32_t layer, int64_t i) {
     store_kv(t, layer, i, k, v);
 }
 
-// in [n, d] -> branch [n, d]
-static void run_attention(const cpu_thread *t, int32_t layer, const float *in) {
+// in [n, d] -> s.attn [n, n_head * head_dim_v]
+static void attend(const cpu_thread *t, int32_t layer, const float *in) {
     const hth_attention_desc *a = &t->c->model->desc.layers[layer].attn;
     const hth_layer *l = &t->c->model->layers[layer];
     const cpu_scratch *s = &t->c->s;
@@ -221,8 +221,19 @@ static void run_attention(const cpu_thread *t, int32_t layer, const float *in) {
     cpu_attention(t, layer);
     (void)cpu_profile_enter(t, HTH_OP_SMALL);
     if (a->gated) gate_heads(t, a);
-    cpu_product o = {.w = &l->o, .bias = l->o_bias, .y = s->branch, .y_stride = d};
-    cpu_linear(t, &o, 1, &(cpu_input){s->attn, (int64_t)a->n_head * a->head_dim_v, n, t->c->kinds});
+}
+
+// in [n, d] -> branch [n, d]
+static void run_attention(const cpu_thread *t, int32_t layer, const float *in) {
+    const hth_layer *l = &t->c->model->layers[layer];
+    const int64_t d = t->c->model->desc.d_model;
+    if (t->c->model->desc.layers[layer].mixer == HTH_MIXER_LATENT) {
+        cpu_latent_attention(t, layer, in);
+    } else {
+        attend(t, layer, in);
+    }
+    cpu_product o = {.w = &l->o, .bias = l->o_bias, .y = t->c->s.branch, .y_stride = d};
+    cpu_linear(t, &o, 1, &(cpu_input){t->c->s.attn, l->o.n_col, t->c->n_row, t->c->kinds});
 }
 
 // in [n, d] -> branch [n, d]

@@ -44,7 +44,7 @@ typedef struct hth_rope {
 } hth_rope;
 
 // How a layer looks back at keys and values. Beside it, or in its place, may stand a recurrent mixer.
-typedef enum hth_mixer { HTH_MIXER_ATTENTION, HTH_MIXER_NONE } hth_mixer;
+typedef enum hth_mixer { HTH_MIXER_ATTENTION, HTH_MIXER_LATENT, HTH_MIXER_NONE } hth_mixer;
 typedef enum hth_qk_norm { HTH_QK_NORM_NONE, HTH_QK_NORM_HEAD, HTH_QK_NORM_ALL } hth_qk_norm;
 
 // Grouped-query attention.
@@ -106,6 +106,20 @@ static inline int64_t hth_recurrent_len(const hth_recurrent_desc *r) {
     return r->kind == HTH_RECURRENT_NONE ? 0 : (n + 15) / 16 * 16;
 }
 
+// Multi-head latent attention (arXiv:2405.04434). A token's keys and values are one compressed row c of kv_rank numbers
+// and one rotated part of d_rope numbers that all heads share. Head h has
+//   key = [K_h c | rotated part]  value = V_h c,  K_h [d_nope, kv_rank], V_h [d_v, kv_rank]
+// and as K_h q . c = q . K_h' c it may as well turn its query and its result instead of every key and value: then all
+// heads share keys of kv_rank + d_rope numbers whose first kv_rank are the values. That is what the layer's `attn`
+// describes (n_kv_head 1), and what a sequence's state holds.
+typedef struct hth_latent_desc {
+    int32_t q_rank; // of the compressed query, 0: queries are projected directly
+    int32_t kv_rank;
+    int32_t d_nope, d_rope; // of a query and of a key: the part without positions, then the rotated part
+    int32_t d_v;            // of a value
+    float norm_eps;         // of the norms of compressed rows
+} hth_latent_desc;
+
 typedef enum hth_ffn { HTH_FFN_NONE, HTH_FFN_GATED, HTH_FFN_PLAIN, HTH_FFN_MOE } hth_ffn;
 
 // What a router makes of its logits.
@@ -144,7 +158,9 @@ typedef struct hth_moe_desc {
 
 typedef struct hth_layer_desc {
     hth_mixer mixer;
-    hth_attention_desc attn; // of HTH_MIXER_ATTENTION; others keep kv_layer at their own index
+    hth_attention_desc attn; // of HTH_MIXER_ATTENTION and, of compressed rows, HTH_MIXER_LATENT;
+                             // others keep kv_layer at their own index
+    hth_latent_desc latent;  // of HTH_MIXER_LATENT
     hth_recurrent_desc recurrent; // beside the mixer: both read the same input, their outputs are added
     hth_ffn ffn;
     hth_act act;
@@ -171,6 +187,11 @@ static inline bool hth_layer_has_mixer(const hth_layer_desc *l) {
     return l->mixer != HTH_MIXER_NONE || l->recurrent.kind != HTH_RECURRENT_NONE;
 }
 
+// Whether a token's values are the first numbers of its keys and stand in no place of their own.
+static inline bool hth_values_in_keys(const hth_layer_desc *l) {
+    return l->mixer == HTH_MIXER_LATENT;
+}
+
 typedef enum hth_pooling { HTH_POOL_NONE, HTH_POOL_MEAN, HTH_POOL_CLS, HTH_POOL_LAST, HTH_POOL_RANK } hth_pooling;
 
 typedef struct hth_desc {
@@ -192,6 +213,7 @@ typedef struct hth_desc {
     int32_t n_vocab_per_layer; // tokens that have per-layer embeddings of their own; the others have token 0's
     int32_t n_token_type; // BERT segment embeddings, 0: none
     bool learned_positions;
+    int64_t n_chosen_keys; // trained to attend to the best so many keys; computed densely here. 0: trained to attend to all
     hth_pooling pooling;
     int32_t n_class;      // outputs of the classification head (RANK)
     int32_t n_rope;

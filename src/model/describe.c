@@ -38,6 +38,12 @@ static hth_act read_act(hth_builder *b, hth_act dflt) {
 
 // ---- rope
 
+// Numbers of a head that a rotation may reach.
+static int32_t rotary_width(const hth_builder *b) {
+    const hth_layer_desc *l = &b->d->layers[0];
+    return l->mixer == HTH_MIXER_LATENT ? l->latent.d_rope : l->attn.head_dim;
+}
+
 static void read_scaling_type(hth_builder *b, const char *path, hth_rope *r) {
     static const struct {
         const char *name;
@@ -95,7 +101,7 @@ void hth_builder_rope(hth_builder *b, const char *path, hth_rope *r) {
             hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: %s is %g, outside 0..1", where, partial);
             return;
         }
-        r->n_rot = (int32_t)(partial * b->d->layers[0].attn.head_dim);
+        r->n_rot = (int32_t)(partial * rotary_width(b));
     }
     read_num(b, "rope.scaling.factor", path, "factor", &r->factor);
     read_scaling_type(b, path, r);
@@ -133,7 +139,7 @@ void hth_builder_rope(hth_builder *b, const char *path, hth_rope *r) {
 static void read_main_rope(hth_builder *b) {
     hth_desc *d = b->d;
     hth_rope *r = &d->rope[0];
-    const int32_t head_dim = d->layers[0].attn.head_dim;
+    const int32_t head_dim = rotary_width(b);
     *r = (hth_rope){.n_rot = head_dim, .theta = 10000, .low_freq_factor = 1, .high_freq_factor = 4, .beta_fast = 32,
                     .beta_slow = 1, .n_ctx_orig = d->n_ctx_train, .n_ctx_max = d->n_ctx_train};
     unsigned pairs = b->is_gguf ? HTH_TRAIT_NORM_ROPE_GGUF : HTH_TRAIT_NORM_ROPE_HUB;
@@ -166,8 +172,7 @@ static void read_main_rope(hth_builder *b) {
 
 // ---- shapes
 
-// A required value that neither key nor path has; the first alternative of each is named.
-static void fail_missing(hth_builder *b, const char *what, const char *key, const char *path) {
+void hth_builder_missing(hth_builder *b, const char *what, const char *key, const char *path) {
     if (b->is_gguf) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "metadata key %s.%s (%s) is missing", b->m->arch, key ? key : "", what);
     } else {
@@ -179,10 +184,14 @@ static void read_heads(hth_builder *b, int64_t *work) {
     hth_desc *d = b->d;
     const int32_t n = d->n_layer;
     if (!hth_meta_ints(b->m, "attention.head_count", "num_attention_heads|n_head", 1, 65536, work, n)) {
-        fail_missing(b, "the number of attention heads", "attention.head_count", "num_attention_heads");
+        hth_builder_missing(b, "the number of attention heads", "attention.head_count", "num_attention_heads");
         return;
     }
     for (int32_t i = 0; i < n; i++) d->layers[i].attn.n_head = d->layers[i].attn.n_kv_head = (int32_t)work[i];
+    if (b->family->traits & HTH_TRAIT_LATENT) {
+        hth_builder_latent(b);
+        return;
+    }
     const int64_t least = b->family->traits & HTH_TRAIT_HYBRID ? 0 : 1;
     if (hth_meta_ints(b->m, "attention.head_count_kv", "num_key_value_heads", least, 65536, work, n)) {
         for (int32_t i = 0; i < n; i++) d->layers[i].attn.n_kv_head = (int32_t)work[i];
@@ -211,7 +220,7 @@ static void read_ffn(hth_builder *b, int64_t *work) {
     const unsigned t = b->family->traits;
     if (!hth_meta_ints(b->m, "feed_forward_length|expert_feed_forward_length",
                        "intermediate_size|n_inner|block_ff_dim|moe_intermediate_size", 1, MAX_DIM, work, d->n_layer)) {
-        fail_missing(b, "the feed-forward width", "feed_forward_length", "intermediate_size");
+        hth_builder_missing(b, "the feed-forward width", "feed_forward_length", "intermediate_size");
         return;
     }
     hth_act act = read_act(b, t & (HTH_TRAIT_PLAIN_FFN | HTH_TRAIT_GELU_TANH) ? HTH_ACT_GELU_TANH : HTH_ACT_SILU);
@@ -243,7 +252,7 @@ static void read_size(hth_builder *b, const char *what, const char *key, const c
     if (hth_meta_int(b->m, key, path, 1, hi, &v)) {
         *out = (int32_t)v;
     } else {
-        fail_missing(b, what, key, path);
+        hth_builder_missing(b, what, key, path);
     }
 }
 
@@ -262,7 +271,7 @@ static void read_shape(hth_builder *b, int64_t *work) {
     double eps = 0;
     const char *eps_key = t & HTH_TRAIT_LAYER_NORM ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
     if (!hth_meta_num(b->m, eps_key, "rms_norm_eps|layer_norm_eps|norm_epsilon|layer_norm_epsilon|norm_eps|layernorm_epsilon", &eps)) {
-        fail_missing(b, "the norm's epsilon", eps_key, "rms_norm_eps");
+        hth_builder_missing(b, "the norm's epsilon", eps_key, "rms_norm_eps");
     } else if (!(eps >= 0 && eps < 1)) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "the norm's epsilon is %g, outside 0..1", eps);
     }
@@ -330,6 +339,11 @@ static void check_layer(hth_builder *b, int32_t i) {
     }
     if ((int64_t)a->n_head * a->head_dim > 4 * MAX_DIM || (int64_t)a->n_head * a->head_dim_v > 4 * MAX_DIM) {
         hth_meta_fail(b->m, HTH_ERR_LIMIT, "layer %d: %d heads of %d are too wide", (int)i, (int)a->n_head, (int)a->head_dim);
+    }
+    const hth_latent_desc *c = &b->d->layers[i].latent;
+    if ((int64_t)a->n_head * (c->d_nope + c->d_rope) > 4 * MAX_DIM || (int64_t)a->n_head * (c->d_nope + c->d_v) > 4 * MAX_DIM) {
+        hth_meta_fail(b->m, HTH_ERR_LIMIT, "layer %d: %d heads of %d + %d and %d are too wide", (int)i, (int)a->n_head,
+                      (int)c->d_nope, (int)c->d_rope, (int)c->d_v);
     }
     if (a->rope >= 0 && b->d->rope[a->rope].n_rot > a->head_dim) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "layer %d: rotary dimension %d is larger than a head of %d", (int)i,

@@ -431,7 +431,7 @@ void hth_family_granite(hth_builder *b) {
     }
 }
 
-static void adjust_minicpm(hth_builder *b) {
+void hth_family_minicpm(hth_builder *b) {
     hth_desc *d = b->d;
     double depth = 1.4, base = 256, residual;
     if (!b->is_gguf) b->qkv_bias = b->o_bias = b->mlp_bias = 0;
@@ -659,6 +659,7 @@ static const hth_meta_default defaults_qwen_hybrid[] = {DEFAULT_NUM("partial_rot
 #define QWEN_HYBRID (HTH_TRAIT_HYBRID | HTH_TRAIT_QK_NORM_HEAD | HTH_TRAIT_PLUS_ONE_HUB)
 #define PAIRS_GGUF HTH_TRAIT_NORM_ROPE_GGUF
 #define PAIRS_BOTH (HTH_TRAIT_NORM_ROPE_GGUF | HTH_TRAIT_NORM_ROPE_HUB)
+#define LATENT (HTH_TRAIT_LATENT | HTH_TRAIT_MOE)
 #define GEMMA (HTH_TRAIT_PLUS_ONE_HUB | HTH_TRAIT_EMBD_SQRT | HTH_TRAIT_GELU_TANH)
 
 static const hth_family families[] = {
@@ -685,7 +686,7 @@ static const hth_family families[] = {
     {"olmo2", {"olmo2"}, {"olmo2"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_ALL, NULL, NULL, adjust_olmo2, NULL},
     {"olmo3", {NULL, NULL}, {"olmo3"}, HTH_TRAIT_POST_ONLY | HTH_TRAIT_QK_NORM_ALL, NULL, NULL, adjust_olmo2, NULL},
     {"granite", {"granite"}, {"granite"}, PAIRS_GGUF, names_prenorm, NULL, hth_family_granite, NULL},
-    {"minicpm", {"minicpm"}, {"minicpm"}, PAIRS_GGUF, names_prenorm, NULL, adjust_minicpm, NULL},
+    {"minicpm", {"minicpm"}, {"minicpm"}, PAIRS_GGUF, names_prenorm, NULL, hth_family_minicpm, NULL},
     {"glm4", {"glm4"}, {"glm4"}, PAIRS_BOTH | HTH_TRAIT_SANDWICH, names_glm4, NULL, adjust_glm4, NULL},
     {"glm", {"chatglm"}, {"glm"}, PAIRS_BOTH, names_prenorm, NULL, adjust_glm4, NULL},
     {"starcoder2", {"starcoder2"}, {"starcoder2"}, HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN,
@@ -724,6 +725,12 @@ static const hth_family families[] = {
     {"lfm2", {"lfm2"}, {"lfm2"}, HTH_TRAIT_HYBRID | HTH_TRAIT_QK_NORM_HEAD, names_lfm2, names_lfm2_gguf, hth_family_lfm2, NULL},
     {"lfm2moe", {"lfm2moe"}, {"lfm2_moe"}, HTH_TRAIT_HYBRID | HTH_TRAIT_MOE | HTH_TRAIT_QK_NORM_HEAD, names_lfm2, names_lfm2_gguf,
      hth_family_lfm2_moe, NULL},
+    {"deepseek2", {"deepseek2"}, {"deepseek_v2"}, LATENT | PAIRS_BOTH, names_prenorm, NULL, hth_family_deepseek2, NULL},
+    {"deepseek3", {NULL}, {"deepseek_v3", "kimi_k2"}, LATENT | PAIRS_BOTH, names_prenorm, NULL, hth_family_deepseek3, NULL},
+    {"deepseek32", {"deepseek32"}, {"deepseek_v32"}, LATENT | PAIRS_BOTH, names_prenorm, NULL, hth_family_deepseek32, NULL},
+    {"glm4moe-lite", {NULL}, {"glm4_moe_lite"}, LATENT | PAIRS_BOTH, names_prenorm, NULL, hth_family_glm4_moe_lite, NULL},
+    {"youtu", {NULL}, {"youtu_llm", "youtu"}, HTH_TRAIT_LATENT | PAIRS_BOTH, names_prenorm, NULL, hth_family_youtu, NULL},
+    {"minicpm3", {"minicpm3"}, {"minicpm3"}, HTH_TRAIT_LATENT, names_prenorm, NULL, hth_family_minicpm3, NULL},
     {"bert", {"bert"}, {"bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN, NULL, NULL, adjust_bert, NULL},
     {"nomic-bert", {"nomic-bert"}, {"nomic_bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM, NULL, NULL, adjust_nomic_bert, NULL},
 };

@@ -23,6 +23,7 @@ typedef enum hth_trait {
     HTH_TRAIT_ENCODER = 1 << 12,       // every row sees every row; norms after the sums
     HTH_TRAIT_MOE = 1 << 13,           // files may have routed experts
     HTH_TRAIT_HYBRID = 1 << 14,        // layers may lack attention or a feed-forward: their sizes may be listed as 0
+    HTH_TRAIT_LATENT = 1 << 15,        // multi-head latent attention
 } hth_trait;
 
 typedef struct hth_builder hth_builder;
@@ -68,6 +69,12 @@ bool hth_builder_is_full(hth_builder *b, int32_t i, int32_t period);
 // that hth_builder_dense names go back to being dense.
 void hth_builder_moe(hth_builder *b, const hth_moe_desc *dflt);
 void hth_builder_dense(hth_builder *b, int32_t i);
+// Makes every layer's mixer latent attention, as the usual keys say (describe_latent.c): before the rotation is read.
+void hth_builder_latent(hth_builder *b);
+// What the rotation means for it, after that was read: its width, and what yarn does to the scale of scores.
+void hth_builder_latent_rope(hth_builder *b);
+// A required value that neither key nor path has; the first alternative of each is named.
+void hth_builder_missing(hth_builder *b, const char *what, const char *key, const char *path);
 // Reads a rotation from the config object at `path` ("rope_scaling", "rope_parameters.full_attention"; GGUF:
 // its rope.* keys) over the defaults already in *r.
 void hth_builder_rope(hth_builder *b, const char *path, hth_rope *r);

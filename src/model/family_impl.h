@@ -13,10 +13,19 @@ void hth_family_biases(hth_builder *b, const char *attention, const char *mlp);
 
 void hth_family_granite(hth_builder *b); // Granite's four multipliers
 void hth_family_hunyuan(hth_builder *b);
+void hth_family_minicpm(hth_builder *b);
 // The last layers of a file that predict further tokens are no part of the ordinary pass.
 void hth_family_drop_prediction_layers(hth_builder *b);
 // Qwen keeps some layers dense: those listed, and all but every n-th.
 void hth_family_qwen_dense_layers(hth_builder *b);
+
+// Families with latent attention (family_latent.c).
+void hth_family_deepseek2(hth_builder *b);
+void hth_family_deepseek3(hth_builder *b);
+void hth_family_deepseek32(hth_builder *b);
+void hth_family_glm4_moe_lite(hth_builder *b);
+void hth_family_minicpm3(hth_builder *b);
+void hth_family_youtu(hth_builder *b);
 
 // Families with routed experts (family_moe.c).
 void hth_family_mixtral(hth_builder *b);

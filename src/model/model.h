@@ -39,6 +39,15 @@ typedef struct hth_recurrent_weights {
     const float *norm;       // [head_cols] of each head's result
 } hth_recurrent_weights;
 
+// Latent attention; the queries' own (or, of compressed queries, second) projection is the layer's q.
+typedef struct hth_latent {
+    hth_weight q_a, kv_a;          // [q_rank, d] [kv_rank + d_rope, d]
+    const float *q_a_bias, *kv_a_bias;
+    const float *q_norm, *kv_norm; // [q_rank] [kv_rank]
+    hth_weight *k_up, *v_up;       // [n_head] of them, each [d_nope, kv_rank] and [d_v, kv_rank]
+    bool k_up_turned;              // instead k_up are [kv_rank, d_nope], as newer files have them
+} hth_latent;
+
 // Weights and vectors of one layer. Matrices are views on the mapping; vectors are small and kept as
 // f32 copies (norm conventions such as w + 1 already applied). Absent ones: scheme NONE or NULL.
 typedef struct hth_layer {
@@ -66,6 +75,7 @@ typedef struct hth_layer {
     hth_weight shared_router; // [1, d]
     hth_altup altup;
     hth_recurrent_weights recurrent;
+    hth_latent latent;
 } hth_layer;
 
 typedef struct hth_model {

@@ -31,6 +31,14 @@ typedef enum hth_role {
     HTH_ROLE_Q_NORM,
     HTH_ROLE_K_NORM,
     HTH_ROLE_SINKS,
+    HTH_ROLE_Q_A, // latent attention: compresses queries
+    HTH_ROLE_Q_A_NORM,
+    HTH_ROLE_Q_B,
+    HTH_ROLE_KV_A, // rows of the compressed keys and values, then of the rotated part of keys
+    HTH_ROLE_KV_A_NORM,
+    HTH_ROLE_KV_B, // for each head: rows of keys, then of values
+    HTH_ROLE_K_B,  // the keys' part of it turned, a matrix per head
+    HTH_ROLE_V_B,
     HTH_ROLE_ATTN_POST_NORM,
     HTH_ROLE_FFN_NORM,
     HTH_ROLE_GATE,

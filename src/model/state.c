@@ -13,7 +13,7 @@ static void describe_pages(hth_layer_state *l, const hth_state *s, int32_t i) {
     l->window = a->window;
     if (s->model->desc.layers[i].mixer == HTH_MIXER_NONE || a->kv_layer != i) return;
     l->k_head_bytes = HTH_PAGE_ROWS * hth_kv_row_bytes(s->k_type, a->head_dim);
-    l->v_head_bytes = HTH_PAGE_ROWS * hth_kv_row_bytes(s->v_type, a->head_dim_v);
+    if (!hth_values_in_keys(&s->model->desc.layers[i])) l->v_head_bytes = HTH_PAGE_ROWS * hth_kv_row_bytes(s->v_type, a->head_dim_v);
     l->v_off = (uint32_t)a->n_kv_head * l->k_head_bytes;
     l->page_bytes = l->v_off + (uint32_t)a->n_kv_head * l->v_head_bytes;
 }
@@ -34,7 +34,8 @@ static hth_code check_blocks(const hth_model *m, const hth_state_params *params,
         const hth_attention_desc *a = &m->desc.layers[i].attn;
         if (m->desc.layers[i].mixer == HTH_MIXER_NONE) continue;
         const bool bad_k = hth_kv_is_block(params->k_type) && a->head_dim % HTH_KV_BLOCK != 0;
-        const bool bad_v = hth_kv_is_block(params->v_type) && a->head_dim_v % HTH_KV_BLOCK != 0;
+        const hth_kv_type v_type = hth_values_in_keys(&m->desc.layers[i]) ? params->k_type : params->v_type;
+        const bool bad_v = hth_kv_is_block(v_type) && a->head_dim_v % HTH_KV_BLOCK != 0;
         if (!bad_k && !bad_v) continue;
         return hth_fail(err, HTH_ERR_UNSUPPORTED,
                         "%s of layer %d have %d numbers per head: q8_0 and q4_0 store multiples of %d; f32, f16 and bf16 fit",

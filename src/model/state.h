@@ -3,7 +3,8 @@
 //
 //   page = [ K: n_kv_head x HTH_PAGE_ROWS x head_dim | V: n_kv_head x HTH_PAGE_ROWS x head_dim_v ]
 //
-// so that the keys of one head are contiguous. A layer that reads another layer's keys has no pages.
+// so that the keys of one head are contiguous. V is absent where values are part of the keys (latent attention).
+// A layer that reads another layer's keys has no pages.
 // Pages that a window has left behind are given back; `first_page` counts them. Forks share pages
 // (model/kv_page.h): hth_state_reserve makes those that a step writes to the sequence's own.
 //

@@ -1034,7 +1034,9 @@ add("internlm3", {
 # Routed experts
 
 import families_hybrid  # noqa: E402
+import families_latent  # noqa: E402
 import families_moe  # noqa: E402
 
 families_moe.add_all(add)
 families_hybrid.add_all(add)
+families_latent.add_all(add)

@@ -131,8 +131,9 @@ class AttentionPeaks:
         n_q, n_k = scores.shape[-2:]
         if isinstance(mask, str):
             mask = mx.array(np.tril(np.ones((n_q, n_k), bool), n_k - n_q))
-        if mask is not None:
-            assert mask.dtype == mx.bool_
+        if mask is not None and mask.dtype != mx.bool_:  # what latent attention adds to the scores
+            scores = scores + mask
+        elif mask is not None:
             scores = mx.where(mask, scores, mx.array(-math.inf, mx.float64))
         if sinks is not None:  # one more key with a fixed score and no value
             column = mx.broadcast_to(sinks.reshape(1, -1, 1, 1), (*scores.shape[:3], 1))
