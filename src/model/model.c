@@ -2,6 +2,7 @@
 #include "model/model.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "model/bind.h"
 #include "model/residency.h"
@@ -10,14 +11,18 @@
 #define MAX_ARENA_BYTES ((uint64_t)4 << 30)
 
 static hth_code refuse_family(const char *name, bool is_gguf, hth_err *err) {
-    char known[400];
+    char known[360] = "", more[32] = "";
     size_t at = 0;
-    for (int i = 0; hth_family_at(i) && at < sizeof known; i++) {
-        const hth_family *f = hth_family_at(i);
-        if (is_gguf ? !f->gguf[0] : !f->hub[0]) continue;
-        at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", at ? " " : "", is_gguf ? f->gguf[0] : f->hub[0]);
+    int n_more = 0;
+    for (int i = 0; hth_family_at(i); i++) {
+        const char *other = is_gguf ? hth_family_at(i)->gguf[0] : hth_family_at(i)->hub[0];
+        if (!other) continue;
+        const bool fits = n_more == 0 && at + strlen(other) + 2 < sizeof known;
+        if (fits) at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", at ? " " : "", other);
+        n_more += !fits;
     }
-    return hth_fail(err, HTH_ERR_UNSUPPORTED, "family \"%.60s\" is not known; known are: %s", name, known);
+    if (n_more > 0) snprintf(more, sizeof more, " and %d more", n_more);
+    return hth_fail(err, HTH_ERR_UNSUPPORTED, "family \"%.60s\" is not known; known are: %s%s", name, known, more);
 }
 
 // Families that are dense as far as this engine knows them must not be run wrongly.

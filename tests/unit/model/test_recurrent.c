@@ -183,30 +183,44 @@ static void numbers_of_rows_to_keep_are_checked(void **unused) {
     rig_close(&r);
 }
 
-// One change to the tiny model and what the error must say.
+// One change to a tiny model and what the error must say.
 typedef struct wrong {
+    tiny_kind kind;
     const char *key, *value, *words;
 } wrong;
 
 static void malformed_recurrent_layers_give_one_clear_error(void **unused) {
     static const wrong all[] = {
-        {"conv_L_cache", "0", "conv_L_cache"},
-        {"conv_L_cache", "1", "conv_L_cache"},
-        {"conv_L_cache", "1000000", "conv_L_cache"},
-        {"conv_L_cache", "3", "numbers are needed"},
-        {"conv_bias", "false", "conv.in_proj.bias"},
-        {"layer_types", "[\"conv\",\"full_attention\",\"conv\"]", "does not cover layer 3"},
-        {"layer_types", "[\"conv\",\"full_attention\",\"conv\",\"mamba\"]", "\"mamba\" is not known"},
-        {"layer_types", "[\"conv\",\"conv\",\"conv\",\"full_attention\"]", "conv.in_proj"},
-        {"num_key_value_heads", "0", "no key heads"},
-        {"block_auto_adjust_ff_dim", "true", "is needed"},
+        {TINY_LFM2, "conv_L_cache", "0", "conv_L_cache"},
+        {TINY_LFM2, "conv_L_cache", "1", "conv_L_cache"},
+        {TINY_LFM2, "conv_L_cache", "1000000", "conv_L_cache"},
+        {TINY_LFM2, "conv_L_cache", "3", "numbers are needed"},
+        {TINY_LFM2, "conv_bias", "false", "conv.in_proj.bias"},
+        {TINY_LFM2, "layer_types", "[\"conv\",\"full_attention\",\"conv\"]", "does not cover layer 3"},
+        {TINY_LFM2, "layer_types", "[\"conv\",\"full_attention\",\"conv\",\"mamba\"]", "\"mamba\" is not known"},
+        {TINY_LFM2, "layer_types", "[\"conv\",\"conv\",\"conv\",\"full_attention\"]", "conv.in_proj"},
+        {TINY_LFM2, "num_key_value_heads", "0", "no key heads"},
+        {TINY_LFM2, "block_auto_adjust_ff_dim", "true", "is needed"},
+        {TINY_QWEN35, "linear_conv_kernel_dim", "0", "linear_conv_kernel_dim"},
+        {TINY_QWEN35, "linear_conv_kernel_dim", "5", "numbers are needed"},
+        {TINY_QWEN35, "linear_num_value_heads", "5", "5 value heads cannot share 2 key heads"},
+        {TINY_QWEN35, "linear_num_key_heads", "0", "linear_num_key_heads"},
+        {TINY_QWEN35, "linear_num_key_heads", "3", "is needed"},
+        {TINY_QWEN35, "linear_key_head_dim", "-1", "linear_key_head_dim"},
+        {TINY_QWEN35, "linear_key_head_dim", "65536", "is needed"},
+        {TINY_QWEN35, "linear_value_head_dim", "16777216", "too wide"},
+        {TINY_QWEN35, "linear_value_head_dim", NULL, "linear_value_head_dim is missing"},
+        {TINY_QWEN35, "full_attention_interval", "0", "full_attention_interval"},
+        {TINY_QWEN35, "full_attention_interval", "4", "linear_attn.in_proj_qkv"},
+        {TINY_QWEN35, "attn_output_gate", "false", "is needed"},
+        {TINY_QWEN35, "layer_types", "[\"conv\",\"conv\",\"conv\",\"conv\"]", "\"conv\" is not known"},
     };
     (void)unused;
     for (size_t i = 0; i < HTH_COUNT(all); i++) {
         tiny *t = malloc(sizeof *t);
         hth_model *m = NULL;
         hth_err err = {0};
-        tiny_make(TINY_LFM2, t);
+        tiny_make(all[i].kind, t);
         tiny_set(t, all[i].key, all[i].value);
         if (tiny_open(t, &m, &err) == HTH_OK) fail_msg("%s = %s was taken", all[i].key, all[i].value);
         if (!strstr(err.msg, all[i].words)) fail_msg("%s = %s: %s", all[i].key, all[i].value, err.msg);

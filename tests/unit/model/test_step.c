@@ -315,7 +315,8 @@ static void a_cancelled_step_leaves_the_sequences_as_they_were(void **unused) {
         hth_state *s = rig_state(&r, 512);
         hth_err err;
         rig_rows(&r, s, rows, 20, got);
-        brake b = {.cancel = true, .at = &r.m->layers[0].o};
+        const hth_layer *l = &r.m->layers[0];
+        brake b = {.cancel = true, .at = hth_weight_exists(&l->o) ? &l->o : &l->recurrent.out};
         const hth_linear_hook hook = {.reduce = pull, .user = &b};
         hth_step step = rig_step(&r, &s, 1, rows + 20, 20, got);
         step.cancel = &b.cancel;

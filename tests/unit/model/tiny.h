@@ -20,6 +20,7 @@ typedef enum tiny_kind {
     TINY_COHERE,  // attention and feed-forward side by side, LayerNorm, norms per head
     TINY_PHI3,    // fused matrices, longrope
     TINY_LFM2,    // short convolutions in layers 0 and 2
+    TINY_QWEN35,  // gated delta rule in layers 0 and 2, gated attention
     TINY_CAUSAL_COUNT,
     TINY_BERT = TINY_CAUSAL_COUNT, // encoder
     TINY_COUNT
@@ -549,6 +550,53 @@ static inline void tiny_lfm2(tiny *t) {
     tiny_vector(t, "model.", "embedding_norm.weight", s.d, 1);
 }
 
+// 2 heads of keys and 6 of values.
+static inline void tiny_delta(tiny *t, const char *p, const tiny_shape *s) {
+    enum { KEYS = 2, VALUES = 6, D_KEY = 6, D_VALUE = 20, TAPS = 4, CHANNELS = 2 * KEYS * D_KEY + VALUES * D_VALUE };
+    tiny_matrix(t, p, "linear_attn.in_proj_qkv", CHANNELS, s->d, 2);
+    tiny_matrix(t, p, "linear_attn.in_proj_z", VALUES * D_VALUE, s->d, 2);
+    tiny_matrix(t, p, "linear_attn.in_proj_b", VALUES, s->d, 2);
+    tiny_matrix(t, p, "linear_attn.in_proj_a", VALUES, s->d, 2);
+    tiny_named(t, p, "linear_attn.conv1d.weight", CHANNELS, TAPS, 0, 1);
+    tiny_vector(t, p, "linear_attn.A_log", VALUES, -1);
+    tiny_vector(t, p, "linear_attn.dt_bias", VALUES, -1);
+    tiny_vector(t, p, "linear_attn.norm.weight", D_VALUE, 1);
+    tiny_matrix(t, p, "linear_attn.out_proj", s->d, VALUES * D_VALUE, 1);
+}
+
+static inline void tiny_qwen35(tiny *t) {
+    static const char *const norms[] = {"input_layernorm", "post_attention_layernorm", NULL};
+    const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 12, .d_ff = 56, .norm = 0};
+    tiny_common(t, "qwen3_5_text", &s, 4);
+    tiny_set(t, "rms_norm_eps", "1e-5");
+    tiny_set(t, "rope_theta", NULL);
+    tiny_set(t, "rope_parameters.rope_theta", "100.0");
+    tiny_set(t, "rope_parameters.partial_rotary_factor", "0.5");
+    tiny_set(t, "full_attention_interval", "2");
+    tiny_set(t, "linear_conv_kernel_dim", "4");
+    tiny_set(t, "linear_key_head_dim", "6");
+    tiny_set(t, "linear_value_head_dim", "20");
+    tiny_set(t, "linear_num_key_heads", "2");
+    tiny_set(t, "linear_num_value_heads", "6");
+    for (int i = 0; i < 4; i++) {
+        char p[64];
+        snprintf(p, sizeof p, "model.layers.%d.", i);
+        tiny_norms(t, p, &s, norms);
+        tiny_ffn(t, p, &s);
+        if (i % 2 == 0) {
+            tiny_delta(t, p, &s);
+            continue;
+        }
+        tiny_matrix(t, p, "self_attn.q_proj", 2 * s.n_head * s.head_dim, s.d, 2);
+        tiny_matrix(t, p, "self_attn.k_proj", s.n_kv * s.head_dim, s.d, 2);
+        tiny_matrix(t, p, "self_attn.v_proj", s.n_kv * s.head_dim, s.d, 1);
+        tiny_matrix(t, p, "self_attn.o_proj", s.d, s.n_head * s.head_dim, 1);
+        tiny_vector(t, p, "self_attn.q_norm.weight", s.head_dim, 0);
+        tiny_vector(t, p, "self_attn.k_norm.weight", s.head_dim, 0);
+    }
+    tiny_ends(t, &s, false);
+}
+
 static inline void tiny_bert(tiny *t) {
     const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 6, .head_dim = 8, .d_ff = 56};
     tiny_common(t, "bert", &s, 2);
@@ -575,7 +623,7 @@ static inline void tiny_bert(tiny *t) {
 
 static inline void tiny_make(tiny_kind kind, tiny *t) {
     static void (*const makers[TINY_COUNT])(tiny *) = {tiny_llama,  tiny_gemma3, tiny_gemma4, tiny_gemma3n,
-                                                       tiny_cohere, tiny_phi3,   tiny_lfm2,   tiny_bert};
+                                                       tiny_cohere, tiny_phi3,   tiny_lfm2,   tiny_qwen35, tiny_bert};
     makers[kind](t);
 }
 
