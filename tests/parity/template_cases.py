@@ -43,6 +43,19 @@ DEEP = {
     },
 }
 NO_PARAMETERS = {"type": "function", "function": {"name": "now", "description": "The time", "parameters": {"type": "object", "properties": {}}}}
+SIMPLE = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "description": "Adds",
+        "parameters": {
+            "type": "object",
+            "properties": {"a": {"type": "integer", "description": "one"}, "b": {"type": "array", "items": {"type": "number"}}},
+            "required": ["a"],
+        },
+        "return": {"type": "integer", "description": "the sum"},
+    },
+}
 TOOLS = [WEATHER, DEEP]
 
 
@@ -147,6 +160,9 @@ def cases():
     for name, messages in CONVERSATIONS.items():
         for how, kwargs in KWARGS.items():
             yield f"{name}-{how}", messages, None, {**TOKENS, **kwargs}
+        # Some templates loop forever over types that are lists, or want variables of their own.
+        own = {"datetime": "today", "functions": "[]", "date_string": "26 Jul 2024"}
+        yield f"{name}-simple-tools", messages, [SIMPLE], {**TOKENS, **own, "add_generation_prompt": True}
         if name in WITH_TOOLS:
             yield f"{name}-tools", messages, TOOLS, {**TOKENS, "add_generation_prompt": True}
             yield f"{name}-tools-think", messages, [*TOOLS, NO_PARAMETERS], {**TOKENS, **KWARGS["think"]}

@@ -85,4 +85,4 @@ def test_a_template_renders_as_transformers_renders_it(name, models, engine):
         wanted = reference.render_chat(template, messages, tools, **kwargs)
         check(wanted, engine(template, reference.variables_of(messages, tools, **kwargs)), f"{name}, {case}")
         n_text += isinstance(wanted, str)
-    assert n_text > 20, "the conversations hardly fit the template: the comparison says little"
+    assert n_text > 15, "the conversations hardly fit the template: the comparison says little"
