@@ -1,0 +1,94 @@
+// Speculation: guess the next tokens cheaply, compute all of them in one step of the model, and keep those that the
+// model itself would have chosen. Every row is picked from with the randomness of its own position, so the tokens are
+// the same as without; a wrong guess costs time only.
+//
+//   hth_drafter_propose -> rows of kind HTH_ROW_GENERATED behind the last token -> for row after row: pick, accept, go
+//   on while the pick is in the draft -> drop the rows that were not reached (hth_state_truncate, hth_state_keep)
+#ifndef HTH_ENGINE_DRAFT_H
+#define HTH_ENGINE_DRAFT_H
+
+#include "engine/sampler.h"
+#include "model/executor.h"
+#include "text/tokenizer.h"
+
+#define HTH_MAX_DRAFT 31
+
+// Guessed tokens. Token i follows token parent[i] < i of the draft, or with -1 the sequence itself.
+typedef struct hth_draft {
+    int32_t n;
+    int32_t tokens[HTH_MAX_DRAFT];
+    int32_t parent[HTH_MAX_DRAFT];
+    int32_t source; // how it was guessed: which of the rates in hth_gain judges it
+} hth_draft;
+
+// The draft's token after `node` (-1: after the sequence) that equals `token`, or -1.
+int32_t hth_draft_child(const hth_draft *d, int32_t node, int32_t token);
+// Whether each token follows the one before it.
+bool hth_draft_is_line(const hth_draft *d);
+
+typedef struct hth_drafter hth_drafter;
+typedef struct hth_drafter_ops {
+    hth_code (*propose)(hth_drafter *d, const int32_t *tokens, size_t n, int32_t most, hth_draft *out, hth_err *err);
+    void (*free)(hth_drafter *d);
+} hth_drafter_ops;
+struct hth_drafter {
+    const hth_drafter_ops *ops; // first member of every kind's own struct
+};
+
+// At most `most` <= HTH_MAX_DRAFT tokens for the sequence tokens [n], which is the one of the call before with something
+// appended, or a new one. Nothing to guess is an empty draft.
+HTH_NODISCARD hth_code hth_drafter_propose(hth_drafter *d, const int32_t *tokens, size_t n, int32_t most, hth_draft *out,
+                                           hth_err *err);
+void hth_drafter_free(hth_drafter *d); // NULL is valid
+
+// Looks up the last 2 to 4 tokens in the sequence and guesses what followed them before. Constant time and about 24
+// bytes per token.
+HTH_NODISCARD hth_code hth_drafter_ngram_new(hth_drafter **out, hth_err *err);
+
+typedef struct hth_drafter_model_params {
+    const hth_model *model;  // the small model; borrowed, as is the executor, which runs nothing else meanwhile
+    hth_executor *executor;
+    int32_t n_vocab;         // ids that the large model can choose; others are not guessed
+    int64_t n_ctx;           // longer sequences get no guesses
+    const hth_sampler_params *sampling; // the request's own: with its seed, both models draw alike where they agree
+    float least_share;       // a guess ends where the small model gives its token less than this
+} hth_drafter_model_params;
+
+// Guesses with a second model of the same vocabulary.
+HTH_NODISCARD hth_code hth_drafter_model_new(const hth_drafter_model_params *p, hth_drafter **out, hth_err *err);
+// HTH_ERR_UNSUPPORTED where the small model's tokens mean something else: says which, and what they are.
+HTH_NODISCARD hth_code hth_draft_check_vocab(const hth_tokenizer *large, const hth_tokenizer *small, hth_err *err);
+
+// ---- whether it pays
+
+#define HTH_MAX_COST_ROWS 64
+
+// What a step with so many generated rows costs; learned from the steps that ran.
+typedef struct hth_row_cost {
+    double ns[HTH_MAX_COST_ROWS + 1]; // by rows; 0: not seen yet
+} hth_row_cost;
+
+void hth_row_cost_add(hth_row_cost *c, int32_t n_row, double ns);
+// Known, or estimated from what is known; 0 while nothing is.
+double hth_row_cost_ns(const hth_row_cost *c, int32_t n_row);
+
+#define HTH_DRAFT_SOURCES 6
+
+// What one request has gained. Rates of acceptance and a balance of time: drafting stops while it has lost more than
+// about half a percent of the request's time, and is tried again when the rest has grown.
+typedef struct hth_gain {
+    double rate[HTH_DRAFT_SOURCES]; // probability that a draft's next token is right
+    double balance_ns, spent_ns;
+    int64_t n_drafted, n_accepted;
+} hth_gain;
+
+void hth_gain_init(hth_gain *g);
+// How many tokens of a draft from `source` to compute, at most `most`. The sequences of the step have n_row rows
+// without it, n_sequence sequences share its cost.
+int32_t hth_gain_length(const hth_gain *g, const hth_row_cost *cost, int32_t source, int32_t n_row, int32_t n_sequence,
+                        int32_t most);
+// A step with n_drafted of its tokens has run, of which n_accepted were kept.
+void hth_gain_add(hth_gain *g, const hth_row_cost *cost, int32_t source, int32_t n_row, int32_t n_sequence,
+                  int32_t n_drafted, int32_t n_accepted);
+
+#endif
