@@ -57,7 +57,10 @@ static int32_t lfm2_width(hth_builder *b) {
 
 static void lfm2_mixers(hth_builder *b) {
     int32_t n_tap = 3;
-    bool bias = false;
+    bool bias = false, causal = true;
+    const int32_t window = b->is_gguf ? hth_family_window(b) : 0;
+    hth_meta_bool(b->m, "attention.causal", NULL, &causal);
+    if (!causal) hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "models of family %s that see ahead are not supported", b->family->name);
     hth_meta_bool(b->m, NULL, "conv_bias", &bias);
     b->conv_bias = bias;
     if (!b->is_gguf) b->qkv_bias = b->o_bias = b->mlp_bias = 0;
@@ -65,6 +68,7 @@ static void lfm2_mixers(hth_builder *b) {
     if (!b->is_gguf && !hth_meta_has(b->m, NULL, "rope_theta|rope_parameters.rope_theta")) b->d->rope[0].theta = 1e6;
     for (int32_t i = 0; i < b->d->n_layer && b->m->code == HTH_OK; i++) {
         hth_layer_desc *l = &b->d->layers[i];
+        l->attn.window = window;
         if (lfm2_is_full(b, i)) continue;
         l->mixer = HTH_MIXER_NONE;
         l->recurrent = (hth_recurrent_desc){.kind = HTH_RECURRENT_CONV, .tail_rows = n_tap - 1, .tail_width = b->d->d_model};

@@ -87,6 +87,12 @@ def harmless(family, key, value, written):
         return written.get("leading_dense_block_count", 0) == 0  # no layer is dense
     if key == "expert_group_used_count" and written["expert_group_count"] == 1:
         return True
+    if key == "attention.layer_norm_rms_epsilon" and value == 1e-6:
+        return True  # llama.cpp wants it as small as that of a delta rule's keys
+    if key == "full_attention_interval" and "attention.recurrent_layers" in written:
+        return True  # the list wins
+    if key == "rope.dimension_sections":
+        return True  # text has one position
     if key == "rope.scaling.type" and value in ("none", "longrope"):
         return True  # without a factor any type means the same; longrope is in its tensors
     return key in HARMLESS

@@ -12,6 +12,7 @@ import re
 import numpy as np
 
 import families
+import tiny_gguf_hybrid
 import tiny_models
 from families import vary
 
@@ -26,6 +27,8 @@ ARCH = {
     "mixtral": "llama", "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gpt_oss": "gpt-oss", "glm4_moe": "glm4moe",
     "olmoe": "olmoe", "granitemoe": "granitemoe", "ernie4_5_moe": "ernie4_5-moe", "hunyuan": "hunyuan-moe",
     "dots1": "dots1", "minimax_m2": "minimax-m2", "llama4_text": "llama4", "mimo_v2_flash": "mimo2", "deepseek": "deepseek",
+    "lfm2": "lfm2", "lfm2_moe": "lfm2moe", "qwen3_next": "qwen3next", "qwen3_5_text": "qwen35",
+    "qwen3_5_moe_text": "qwen35moe",
 }
 # Converters turn the hub's half-and-half pairs of these into neighbours; the others keep the hub's order.
 PERMUTED = {"llama", "mistral3", "smollm3", "granite", "granitemoe", "minicpm", "internlm2", "deepseek"}
@@ -97,7 +100,7 @@ def write_common(w, c):
     w.number("block_count", c.get("num_hidden_layers", c.get("num_layers")))
     w.number("context_length", c["max_position_embeddings"])
     w.number("embedding_length", c["hidden_size"])
-    ff = c["intermediate_size"]
+    ff = c.get("intermediate_size", c.get("moe_intermediate_size"))
     w.number("feed_forward_length", c.get("intermediate_size_mlp", ff[0] if isinstance(ff, list) else ff))
     w.number("attention.head_count", n_head)
     w.number("attention.head_count_kv", c.get("num_key_value_heads", n_head))
@@ -124,7 +127,7 @@ def write_rope(w, c):
         theta *= scaling["alpha"] ** (head_dim / (head_dim - 2))
     if not isinstance((c.get("rope_parameters") or {}).get("full_attention"), dict):
         w.number("rope.freq_base", float(theta))
-    part = c.get("partial_rotary_factor", c.get("rotary_dim", head_dim) / head_dim)
+    part = c.get("partial_rotary_factor", scaling.get("partial_rotary_factor", c.get("rotary_dim", head_dim) / head_dim))
     if w.arch != "gemma4":
         w.number("rope.dimension_count", int(part * head_dim))
     if kind == "linear":
@@ -205,6 +208,7 @@ def write_special(w, c):
         w.number("attention.sliding_window", c["sliding_window_size"])
         w.number("attention.sliding_window_pattern", c["hybrid_layer_pattern"])
         w.number("attention.value_scale", c["attention_value_scale"])
+    tiny_gguf_hybrid.write_keys(w, c)
     if arch == "stablelm":
         w.number("use_parallel_residual", c["use_parallel_residual"])
     if arch == "exaone":
@@ -252,7 +256,7 @@ def write_expert_keys(w, c):
     if not counts:
         return
     used = next(c[k] for k in ("num_experts_per_tok", "moe_k", "moe_topk") if k in c)
-    width = first_of(c.get("moe_intermediate_size", c["intermediate_size"]))
+    width = first_of(c.get("moe_intermediate_size") or c["intermediate_size"])
     w.number("expert_count", counts[0])
     w.number("expert_used_count", first_of(used))
     if arch not in ("llama", "granitemoe", "olmoe"):
@@ -326,7 +330,7 @@ def write_tensors(w, c, weights):
     arch, n_head = w.arch, c["num_attention_heads"]
     n_kv = c.get("num_key_value_heads", n_head)
     stacks = {}
-    weights = write_experts(w, weights)
+    weights = write_experts(w, tiny_gguf_hybrid.write_own_tensors(w, c, weights))
     for name, value in sorted(weights.items()):
         if any(part in name for part in ("vision_tower", "multi_modal_projector", "embed_vision")):
             continue
@@ -364,7 +368,7 @@ def convert(family, weights, path, changes=None):
     """Writes the GGUF file of a family's published tensors; `changes` replaces metadata. Returns the metadata."""
     c = dict(family.text_config)
     w = Writer(path, ARCH[c["model_type"]], changes)
-    lists = lists_of_gemma4(c) if w.arch == "gemma4" else {}
+    lists = lists_of_gemma4(c) if w.arch == "gemma4" else tiny_gguf_hybrid.lists(w.arch, c)
     if w.arch == "mimo2":
         lists = {"attention.head_count_kv": [c["swa_num_key_value_heads"] if windowed else c["num_key_value_heads"]
                                              for windowed in c["hybrid_layer_pattern"]]}
@@ -388,10 +392,10 @@ def gguf_rows():
     """Families as GGUF can describe them: where the format has no key, the value it implies."""
     by_name = families.by_name
 
-    def row(base, **changes):
+    def row(base, suffix="", **changes):
         reference = dict(changes.pop("reference", by_name(base).reference))
         config = vary(by_name(base).config, **changes)
-        return dataclasses.replace(by_name(base), name="gguf-" + base, config=config, reference=reference,
+        return dataclasses.replace(by_name(base), name="gguf-" + base + suffix, config=config, reference=reference,
                                    no_rewrite="not a folder")
 
     plain = ["llama", "llama-tied-headdim", "llama-bias", "llama-linear", "llama-llama3", "mistral",
@@ -436,6 +440,7 @@ def gguf_rows():
     rows.append(dataclasses.replace(
         keys, name="gguf-gemma4-keys-are-values", config=dict(keys.text_config, architectures=["Gemma4ForCausalLM"]),
         to_hub=families.same_names, no_rewrite="not a folder"))
+    rows += tiny_gguf_hybrid.rows(row, by_name, vary)
     return rows
 
 
@@ -445,7 +450,8 @@ def build(family, root):
 
     folder = tiny_models.build(family, root)
     path = folder / "model.gguf"
-    newest = max((pathlib.Path(__file__).stat().st_mtime, (folder / "built").stat().st_mtime))
+    made_by = pathlib.Path(__file__), pathlib.Path(tiny_gguf_hybrid.__file__), folder / "built"
+    newest = max(part.stat().st_mtime for part in made_by)
     if not path.exists() or path.stat().st_mtime < newest:
         convert(family, load_file(folder / "model.safetensors"), path)
     return path, folder
