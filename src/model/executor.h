@@ -47,13 +47,16 @@ HTH_NODISCARD hth_code hth_state_keep(hth_state *s, int64_t first, const int64_t
 HTH_NODISCARD hth_code hth_state_fork(const hth_state *s, int64_t n, hth_state **out, hth_err *err);
 // The largest n <= n_most for which s can be truncated or forked.
 int64_t hth_state_reach(const hth_state *s, int64_t n_most);
+bool hth_state_goes_anywhere(const hth_model *m); // whether that is n_most for every sequence of the model
 // Another limit for the tokens it may hold. HTH_ERR_RANGE below what it holds, HTH_ERR_UNSUPPORTED where rows are
 // stored whose rotation depends on the limit (longrope).
 HTH_NODISCARD hth_code hth_state_set_n_ctx(hth_state *s, int64_t n_ctx, hth_err *err);
 // Bytes that its rows take: what the sequence would cost alone. A page that two sequences share counts in both;
-// hth_state_own_bytes counts what freeing it now would give back, hth_executor_state_bytes each page once.
+// hth_state_own_bytes counts what freeing it now would give back, hth_executor_state_bytes each page once,
+// hth_state_bytes_beside what s needs where `other` (of the same model, or NULL) is there.
 uint64_t hth_state_bytes(const hth_state *s);
 uint64_t hth_state_own_bytes(const hth_state *s);
+uint64_t hth_state_bytes_beside(const hth_state *s, const hth_state *other);
 uint64_t hth_executor_state_bytes(const hth_executor *ex); // of all states made with it; from any thread
 
 // A row's kind fixes its arithmetic: prompt rows may use other kernels than generated ones (later

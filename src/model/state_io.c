@@ -2,7 +2,8 @@
 //
 //   header   magic, version, shape (a hash of what decides the layout of pages), first row, end row, layers, context
 //   rows     position of each row
-//   layers   for each with pages: number of the first page that is still there; pages from row `first` on
+//   layers   for each with pages: number of the first page that is still there; pages from row `first` on, or all
+//            that are there where a window slides
 //   end      checksum
 //
 // How many bytes follow is computed from the header and the model, never read.
@@ -70,8 +71,9 @@ static size_t pages_for(int64_t n_row) {
     return (size_t)((n_row + HTH_PAGE_ROWS - 1) / HTH_PAGE_ROWS);
 }
 
-static size_t larger(size_t a, size_t b) {
-    return a > b ? a : b;
+// The first page of a layer that a record holds, which has pages from `first_page` on.
+static size_t record_page(const hth_layer_state *l, const record *r, size_t first_page) {
+    return l->window > 0 ? first_page : pages_for(r->first);
 }
 
 // ---- writing
@@ -79,7 +81,7 @@ static size_t larger(size_t a, size_t b) {
 static hth_code write_layer(stream *t, const hth_layer_state *l, const record *r, hth_err *err) {
     HTH_TRY(put_u64(t, l->first_page, err));
     const size_t n_page = pages_for(r->end);
-    for (size_t p = larger(l->first_page, pages_for(r->first)); p < n_page; p++) {
+    for (size_t p = record_page(l, r, l->first_page); p < n_page; p++) {
         HTH_TRY(put(t, l->pages[p], l->page_bytes, err));
     }
     return HTH_OK;
@@ -170,23 +172,20 @@ static void drop_page(hth_state *s, hth_layer_state *l, size_t p) {
     s->n_bytes -= l->page_bytes;
 }
 
-// Pages from row r->first on are replaced; before it, those stay that earlier records brought and the window shows.
 static hth_code read_layer(stream *t, hth_state *s, hth_layer_state *l, const record *r, hth_err *err) {
-    const size_t from = pages_for(r->first), n_page = pages_for(r->end);
+    const size_t n_page = pages_for(r->end);
     uint64_t first_page;
     HTH_TRY(get_u64(t, &first_page, err));
-    if (first_page > n_page || (first_page > 0 && l->window == 0) || (first_page < from && l->first_page > first_page)) {
-        return hth_fail(err, HTH_ERR_FORMAT, "a sequence's record lacks pages that its window shows");
+    if (first_page > n_page || (first_page > 0 && l->window == 0)) {
+        return hth_fail(err, HTH_ERR_FORMAT, "a sequence's record lacks pages of a layer without a window");
     }
     if (!hth_grow(HTH_MEM_STATE, (void **)&l->pages, &l->cap, n_page, sizeof *l->pages, SIZE_MAX / 16)) {
         return hth_fail_nomem(err, (uint64_t)n_page * sizeof *l->pages);
     }
-    for (size_t p = l->first_page; p < l->n_page; p++) {
-        if (p < first_page || p >= from) drop_page(s, l, p);
-    }
-    if (l->n_page > from) l->n_page = from;
+    const size_t from = record_page(l, r, (size_t)first_page), keep = l->window > 0 ? 0 : from;
+    for (size_t p = keep; p < l->n_page; p++) drop_page(s, l, p);
     l->first_page = (size_t)first_page;
-    while (l->n_page < first_page) l->pages[l->n_page++] = NULL;
+    for (l->n_page = keep; l->n_page < from; l->n_page++) l->pages[l->n_page] = NULL;
     while (l->n_page < n_page) {
         uint8_t *page = hth_kv_page_new(s->ex, l->page_bytes);
         if (!page) return hth_fail_nomem(err, l->page_bytes);

@@ -269,6 +269,63 @@ hth_code hth_folder_list(const char *path, const char *suffix, hth_mem_tag tag, 
     return code;
 }
 
+// --- reading piece by piece ---
+
+struct hth_file_in {
+    int fd;
+    char *path; // in one block with the struct
+};
+
+hth_code hth_file_in_open(const char *path, hth_file_in **out, uint64_t *n_bytes, hth_err *err) {
+    *out = NULL;
+    const size_t n = strlen(path) + 1;
+    hth_file_in *f = hth_alloc(HTH_MEM_MISC, sizeof *f + n);
+    if (!f) return hth_fail_in(err, hth_fail_nomem(err, sizeof *f + n), path);
+    f->path = memcpy(f + 1, path, n);
+    hth_code code = open_regular(path, &f->fd, n_bytes, err);
+    if (code != HTH_OK) {
+        hth_free(f);
+        return code;
+    }
+    *out = f;
+    return HTH_OK;
+}
+
+hth_code hth_file_in_read(hth_file_in *f, void *bytes, size_t n, hth_err *err) {
+    const int64_t got = read_fully(f->fd, bytes, n);
+    if (got < 0) return fail_errno(err, f->path, "cannot read", errno);
+    if ((uint64_t)got < n) return hth_fail(err, HTH_ERR_FORMAT, "%s: the file ends too early", f->path);
+    return HTH_OK;
+}
+
+void hth_file_in_close(hth_file_in *f) {
+    if (!f) return;
+    close(f->fd);
+    hth_free(f);
+}
+
+// --- names ---
+
+hth_code hth_file_remove(const char *path, hth_err *err) {
+    return unlink(path) == 0 ? HTH_OK : fail_errno(err, path, "cannot remove", errno);
+}
+
+hth_code hth_folder_make(const char *path, hth_err *err) {
+    const size_t n = strlen(path);
+    char *part = hth_strndup(HTH_MEM_MISC, path, n);
+    if (!part) return hth_fail_in(err, hth_fail_nomem(err, n), path);
+    int bad = 0;
+    for (size_t i = 1; i <= n && bad == 0; i++) {
+        if (path[i] != '/' && path[i] != 0) continue;
+        part[i] = 0;
+        if (mkdir(part, 0777) != 0 && errno != EEXIST) bad = errno;
+        part[i] = path[i];
+    }
+    if (bad == 0 && hth_path_kind_of(path) != HTH_PATH_FOLDER) bad = ENOTDIR;
+    hth_free(part);
+    return bad == 0 ? HTH_OK : fail_errno(err, path, "cannot make the folder", bad);
+}
+
 // --- writing ---
 
 struct hth_file_out {

@@ -39,6 +39,16 @@ void hth_file_map_seal(const hth_file_map *map, uint64_t off, uint64_t len);
 HTH_NODISCARD hth_code hth_file_read(const char *path, hth_mem_tag tag, uint64_t max_bytes, char **out,
                                      size_t *n, hth_err *err);
 
+// A file read piece by piece, without a map: what another process cuts off meanwhile is an error, not a signal.
+typedef struct hth_file_in hth_file_in;
+HTH_NODISCARD hth_code hth_file_in_open(const char *path, hth_file_in **out, uint64_t *n_bytes, hth_err *err);
+HTH_NODISCARD hth_code hth_file_in_read(hth_file_in *f, void *bytes, size_t n, hth_err *err); // all n, or HTH_ERR_FORMAT
+void hth_file_in_close(hth_file_in *f); // takes f; NULL is valid
+
+HTH_NODISCARD hth_code hth_file_remove(const char *path, hth_err *err);
+// Makes a folder, and those that it lies in; one that is there is fine.
+HTH_NODISCARD hth_code hth_folder_make(const char *path, hth_err *err);
+
 // Lists the files of a folder whose names end with `suffix` ("" for all), sorted by bytes: names, not
 // paths; folders and hidden files are left out. *names is one owned block (a single hth_free) of *n
 // pointers. More than `max` files: HTH_ERR_LIMIT.

@@ -237,3 +237,11 @@ const char *hth_tokenizer_spelling(const hth_tokenizer *t, hth_token id, size_t 
     *n = t->vocab.e[id].n_spelling;
     return hth_vocab_spelling(&t->vocab, id);
 }
+
+const char *hth_tokenizer_bytes(const hth_tokenizer *t, hth_token id, size_t *n) {
+    if (id < 0 || id >= t->vocab.n) return NULL;
+    const tok_entry *e = &t->vocab.e[id];
+    if (e->flags & (TOK_CONTROL | TOK_ADDED | TOK_UNKNOWN | TOK_ABSENT)) return NULL;
+    *n = e->flags & TOK_BYTE ? 1 : e->n_text;
+    return e->flags & TOK_BYTE ? (const char *)&e->byte : hth_vocab_text(&t->vocab, id);
+}

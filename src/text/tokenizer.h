@@ -63,6 +63,9 @@ bool hth_tokenizer_adds_eos(const hth_tokenizer *t);
 hth_token hth_tokenizer_find(const hth_tokenizer *t, const char *text, size_t n);
 // The vocabulary's own spelling of id; owned by t, n bytes. NULL when id is out of range.
 const char *hth_tokenizer_spelling(const hth_tokenizer *t, hth_token id, size_t *n);
+// The bytes that id stands for inside a text (a space may be U+2581); owned by t, n bytes. NULL for tokens that stand
+// for themselves alone, whatever their spelling: control, added, unknown ones, and ids out of range.
+const char *hth_tokenizer_bytes(const hth_tokenizer *t, hth_token id, size_t *n);
 
 // Streaming detokenizer: text comes out in whole UTF-8 characters only. Plain struct, no allocation.
 typedef struct hth_detokenizer {
