@@ -340,7 +340,16 @@ hth_code hth_prefix_put(hth_prefix *c, const hth_prefix_text *text, hth_state *s
         prefix_entry_free(c, e);
         return code;
     }
-    e->state = state;
+    if (!hth_state_goes_anywhere(c->p.model)) { // a fork is without the room for rows that a recurrent layer keeps
+        code = hth_state_fork(state, (int64_t)text->n, &e->state, err);
+        hth_state_free(state);
+    } else {
+        e->state = state;
+    }
+    if (code != HTH_OK) {
+        prefix_entry_free(c, e);
+        return code;
+    }
     hth_lock(&c->lock);
     code = put(c, e, err);
     hth_unlock(&c->lock);

@@ -48,7 +48,7 @@ struct prefix_disk {
     hth_thread thread;
     hth_cond wake;
     bool has_wake, has_thread, is_closing;
-    bool keeps_files; // whoever drops them: the cache is being freed
+    bool keeps_files; // whoever drops them: while the cache is being made or freed
 };
 
 // ---- names
@@ -359,11 +359,14 @@ static hth_code scan(prefix_disk *d, hth_err *err) {
     hth_free(names);
     if (!l) return hth_fail_nomem(err, n * sizeof *l);
     sort_by_order(l, n_listed);
+    hth_code code = HTH_OK;
+    d->keeps_files = true; // where memory is refused
     for (size_t i = 0; i < n_listed; i++) {
-        const hth_code code = has_suffix(l[i].path) ? adopt(d, l[i].path, err) : HTH_ERR_FORMAT;
+        if (code != HTH_ERR_NOMEM) code = has_suffix(l[i].path) ? adopt(d, l[i].path, err) : HTH_ERR_FORMAT;
         if (code != HTH_OK && code != HTH_ERR_NOMEM) discard(d, l[i].path);
         hth_free(l[i].path);
     }
+    d->keeps_files = false;
     hth_free(l);
     return HTH_OK;
 }

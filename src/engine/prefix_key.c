@@ -1,3 +1,4 @@
+// Keys of sequences: made from tokens, compared as bytes.
 #include "engine/prefix_key.h"
 
 #include <string.h>

@@ -113,11 +113,23 @@ uint64_t hth_state_bytes(const hth_state *s) {
 }
 
 uint64_t hth_state_own_bytes(const hth_state *s) {
-    uint64_t n = s->n_bytes;
+    uint64_t n = hth_blocks_own_bytes(s);
     for (int32_t i = 0; i < s->model->desc.n_layer; i++) {
         const hth_layer_state *l = &s->layers[i];
         for (size_t p = l->first_page; p < l->n_page; p++) {
-            if (hth_kv_page_is_shared(l->pages[p], l->page_bytes)) n -= l->page_bytes;
+            if (!hth_kv_page_is_shared(l->pages[p], l->page_bytes)) n += l->page_bytes;
+        }
+    }
+    return n;
+}
+
+uint64_t hth_state_bytes_beside(const hth_state *s, const hth_state *other) {
+    if (!other) return s->n_bytes;
+    uint64_t n = s->n_bytes - hth_blocks_common_bytes(s, other);
+    for (int32_t i = 0; i < s->model->desc.n_layer; i++) {
+        const hth_layer_state *l = &s->layers[i], *o = &other->layers[i];
+        for (size_t p = l->first_page; p < l->n_page && p < o->n_page; p++) {
+            if (l->pages[p] == o->pages[p]) n -= l->page_bytes;
         }
     }
     return n;
@@ -125,20 +137,10 @@ uint64_t hth_state_own_bytes(const hth_state *s) {
 
 bool hth_state_goes_anywhere(const hth_model *m) {
     for (int32_t i = 0; i < m->desc.n_layer; i++) {
-        if (m->desc.layers[i].attn.window != 0) return false;
+        const hth_layer_desc *l = &m->desc.layers[i];
+        if (l->attn.window != 0 || hth_recurrent_len(&l->recurrent) > 0) return false;
     }
     return true;
-}
-
-uint64_t hth_state_bytes_beside(const hth_state *s, const hth_state *other) {
-    uint64_t n = s->n_bytes;
-    for (int32_t i = 0; other && i < s->model->desc.n_layer; i++) {
-        const hth_layer_state *l = &s->layers[i], *o = &other->layers[i];
-        for (size_t p = l->first_page; p < l->n_page && p < o->n_page; p++) {
-            if (l->pages[p] == o->pages[p]) n -= l->page_bytes;
-        }
-    }
-    return n + hth_blocks_own_bytes(s);
 }
 
 // Makes the pages with row `row` and all after it this sequence's own.

@@ -75,6 +75,11 @@ HTH_NODISCARD hth_code hth_blocks_check(const hth_state *s, int64_t n, hth_err *
 // Gives `to`, which is new, the blocks after the first n > 0 rows; they are shared.
 void hth_blocks_fork(hth_state *to, const hth_state *from, int64_t n);
 uint64_t hth_blocks_own_bytes(const hth_state *s); // of slots that no fork shares
+uint64_t hth_blocks_common_bytes(const hth_state *s, const hth_state *other); // of slots that both hold
+// The blocks after the last row: bytes that can be read, and those of an empty sequence of layers [first, last) to
+// be filled. NULL where no layer is recurrent or memory is refused.
+const uint8_t *hth_blocks_last(const hth_state *s, size_t *n_bytes);
+uint8_t *hth_blocks_fill(hth_state *s, int32_t first, int32_t last, int64_t n_row, size_t *n_bytes);
 // Whether rows are the branch from `first` on that hth_blocks_keep can keep.
 HTH_NODISCARD hth_code hth_blocks_check_branch(const hth_state *s, int64_t first, const int64_t *rows, int64_t n_row,
                                                hth_err *err);

@@ -4,6 +4,7 @@
 //   rows     position of each row
 //   layers   for each with pages: number of the first page that is still there; pages from row `first` on, or all
 //            that are there where a window slides
+//   blocks   of recurrent layers after the last row
 //   end      checksum
 //
 // How many bytes follow is computed from the header and the model, never read.
@@ -61,7 +62,7 @@ static uint64_t shape_of(const hth_state *s) {
     for (int32_t i = 0; i < s->model->desc.n_layer; i++) {
         const hth_layer_state *l = &s->layers[i];
         const uint64_t shape[] = {l->page_bytes, l->v_off, l->k_head_bytes, l->v_head_bytes, (uint64_t)l->window,
-                                  (uint64_t)s->k_type, (uint64_t)s->v_type};
+                                  (uint64_t)s->k_type, (uint64_t)s->v_type, (uint64_t)l->block_at};
         h = hth_hash(shape, sizeof shape, h);
     }
     return h;
@@ -96,6 +97,9 @@ static hth_code write_record(stream *t, const hth_state *s, const record *r, hth
     for (int32_t i = r->layer_first; i < r->layer_last; i++) {
         if (s->layers[i].page_bytes > 0) HTH_TRY(write_layer(t, &s->layers[i], r, err));
     }
+    size_t n;
+    const uint8_t *blocks = r->end > 0 ? hth_blocks_last(s, &n) : NULL;
+    if (blocks) HTH_TRY(put(t, blocks, n, err));
     return put_u64(t, t->sum, err);
 }
 
@@ -196,12 +200,21 @@ static hth_code read_layer(stream *t, hth_state *s, hth_layer_state *l, const re
     return HTH_OK;
 }
 
+static hth_code read_blocks(stream *t, hth_state *s, const record *r, hth_err *err) {
+    size_t n;
+    if (!s->slots) return HTH_OK;
+    s->len = 0; // none of the blocks that it may have is of use
+    uint8_t *blocks = hth_blocks_fill(s, r->layer_first, r->layer_last, r->end, &n);
+    return blocks ? get(t, blocks, n, err) : hth_fail_nomem(err, (uint64_t)s->slot_len * sizeof(float));
+}
+
 static hth_code read_record(stream *t, hth_state *s, record *r, hth_err *err) {
     HTH_TRY(read_header(t, s, r, err));
     HTH_TRY(read_positions(t, s, r, err));
     for (int32_t i = r->layer_first; i < r->layer_last; i++) {
         if (s->layers[i].page_bytes > 0) HTH_TRY(read_layer(t, s, &s->layers[i], r, err));
     }
+    if (r->end > 0) HTH_TRY(read_blocks(t, s, r, err));
     const uint64_t want = t->sum;
     uint64_t sum;
     HTH_TRY(get_u64(t, &sum, err));

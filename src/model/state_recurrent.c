@@ -153,3 +153,27 @@ uint64_t hth_blocks_own_bytes(const hth_state *s) {
     }
     return n;
 }
+
+uint64_t hth_blocks_common_bytes(const hth_state *s, const hth_state *other) {
+    uint64_t n = 0;
+    for (int32_t i = 0; s->slots && other->slots && i < n_slot(s); i++) {
+        for (int32_t k = 0; s->slots[i] && k < n_slot(other); k++) {
+            if (other->slots[k] == s->slots[i]) n += slot_bytes(s);
+        }
+    }
+    return n;
+}
+
+const uint8_t *hth_blocks_last(const hth_state *s, size_t *n_bytes) {
+    if (!s->slots || s->n_kept == 0) return NULL;
+    *n_bytes = slot_bytes(s);
+    return s->slots[s->kept[0].slot];
+}
+
+uint8_t *hth_blocks_fill(hth_state *s, int32_t first, int32_t last, int64_t n_row, size_t *n_bytes) {
+    hth_err err;
+    if (!s->slots || hth_blocks_reserve(s, first, last, &err) != HTH_OK) return NULL;
+    s->kept[0].parent = n_row - 2;
+    *n_bytes = slot_bytes(s);
+    return s->slots[s->kept[0].slot];
+}

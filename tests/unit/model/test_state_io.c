@@ -57,6 +57,16 @@ static void must_go_on(const rig *r, hth_state *s, const hth_row *rows, int at, 
     free(got);
 }
 
+// Without the room that recurrent layers keep for the next rows.
+static uint64_t bytes_of_fork(const hth_state *s) {
+    hth_state *f;
+    hth_err err;
+    assert_int_equal(hth_state_fork(s, hth_state_len(s), &f, &err), HTH_OK);
+    const uint64_t n = hth_state_bytes(f);
+    hth_state_free(f);
+    return n;
+}
+
 static void a_state_that_was_read_goes_on_like_the_written_one(void **unused) {
     static const int ats[] = {0, 1, 32, 77, 140};
     (void)unused;
@@ -72,7 +82,7 @@ static void a_state_that_was_read_goes_on_like_the_written_one(void **unused) {
             assert_int_equal(write_to(s, 0, &b), HTH_OK);
             if (read_from(t, &b, &err) != HTH_OK) fail_msg("%s", err.msg);
             assert_int_equal(b.at, b.n);
-            assert_int_equal(hth_state_bytes(t), hth_state_bytes(s));
+            assert_int_equal(hth_state_bytes(t), bytes_of_fork(s));
             must_go_on(&r, t, rows, ats[i], want);
             must_go_on(&r, s, rows, ats[i], want);
             hth_state_free(s);
@@ -133,7 +143,7 @@ static void records_continue_each_other(void **unused) {
             if (read_from(t, &b[i], &err) != HTH_OK) fail_msg("%s", err.msg);
             assert_int_equal(hth_state_len(t), ends[i]);
         }
-        assert_int_equal(hth_state_bytes(t), hth_state_bytes(s));
+        assert_int_equal(hth_state_bytes(t), bytes_of_fork(s));
         must_go_on(&r, t, rows, 140, want);
         hth_state_free(s);
         hth_state_free(t);
