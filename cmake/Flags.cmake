@@ -24,7 +24,7 @@ endfunction()
 
 # What _GNU_SOURCE or _DARWIN_C_SOURCE opens is used in src/os alone; -std=c17 hides POSIX otherwise.
 target_compile_definitions(hth_flags INTERFACE _GNU_SOURCE _DARWIN_C_SOURCE _FILE_OFFSET_BITS=64)
-target_include_directories(hth_flags INTERFACE "${PROJECT_SOURCE_DIR}/src")
+target_include_directories(hth_flags INTERFACE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/include")
 
 foreach(flag -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
              -Wcast-qual)

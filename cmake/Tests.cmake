@@ -61,6 +61,17 @@ foreach(fuzzer ${fuzzers})
   endif()
 endforeach()
 
+# examples/NAME.c: a program example_NAME that knows include/ and nothing else.
+if(NOT HEARTH_FUZZ)
+  file(GLOB examples CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/examples/*.c")
+  foreach(example ${examples})
+    get_filename_component(name "${example}" NAME_WE)
+    add_executable(example_${name} "${example}")
+    target_include_directories(example_${name} PRIVATE "${PROJECT_SOURCE_DIR}/include")
+    target_link_libraries(example_${name} PRIVATE hth_engine m)
+  endforeach()
+endif()
+
 # bench/NAME.c: a program bench_NAME that `make bench` runs.
 if(NOT HEARTH_FUZZ)
   file(GLOB benches CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bench/*.c")

@@ -124,7 +124,7 @@ class Lint:
     def check_header_alone(self, path, compiler):
         name = str(path.relative_to(SRC))
         done = subprocess.run(
-            [compiler, *WARNINGS, "-D_GNU_SOURCE", "-D_DARWIN_C_SOURCE", "-fsyntax-only", "-I", str(SRC), "-x", "c", "-"],
+            [compiler, *WARNINGS, "-D_GNU_SOURCE", "-D_DARWIN_C_SOURCE", "-fsyntax-only", "-I", str(SRC), "-I", str(ROOT / "include"), "-x", "c", "-"],
             input=f'#include "{name}"\n#include "{name}"\ntypedef int not_empty;\n',
             capture_output=True,
             text=True,

@@ -70,6 +70,9 @@ const char *hth_code_name(hth_code code) {
     case HTH_ERR_NOTFOUND: return "notfound";
     case HTH_ERR_CANCELLED: return "cancelled";
     case HTH_ERR_INTERNAL: return "internal";
+    case HTH_ERR_BUSY: return "busy";
+    case HTH_ERR_TIMEOUT: return "timeout";
+    case HTH_ERR_NUMBERS: return "numbers";
     }
     return "unknown";
 }

@@ -3,30 +3,8 @@
 #ifndef HTH_BASE_ERR_H
 #define HTH_BASE_ERR_H
 
-#include <stdint.h>
-
 #include "base/attr.h"
-
-typedef enum hth_code {
-    HTH_OK = 0,
-    HTH_ERR_NOMEM,       // an allocation failed, or would pass a limit
-    HTH_ERR_IO,          // the operating system refused: open, read, map
-    HTH_ERR_FORMAT,      // bytes from outside contradict their format
-    HTH_ERR_LIMIT,       // well-formed, but larger than a stated limit
-    HTH_ERR_UNSUPPORTED, // well-formed, but a kind this build does not know
-    HTH_ERR_RANGE,       // an argument outside its stated range
-    HTH_ERR_NOTFOUND,
-    HTH_ERR_CANCELLED,
-    HTH_ERR_INTERNAL, // our own bug, reported instead of crashing
-} hth_code;
-
-// One error: what and where. `pos` is a byte offset in the file at fault, or HTH_NO_POS.
-#define HTH_NO_POS UINT64_MAX
-typedef struct hth_err {
-    hth_code code;
-    uint64_t pos;
-    char msg[512]; // one line, no trailing newline, control characters replaced
-} hth_err;
+#include "hearth_err.h" // hth_code, hth_err
 
 // Writes code and message into *err (which may be NULL) and returns `code`, so that a caller can
 // `return hth_fail(...)`. Bytes of the message below 0x20 become '?': names in it come from files.

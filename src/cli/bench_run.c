@@ -40,7 +40,7 @@ static const char *name_type(const hth_model *m, hth_type *type) {
     return hth_type_get((uint32_t)best)->name;
 }
 
-void bench_describe(const hth_engine *e, hth_activations wish, bench_model *out) {
+void bench_describe(const hth_solo *e, hth_activations wish, bench_model *out) {
     const hth_model *m = e->model;
     // Tables of which a token reads one row, and heads that write no text. Tied embeddings are the output.
     const hth_weight *const tables[] = {&m->per_layer_embd, &m->pos_embd, &m->type_embd, &m->cls, &m->cls_out};
@@ -84,7 +84,7 @@ const char *bench_test_name(const bench_test *t, char text[64]) {
 
 // One repetition is done by either of these; the clock runs for the measured part only.
 typedef struct runner {
-    hth_engine *engine;
+    hth_solo *engine;
     const bench_model *model;
     const bench_test *test;
     hth_session *session; // prompts
@@ -299,7 +299,7 @@ static hth_code repeat(runner *r, int n, bench_result *out, hth_err *err) {
     return HTH_OK;
 }
 
-hth_code bench_run(hth_engine *e, const bench_model *m, const bench_test *test, int n_repeat, bench_result *out,
+hth_code bench_run(hth_solo *e, const bench_model *m, const bench_test *test, int n_repeat, bench_result *out,
                    hth_err *err) {
     runner r = {.engine = e, .model = m, .test = test};
     *out = (bench_result){.test = *test, .n = n_repeat};

@@ -39,7 +39,7 @@ hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out
     hth_session_params params = {
         .n_ctx = p->n_ctx, .k_type = (hth_kv_type)cli_kv_k(&p->kv), .v_type = (hth_kv_type)cli_kv_v(&p->kv),
         .activations = (hth_activations)p->activations, .cancel = hth_term_interrupt_flag()};
-    const hth_engine_params how = {
+    const hth_solo_params how = {
         .n_thread = (int)p->n_thread, .need_tokenizer = true, .memory_bytes = p->memory, .n_ctx = p->n_ctx};
     hth_code code;
     HTH_TRY_GOTO(code, cli_load_engine(path, &how, &c.engine, err), fail);
@@ -65,7 +65,7 @@ void cli_chat_close(cli_chat *c) {
     hth_session_free(c->session);
     cli_sampler_free(&c->sampler);
     hth_chat_format_free(c->format);
-    hth_engine_close(c->engine);
+    hth_solo_close(c->engine);
 }
 
 void cli_chat_clear(cli_chat *c) {
@@ -112,7 +112,7 @@ static hth_code chat_prompt(const cli_chat *c, hth_token_list *out, hth_err *err
 }
 
 // Logits beyond the tokenizer's ids are padding of the matrix: they are not chosen from.
-static int32_t n_choice(const hth_engine *e) {
+static int32_t n_choice(const hth_solo *e) {
     int32_t n_model = e->model->desc.n_vocab, n_text = hth_tokenizer_n_vocab(e->tokenizer);
     return n_text < n_model ? n_text : n_model;
 }

@@ -25,7 +25,7 @@ typedef struct cli_chat_entry {
 } cli_chat_entry;
 
 typedef struct cli_chat {
-    hth_engine *engine;
+    hth_solo *engine;
     hth_session *session;
     hth_chat_format *format; // NULL: raw
     cli_sampler sampler;

@@ -76,7 +76,7 @@ typedef struct bench_lists {
     list prompts, gens, depths, users;
 } bench_lists;
 
-static hth_code run_test(hth_engine *e, const bench_model *m, bench_printer *p, bench_test t, hth_err *err) {
+static hth_code run_test(hth_solo *e, const bench_model *m, bench_printer *p, bench_test t, hth_err *err) {
     bench_result result;
     if (t.n_prompt + t.n_gen == 0) return HTH_OK; // -p 0 or -n 0: none of these
     HTH_TRY(bench_run(e, m, &t, (int)values.n_repeat, &result, err));
@@ -84,7 +84,7 @@ static hth_code run_test(hth_engine *e, const bench_model *m, bench_printer *p, 
     return HTH_OK;
 }
 
-static hth_code run_tests(hth_engine *e, const bench_model *m, bench_printer *p, const bench_lists *l, hth_err *err) {
+static hth_code run_tests(hth_solo *e, const bench_model *m, bench_printer *p, const bench_lists *l, hth_err *err) {
     for (int d = 0; d < l->depths.n; d++) {
         const int64_t depth = l->depths.v[d];
         for (int i = 0; i < l->prompts.n; i++)
@@ -98,14 +98,14 @@ static hth_code run_tests(hth_engine *e, const bench_model *m, bench_printer *p,
 
 static int run_model(const char *path, const bench_lists *lists) {
     hth_machine machine;
-    hth_engine *engine = NULL;
+    hth_solo *engine = NULL;
     hth_limits limits;
     hth_err err;
     bench_model model = {.path = path, .cpu = machine.cpu_name,
                          .k_type = (hth_kv_type)cli_kv_k(&values.kv), .v_type = (hth_kv_type)cli_kv_v(&values.kv)};
     bench_printer printer;
     int exit_code = CLI_OK;
-    const hth_engine_params how = {.n_thread = (int)values.n_thread, .memory_bytes = values.memory};
+    const hth_solo_params how = {.n_thread = (int)values.n_thread, .memory_bytes = values.memory};
     hth_code code;
     hth_machine_get(&machine);
     HTH_TRY_GOTO(code, cli_load_engine(path, &how, &engine, &err), done);
@@ -124,7 +124,7 @@ static int run_model(const char *path, const bench_lists *lists) {
     code = run_tests(engine, &model, &printer, lists, &err);
     exit_code = bench_print_end(&printer, code == HTH_OK);
 done:
-    hth_engine_close(engine);
+    hth_solo_close(engine);
     if (code == HTH_ERR_CANCELLED) return CLI_INTERRUPTED;
     return code == HTH_OK ? exit_code : cli_fail(&err);
 }

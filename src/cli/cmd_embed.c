@@ -37,7 +37,7 @@ static void add_vector(hth_json_out *j, int64_t index, size_t n_token, const flo
 }
 
 // Text number i, or the tokens of --tokens.
-static hth_code get_tokens(const hth_engine *e, const cli_args *args, int i, hth_token_list *list,
+static hth_code get_tokens(const hth_solo *e, const cli_args *args, int i, hth_token_list *list,
                            hth_err *err) {
     list->n = 0;
     if (values.tokens) return cli_read_ids(values.tokens, list, err);
@@ -45,16 +45,16 @@ static hth_code get_tokens(const hth_engine *e, const cli_args *args, int i, hth
     return hth_tokenize(e->tokenizer, &segment, 1, HTH_TOKENIZE_ADD_SPECIAL, list, err);
 }
 
-static hth_code embed_all(hth_engine *e, const cli_args *args, float *v, hth_json_out *j, hth_err *err) {
+static hth_code embed_all(hth_solo *e, const cli_args *args, float *v, hth_json_out *j, hth_err *err) {
     hth_pooling pooling = poolings[values.pooling];
-    int32_t n = hth_engine_n_embed(e, pooling);
+    int32_t n = hth_solo_n_embed(e, pooling);
     int n_text = values.tokens ? 1 : args->n - 1;
     hth_token_list list = {0};
     hth_code code = HTH_OK;
     for (int i = 0; i < n_text && code == HTH_OK; i++) {
         code = get_tokens(e, args, i, &list, err);
         if (code == HTH_OK)
-            code = hth_engine_embed(e, list.ids, list.n, pooling, !values.no_normalize, v, err);
+            code = hth_solo_embed(e, list.ids, list.n, pooling, !values.no_normalize, v, err);
         if (code != HTH_OK) break;
         if (values.json) {
             add_vector(j, i, list.n, v, n);
@@ -66,9 +66,9 @@ static hth_code embed_all(hth_engine *e, const cli_args *args, float *v, hth_jso
     return code;
 }
 
-static hth_code embed(hth_engine *e, const cli_args *args, int *exit_code, hth_err *err) {
+static hth_code embed(hth_solo *e, const cli_args *args, int *exit_code, hth_err *err) {
     hth_pooling pooling = poolings[values.pooling];
-    int32_t n = hth_engine_n_embed(e, pooling);
+    int32_t n = hth_solo_n_embed(e, pooling);
     float *v = hth_calloc(HTH_MEM_MISC, (size_t)n + 1, sizeof *v);
     if (!v) return hth_fail_nomem(err, (uint64_t)n * sizeof *v);
     hth_str text;
@@ -77,7 +77,7 @@ static hth_code embed(hth_engine *e, const cli_args *args, int *exit_code, hth_e
     hth_json_out_begin(&j, NULL, '{');
     hth_json_out_text(&j, "family", e->model->desc.family);
     hth_json_out_text(&j, "pooling",
-                      pooling_names[pooling == HTH_POOL_NONE ? hth_engine_pooling(e) : pooling]);
+                      pooling_names[pooling == HTH_POOL_NONE ? hth_solo_pooling(e) : pooling]);
     hth_json_out_int(&j, "n", n);
     hth_json_out_begin(&j, "embeddings", '[');
     hth_code code = embed_all(e, args, v, &j, err);
@@ -94,13 +94,13 @@ static int run(const cli_args *args, const void *unused) {
     if (args->n < 2 && !values.tokens) return cli_usage_error("embed", "give TEXT or --tokens");
     if (args->n > 1 && values.tokens) return cli_usage_error("embed", "give either TEXT or --tokens");
     hth_err err;
-    hth_engine *engine = NULL;
+    hth_solo *engine = NULL;
     int exit_code = CLI_OK;
-    const hth_engine_params how = {
+    const hth_solo_params how = {
         .n_thread = (int)values.n_thread, .need_tokenizer = !values.tokens, .memory_bytes = values.memory};
     hth_code code = cli_load_engine(args->items[0], &how, &engine, &err);
     if (code == HTH_OK) code = embed(engine, args, &exit_code, &err);
-    hth_engine_close(engine);
+    hth_solo_close(engine);
     return code == HTH_OK ? exit_code : cli_fail(&err);
 }
 

@@ -52,7 +52,7 @@ static int print_result(const result *r) {
 }
 
 // Chunks that do not overlap, the first token of each replaced by BOS where the model wants one.
-static hth_code run_chunks(hth_engine *e, hth_importance *im, hth_token_list *list, const result *r, hth_err *err) {
+static hth_code run_chunks(hth_solo *e, hth_importance *im, hth_token_list *list, const result *r, hth_err *err) {
     const hth_token bos = hth_tokenizer_special(e->tokenizer, HTH_SPECIAL_BOS);
     const bool adds_bos = hth_tokenizer_adds_bos(e->tokenizer) && bos >= 0;
     const hth_importance_params params = {.n_chunk = values.with_output ? STEP_ROWS_OUTPUT : STEP_ROWS,
@@ -73,7 +73,7 @@ static hth_code run_chunks(hth_engine *e, hth_importance *im, hth_token_list *li
     return code;
 }
 
-static hth_code measure(hth_engine *e, hth_token_list *list, int *exit_code, hth_err *err) {
+static hth_code measure(hth_solo *e, hth_token_list *list, int *exit_code, hth_err *err) {
     const hth_desc *d = &e->model->desc;
     result r = {.n_ctx = values.n_ctx};
     if (!hth_container_gguf(e->model->container)) {
@@ -111,13 +111,13 @@ static int run(const cli_args *args, const void *unused) {
         return cli_error("%s: cannot write over a file that is read", values.out);
     hth_err err;
     hth_token_list list = {0};
-    hth_engine *engine;
+    hth_solo *engine;
     int exit_code = CLI_OK;
-    const hth_engine_params how = {.n_thread = (int)values.n_thread, .memory_bytes = values.memory};
+    const hth_solo_params how = {.n_thread = (int)values.n_thread, .memory_bytes = values.memory};
     hth_code code = cli_load_engine_and_text(args->items[0], &how, values.file, &engine, &list, &err);
     hth_term_catch_stop();
     if (code == HTH_OK) code = measure(engine, &list, &exit_code, &err);
-    hth_engine_close(engine);
+    hth_solo_close(engine);
     hth_token_list_free(&list);
     if (code == HTH_ERR_CANCELLED) return CLI_INTERRUPTED;
     return code == HTH_OK ? exit_code : cli_fail(&err);

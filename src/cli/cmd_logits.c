@@ -43,7 +43,7 @@ static hth_code write_rows(void *user, int64_t first, int32_t n, const float *lo
     return hth_file_out_write(w->file, logits, (size_t)n * w->n_vocab * sizeof *logits, err);
 }
 
-static hth_code compute(hth_engine *e, const hth_token_list *list, hth_err *err) {
+static hth_code compute(hth_solo *e, const hth_token_list *list, hth_err *err) {
     hth_session *session = NULL;
     writer w = {.n_vocab = (size_t)e->model->desc.n_vocab};
     hth_session_params params = {.n_ctx = values.n_ctx ? values.n_ctx : (int64_t)list->n,
@@ -71,8 +71,8 @@ static int run(const cli_args *args, const void *unused) {
     if (!values.out) return cli_usage_error("logits", "--out is missing");
     hth_err err;
     hth_token_list list = {0};
-    hth_engine *engine = NULL;
-    const hth_engine_params how = {
+    hth_solo *engine = NULL;
+    const hth_solo_params how = {
         .n_thread = (int)values.n_thread, .memory_bytes = values.memory, .n_ctx = values.n_ctx};
     hth_code code;
     HTH_TRY_GOTO(code, cli_read_ids(values.tokens, &list, &err), done);
@@ -84,7 +84,7 @@ static int run(const cli_args *args, const void *unused) {
     hth_term_catch_stop();
     code = compute(engine, &list, &err);
 done:
-    hth_engine_close(engine);
+    hth_solo_close(engine);
     hth_token_list_free(&list);
     if (code == HTH_ERR_CANCELLED) return CLI_INTERRUPTED;
     return code == HTH_OK ? CLI_OK : cli_fail(&err);

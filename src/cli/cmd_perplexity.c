@@ -53,7 +53,7 @@ static hth_code add_rows(void *user, int64_t first, int32_t n, const float *logi
 }
 
 // Windows of n_ctx tokens, the first of each replaced by BOS where the model wants one.
-static hth_code score_all(hth_engine *e, hth_session *session, hth_token_list *list, int64_t n_window,
+static hth_code score_all(hth_solo *e, hth_session *session, hth_token_list *list, int64_t n_window,
                           score *s, hth_err *err) {
     hth_token bos = hth_tokenizer_special(e->tokenizer, HTH_SPECIAL_BOS);
     bool adds_bos = hth_tokenizer_adds_bos(e->tokenizer) && bos >= 0;
@@ -101,7 +101,7 @@ static int print_result(const score *s, int64_t n_window, int64_t n_tokens, doub
     return code;
 }
 
-static hth_code measure(hth_engine *e, hth_token_list *list, int *exit_code, hth_err *err) {
+static hth_code measure(hth_solo *e, hth_token_list *list, int *exit_code, hth_err *err) {
     const hth_desc *d = &e->model->desc;
     int64_t n_ctx = values.n_ctx;
     if (n_ctx == 0)
@@ -133,13 +133,13 @@ static int run(const cli_args *args, const void *unused) {
     if (!values.file) return cli_usage_error("perplexity", "--file is missing");
     hth_err err;
     hth_token_list list = {0};
-    hth_engine *engine;
+    hth_solo *engine;
     int exit_code = CLI_OK;
-    const hth_engine_params how = {.n_thread = (int)values.n_thread, .memory_bytes = values.memory};
+    const hth_solo_params how = {.n_thread = (int)values.n_thread, .memory_bytes = values.memory};
     hth_code code = cli_load_engine_and_text(args->items[0], &how, values.file, &engine, &list, &err);
     hth_term_catch_stop();
     if (code == HTH_OK) code = measure(engine, &list, &exit_code, &err);
-    hth_engine_close(engine);
+    hth_solo_close(engine);
     hth_token_list_free(&list);
     if (code == HTH_ERR_CANCELLED) return CLI_INTERRUPTED;
     return code == HTH_OK ? exit_code : cli_fail(&err);

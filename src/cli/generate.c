@@ -34,7 +34,7 @@ static hth_code read_prompt(hth_session *session, const hth_token_list *prompt, 
     return code;
 }
 
-static hth_code write_answer(hth_engine *e, hth_session *session, hth_sampler *sampler, int64_t n_predict,
+static hth_code write_answer(hth_solo *e, hth_session *session, hth_sampler *sampler, int64_t n_predict,
                              cli_text_sink sink, void *user, cli_answer *a, hth_err *err) {
     hth_detokenizer d = hth_detokenizer_make(e->tokenizer, false);
     d.at_start = false; // the answer continues a text: its first space is its own
@@ -77,7 +77,7 @@ static hth_code write_answer(hth_engine *e, hth_session *session, hth_sampler *s
     return a->text.failed ? hth_fail_nomem(err, a->text.len) : HTH_OK;
 }
 
-hth_code cli_generate(hth_engine *e, hth_session *session, hth_sampler *sampler, const hth_token_list *prompt,
+hth_code cli_generate(hth_solo *e, hth_session *session, hth_sampler *sampler, const hth_token_list *prompt,
                       int64_t n_predict, cli_text_sink sink, void *user, cli_answer *out, hth_err *err) {
     if (prompt->n == 0) return hth_fail(err, HTH_ERR_RANGE, "the prompt is empty");
     cli_answer a = {0};

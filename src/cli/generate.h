@@ -24,7 +24,7 @@ typedef struct cli_answer {
 // a sink that returns false stops as Ctrl-C does. Control tokens are not printed. On error *out holds
 // nothing.
 typedef bool (*cli_text_sink)(void *user, const char *text, size_t n);
-HTH_NODISCARD hth_code cli_generate(hth_engine *e, hth_session *session, hth_sampler *sampler,
+HTH_NODISCARD hth_code cli_generate(hth_solo *e, hth_session *session, hth_sampler *sampler,
                                     const hth_token_list *prompt, int64_t n_predict, cli_text_sink sink,
                                     void *user, cli_answer *out, hth_err *err);
 void cli_answer_free(cli_answer *a);

@@ -19,7 +19,7 @@ static void state_residency(const hth_residency *r) {
             r->is_past_cache ? "" : " through the system's cache", r->tokens_per_second);
 }
 
-void cli_residency_json(hth_json_out *j, const hth_engine *e) {
+void cli_residency_json(hth_json_out *j, const hth_solo *e) {
     if (!e->model->stream) return;
     const hth_residency *r = &e->model->stream->residency;
     const hth_tier_stats s = hth_tier_get_stats(e->model->stream->tier);
@@ -41,7 +41,7 @@ void cli_residency_json(hth_json_out *j, const hth_engine *e) {
     hth_json_out_end(j, '}');
 }
 
-hth_code cli_load_engine(const char *path, const hth_engine_params *how, hth_engine **out, hth_err *err) {
+hth_code cli_load_engine(const char *path, const hth_solo_params *how, hth_solo **out, hth_err *err) {
     const bool is_watched = hth_term_is_stderr_tty();
     if (is_watched) {
         fprintf(stderr, "loading %s ...", path);
@@ -50,19 +50,19 @@ hth_code cli_load_engine(const char *path, const hth_engine_params *how, hth_eng
     cli_progress progress = cli_progress_make("reading weights");
     progress.unit = "MB";
     progress.scale = 1e6;
-    hth_engine_params params = *how;
+    hth_solo_params params = *how;
     params.progress = cli_progress_step;
     params.progress_user = &progress;
-    const hth_code code = hth_engine_open(path, &params, out, err);
+    const hth_code code = hth_solo_open(path, &params, out, err);
     if (is_watched) fputs("\r\033[K", stderr);
     if (code == HTH_OK && (*out)->model->stream) state_residency(&(*out)->model->stream->residency);
     return code;
 }
 
-hth_code cli_load_engine_and_text(const char *path, const hth_engine_params *how, const char *file, hth_engine **out,
+hth_code cli_load_engine_and_text(const char *path, const hth_solo_params *how, const char *file, hth_solo **out,
                                   hth_token_list *list, hth_err *err) {
     *out = NULL;
-    hth_engine_params params = *how;
+    hth_solo_params params = *how;
     params.need_tokenizer = true;
     hth_str text;
     hth_str_init(&text, HTH_MEM_TEXT, CLI_MAX_TEXT);

@@ -7,7 +7,7 @@
 #define EMBED_CHUNK 256
 
 typedef struct embedding {
-    hth_engine *engine;
+    hth_solo *engine;
     const hth_token *tokens;
     int64_t n;
     hth_pooling pooling;
@@ -17,15 +17,15 @@ typedef struct embedding {
     int32_t chunk;
 } embedding;
 
-hth_pooling hth_engine_pooling(const hth_engine *e) {
+hth_pooling hth_solo_pooling(const hth_solo *e) {
     const hth_desc *d = &e->model->desc;
     if (d->pooling != HTH_POOL_NONE) return d->pooling;
     return d->causal ? HTH_POOL_LAST : HTH_POOL_MEAN;
 }
 
-int32_t hth_engine_n_embed(const hth_engine *e, hth_pooling pooling) {
+int32_t hth_solo_n_embed(const hth_solo *e, hth_pooling pooling) {
     const hth_desc *d = &e->model->desc;
-    if (pooling == HTH_POOL_NONE) pooling = hth_engine_pooling(e);
+    if (pooling == HTH_POOL_NONE) pooling = hth_solo_pooling(e);
     if (pooling != HTH_POOL_RANK) return d->d_model;
     const hth_weight *last = hth_weight_exists(&e->model->cls_out) ? &e->model->cls_out : &e->model->cls;
     return hth_weight_exists(last) ? (int32_t)last->n_row : 0;
@@ -141,7 +141,7 @@ static hth_code finish(const embedding *b, bool normalize, float *out, hth_err *
     return HTH_OK;
 }
 
-static hth_code check(const hth_engine *e, const hth_token *tokens, size_t n, hth_pooling pooling,
+static hth_code check(const hth_solo *e, const hth_token *tokens, size_t n, hth_pooling pooling,
                       hth_err *err) {
     const hth_desc *d = &e->model->desc;
     if (n == 0) return hth_fail(err, HTH_ERR_RANGE, "there are no tokens to embed");
@@ -155,15 +155,15 @@ static hth_code check(const hth_engine *e, const hth_token *tokens, size_t n, ht
         return hth_fail(err, HTH_ERR_RANGE, "token %zu is %d; the model's vocabulary has %d", i, tokens[i],
                         d->n_vocab);
     }
-    if (pooling == HTH_POOL_RANK && hth_engine_n_embed(e, pooling) == 0) {
+    if (pooling == HTH_POOL_RANK && hth_solo_n_embed(e, pooling) == 0) {
         return hth_fail(err, HTH_ERR_UNSUPPORTED, "the model has no classification head to rank with");
     }
     return HTH_OK;
 }
 
-hth_code hth_engine_embed(hth_engine *e, const hth_token *tokens, size_t n, hth_pooling pooling,
+hth_code hth_solo_embed(hth_solo *e, const hth_token *tokens, size_t n, hth_pooling pooling,
                           bool normalize, float *out, hth_err *err) {
-    if (pooling == HTH_POOL_NONE) pooling = hth_engine_pooling(e);
+    if (pooling == HTH_POOL_NONE) pooling = hth_solo_pooling(e);
     HTH_TRY(check(e, tokens, n, pooling, err));
     const hth_desc *d = &e->model->desc;
     int32_t chunk = d->causal && n > EMBED_CHUNK ? EMBED_CHUNK : (int32_t)n;

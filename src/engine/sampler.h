@@ -17,6 +17,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "hearth.h" // hth_logprob
 
 // Steps of the chain, by llama-server's names: penalties, dry, top_n_sigma, top_k, typ_p, top_p, min_p, xtc,
 // temperature. This is also the default order.
@@ -99,14 +100,9 @@ HTH_NODISCARD hth_code hth_sampler_accept(hth_sampler *s, int32_t token, hth_err
 void hth_sampler_reset(hth_sampler *s);
 
 // Chooses from logits [n_vocab] for the token at `pos`. Changes nothing that a later pick depends on: that is accept's
-// business. NaN or +infinity anywhere: HTH_ERR_INTERNAL "logits are not numbers".
+// business. NaN or +infinity anywhere: HTH_ERR_NUMBERS "logits are not numbers".
 HTH_NODISCARD hth_code hth_sampler_pick(hth_sampler *s, const float *logits, int64_t pos, int32_t *token,
                                         hth_err *err);
-
-typedef struct hth_logprob {
-    int32_t token;
-    float logprob; // natural logarithm
-} hth_logprob;
 
 typedef struct hth_pick_params {
     const float *logits; // [n_vocab]

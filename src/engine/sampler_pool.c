@@ -71,12 +71,12 @@ hth_code hth_pool_begin(hth_pool *p, hth_sampler_work *w, const float *logits, c
     float max = -INFINITY;
     for (int32_t b = 0; b < w->n_block; b++) {
         const float m = w->block_max[b] = max_of_block(p, b);
-        if (!(m < INFINITY)) return hth_fail(err, HTH_ERR_INTERNAL, "logits are not numbers");
+        if (!(m < INFINITY)) return hth_fail(err, HTH_ERR_NUMBERS, "logits are not numbers");
         if (m > max) max = m;
     }
     if (max > HTH_LEAST_LOGIT) return HTH_OK;
     if (allowed) return hth_fail(err, HTH_ERR_RANGE, "no token is allowed here");
-    return hth_fail(err, HTH_ERR_INTERNAL, "logits are not numbers: all are -infinity");
+    return hth_fail(err, HTH_ERR_NUMBERS, "logits are not numbers: all are -infinity");
 }
 
 void hth_pool_change(hth_pool *p, int32_t token, float logit) {

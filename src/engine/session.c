@@ -10,7 +10,7 @@
 #define SCORE_BYTES (64 << 20)
 
 struct hth_session {
-    hth_engine *engine; // borrowed
+    hth_solo *engine; // borrowed
     hth_state *state;   // owned
     hth_token *tokens;  // [cap] owned; grows up to n_ctx
     size_t cap;
@@ -49,7 +49,7 @@ static hth_code allocate(hth_session *s, const hth_session_params *p, hth_err *e
     return hth_state_new(s->engine->executor, m, &params, &s->state, err);
 }
 
-hth_code hth_session_new(hth_engine *e, const hth_session_params *p, hth_session **out, hth_err *err) {
+hth_code hth_session_new(hth_solo *e, const hth_session_params *p, hth_session **out, hth_err *err) {
     const hth_desc *d = &e->model->desc;
     HTH_TRY(check_params(d, p, err));
     hth_session *s = hth_calloc(HTH_MEM_ENGINE, 1, sizeof *s);
@@ -190,7 +190,7 @@ const hth_token *hth_session_tokens(const hth_session *s) {
 }
 
 static hth_code score_chunks(hth_session *s, const hth_token *tokens, int64_t n, int64_t first, int32_t chunk,
-                             float *logits, hth_logits_fn fn, void *user, hth_err *err) {
+                             float *logits, hth_solo_logits_fn fn, void *user, hth_err *err) {
     const hth_row_kind kind = s->score_generated ? HTH_ROW_GENERATED : HTH_ROW_PROMPT;
     for (int64_t row = 0; row < n; row += chunk) {
         int32_t rows = n - row < chunk ? (int32_t)(n - row) : chunk;
@@ -201,7 +201,7 @@ static hth_code score_chunks(hth_session *s, const hth_token *tokens, int64_t n,
     return HTH_OK;
 }
 
-hth_code hth_session_score(hth_session *s, const hth_token *tokens, size_t n, int64_t first, hth_logits_fn fn,
+hth_code hth_session_score(hth_session *s, const hth_token *tokens, size_t n, int64_t first, hth_solo_logits_fn fn,
                            void *user, hth_err *err) {
     HTH_TRY(check_tokens(s, tokens, n, err));
     HTH_TRY(go_back(s, 0, err));

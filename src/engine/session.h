@@ -9,25 +9,25 @@
 #include "text/tokenizer.h"
 
 // A loaded model with everything needed to talk to it.
-typedef struct hth_engine {
+typedef struct hth_solo {
     hth_model *model;         // owned
     hth_tokenizer *tokenizer; // owned; NULL when the model carries none
     hth_team *team;           // owned
     hth_executor *executor;   // owned
-} hth_engine;
+} hth_solo;
 
-typedef struct hth_engine_params {
+typedef struct hth_solo_params {
     int n_thread;        // 0: one per physical core
     bool need_tokenizer; // fail when there is none
     uint64_t memory_bytes; // that weights, K/V and work may take (model/residency.h); 0: what the machine can give
     int64_t n_ctx;         // tokens of context to leave room for; 0: as a session's default
     hth_residency_progress_fn progress; // of reading weights that do not fit; may be NULL
     void *progress_user;
-} hth_engine_params;
+} hth_solo_params;
 
-HTH_NODISCARD hth_code hth_engine_open(const char *path, const hth_engine_params *p, hth_engine **out,
+HTH_NODISCARD hth_code hth_solo_open(const char *path, const hth_solo_params *p, hth_solo **out,
                                        hth_err *err);
-void hth_engine_close(hth_engine *e);
+void hth_solo_close(hth_solo *e);
 
 typedef struct hth_session hth_session;
 
@@ -45,7 +45,7 @@ typedef struct hth_session_params {
     const atomic_bool *cancel; // checked between layers of prompt steps (HTH_ERR_CANCELLED); may be NULL
 } hth_session_params;
 
-HTH_NODISCARD hth_code hth_session_new(hth_engine *e, const hth_session_params *p, hth_session **out,
+HTH_NODISCARD hth_code hth_session_new(hth_solo *e, const hth_session_params *p, hth_session **out,
                                        hth_err *err);
 void hth_session_free(hth_session *s);
 
@@ -71,20 +71,20 @@ const hth_token *hth_session_tokens(const hth_session *s); // [len]
 
 // Runs tokens from an empty state and hands out the logits of row `first` and all after it, a chunk at a
 // time: fn(user, first_row, n_row, logits [n_row, n_vocab]). The session is empty afterwards.
-typedef hth_code (*hth_logits_fn)(void *user, int64_t first_row, int32_t n_row, const float *logits,
+typedef hth_code (*hth_solo_logits_fn)(void *user, int64_t first_row, int32_t n_row, const float *logits,
                                   hth_err *err);
 HTH_NODISCARD hth_code hth_session_score(hth_session *s, const hth_token *tokens, size_t n, int64_t first,
-                                         hth_logits_fn fn, void *user, hth_err *err);
+                                         hth_solo_logits_fn fn, void *user, hth_err *err);
 
-// How hth_engine_embed pools when asked with HTH_POOL_NONE: as the model says, else the last token of a
+// How hth_solo_embed pools when asked with HTH_POOL_NONE: as the model says, else the last token of a
 // causal model and the mean of an encoder.
-hth_pooling hth_engine_pooling(const hth_engine *e);
-// Numbers that hth_engine_embed writes for a pooling: d_model, or the classes of HTH_POOL_RANK.
-int32_t hth_engine_n_embed(const hth_engine *e, hth_pooling pooling);
-// Pooled embedding of one token sequence: out [hth_engine_n_embed], L2-normalised when asked (never for
+hth_pooling hth_solo_pooling(const hth_solo *e);
+// Numbers that hth_solo_embed writes for a pooling: d_model, or the classes of HTH_POOL_RANK.
+int32_t hth_solo_n_embed(const hth_solo *e, hth_pooling pooling);
+// Pooled embedding of one token sequence: out [hth_solo_n_embed], L2-normalised when asked (never for
 // HTH_POOL_RANK, whose numbers are scores). HTH_ERR_LIMIT when the sequence is longer than the model's
 // context.
-HTH_NODISCARD hth_code hth_engine_embed(hth_engine *e, const hth_token *tokens, size_t n, hth_pooling pooling,
+HTH_NODISCARD hth_code hth_solo_embed(hth_solo *e, const hth_token *tokens, size_t n, hth_pooling pooling,
                                         bool normalize, float *out, hth_err *err);
 
 #endif

@@ -133,6 +133,7 @@ typedef struct cpu_step {
     int32_t n_line;
     atomic_llong next_task, next_part; // of the attention at work; 0 between two
     cpu_scratch s;
+    uint64_t *planned_bytes; // not NULL: buffers are counted here, not laid out
     atomic_bool cancelled; // written before a barrier, read by all after it
     atomic_bool read_failed; // an expert could not be read; the step is cancelled then
     hth_err read_err;        // why; by who set read_failed

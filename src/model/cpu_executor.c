@@ -236,6 +236,10 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
                          plan(&p, n_own, 2 * q8_blocks), plan(&p, n_thread, (int64_t)s->q8_panel_bytes / 4)};
     _Static_assert(HTH_COUNT(parts) == HTH_COUNT(at), "one offset per buffer");
     if (p.overflow) return hth_fail(err, HTH_ERR_LIMIT, "a step of %lld rows is too large", (long long)n);
+    if (c->planned_bytes) {
+        *c->planned_bytes += p.n * sizeof *ex->memory;
+        return HTH_OK;
+    }
     if (p.n > ex->memory_len) {
         hth_free(ex->memory);
         ex->memory_len = 0;
@@ -440,16 +444,32 @@ static void group_rows(cpu_step *c, int32_t *count) {
 
 // ---- running
 
-static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs, hth_arena *arena, hth_err *err) {
-    const hth_batch *b = &step->batch;
-    HTH_TRY(open_sequences(ex, step, seqs, err));
-    cpu_step c = {.step = step, .model = step->model, .k = ex->kernels, .q8 = ex->q8, .ex = ex, .team = ex->team,
-                  .lanes = ex->lanes, .n_row = b->n_row};
-    memset(ex->lanes, 0, (size_t)hth_team_size(ex->team) * sizeof *ex->lanes);
-    const hth_activations activations = hth_activations_for(step->model, step->activations);
+static cpu_step begin_step(cpu_executor *ex, const hth_model *m, int32_t n_row, hth_activations wish) {
+    cpu_step c = {.model = m, .k = ex->kernels, .q8 = ex->q8, .ex = ex, .team = ex->team,
+                  .lanes = ex->lanes, .n_row = n_row};
+    const hth_activations activations = hth_activations_for(m, wish);
     c.is_integer = activations != HTH_ACTIVATIONS_F32 && ex->fast_gemm;
     c.n_part = activations == HTH_ACTIVATIONS_Q16 ? 2 : 1;
     if (c.n_part == 2) c.q8 = ex->q8_exact;
+    return c;
+}
+
+static hth_code scratch_cpu(hth_executor *base, const hth_model *m, int32_t n_row, hth_activations activations,
+                            uint64_t *n_bytes, hth_err *err) {
+    cpu_executor *ex = (cpu_executor *)base;
+    cpu_step c = begin_step(ex, m, n_row, activations);
+    *n_bytes = 0;
+    c.planned_bytes = n_bytes;
+    HTH_TRY(lay_out(ex, &c, err));
+    return cpu_moe_prepare(ex, &c, err);
+}
+
+static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs, hth_arena *arena, hth_err *err) {
+    const hth_batch *b = &step->batch;
+    HTH_TRY(open_sequences(ex, step, seqs, err));
+    cpu_step c = begin_step(ex, step->model, b->n_row, step->activations);
+    c.step = step;
+    memset(ex->lanes, 0, (size_t)hth_team_size(ex->team) * sizeof *ex->lanes);
     c.rows = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *c.rows);
     int32_t *parents = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *parents);
     c.kinds = hth_arena_alloc(arena, (size_t)b->n_row, 1);
@@ -512,7 +532,7 @@ static void free_cpu(hth_executor *base) {
     hth_free(ex);
 }
 
-static const hth_executor_ops cpu_ops = {.submit = submit_cpu, .wait = wait_cpu, .free = free_cpu};
+static const hth_executor_ops cpu_ops = {.submit = submit_cpu, .wait = wait_cpu, .scratch = scratch_cpu, .free = free_cpu};
 
 hth_code hth_executor_cpu_new(hth_team *team, hth_executor **out, hth_err *err) {
     *out = NULL;

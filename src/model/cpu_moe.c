@@ -59,6 +59,10 @@ hth_code cpu_moe_prepare(cpu_executor *ex, cpu_step *c, hth_err *err) {
             return hth_fail(err, HTH_ERR_LIMIT, "a step of %d rows is too large", (int)c->n_row);
         }
     }
+    if (c->planned_bytes) {
+        *c->planned_bytes += total;
+        return HTH_OK;
+    }
     if (total > ex->moe_bytes) {
         hth_free(ex->moe_memory);
         ex->moe_bytes = 0;

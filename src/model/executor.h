@@ -143,6 +143,8 @@ typedef uint64_t hth_ticket;
 struct hth_executor_ops {
     hth_code (*submit)(hth_executor *ex, const hth_step *step, hth_ticket *out, hth_err *err);
     hth_code (*wait)(hth_executor *ex, hth_ticket ticket, hth_err *err);
+    hth_code (*scratch)(hth_executor *ex, const hth_model *m, int32_t n_row, hth_activations activations,
+                        uint64_t *n_bytes, hth_err *err);
     void (*free)(hth_executor *ex);
 };
 
@@ -156,5 +158,8 @@ struct hth_executor {
 HTH_NODISCARD hth_code hth_executor_submit(hth_executor *ex, const hth_step *step, hth_ticket *out, hth_err *err);
 // Waits for the step; outputs are valid after HTH_OK.
 HTH_NODISCARD hth_code hth_executor_wait(hth_executor *ex, hth_ticket ticket, hth_err *err);
+// Work space that a step of n_row rows takes, by the code that lays it out.
+HTH_NODISCARD hth_code hth_executor_scratch(hth_executor *ex, const hth_model *m, int32_t n_row,
+                                            hth_activations activations, uint64_t *n_bytes, hth_err *err);
 
 #endif

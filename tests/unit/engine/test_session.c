@@ -4,12 +4,12 @@
 
 typedef struct setup {
     rig rig;
-    hth_engine engine;
+    hth_solo engine;
 } setup;
 
 static setup open_model(tiny_kind kind, int n_thread) {
     setup s = {.rig = rig_open(kind, n_thread)};
-    s.engine = (hth_engine){.model = s.rig.m, .team = s.rig.team, .executor = s.rig.ex};
+    s.engine = (hth_solo){.model = s.rig.m, .team = s.rig.team, .executor = s.rig.ex};
     return s;
 }
 
@@ -383,12 +383,12 @@ static void embeddings_are_pooled_and_normalised_as_asked(void **state) {
         hidden_rows(&s, tokens, n, hidden);
         for (int p = 0; p < 3; p++) {
             pool(hidden, n, d, poolings[p], want);
-            assert_int_equal(hth_engine_embed(&s.engine, tokens, (size_t)n, poolings[p], false, out, &err),
+            assert_int_equal(hth_solo_embed(&s.engine, tokens, (size_t)n, poolings[p], false, out, &err),
                              HTH_OK);
             double norm = 0;
             for (int32_t j = 0; j < d; j++) norm += want[j] * want[j];
             for (int32_t j = 0; j < d; j++) assert_true(fabs((double)out[j] - want[j]) < 1e-5 * sqrt(norm));
-            assert_int_equal(hth_engine_embed(&s.engine, tokens, (size_t)n, poolings[p], true, out, &err),
+            assert_int_equal(hth_solo_embed(&s.engine, tokens, (size_t)n, poolings[p], true, out, &err),
                              HTH_OK);
             for (int32_t j = 0; j < d; j++) assert_true(fabs((double)out[j] - want[j] / sqrt(norm)) < 1e-5);
         }
@@ -407,13 +407,13 @@ static void embeddings_refuse_what_they_cannot_do(void **state) {
     hth_err err;
     make_tokens(tokens, 12);
     assert_true(s.engine.model->desc.d_model <= 256);
-    assert_int_equal(hth_engine_embed(&s.engine, tokens, 0, HTH_POOL_MEAN, true, out, &err), HTH_ERR_RANGE);
-    assert_int_equal(hth_engine_embed(&s.engine, tokens, N, HTH_POOL_MEAN, true, out, &err), HTH_ERR_LIMIT);
+    assert_int_equal(hth_solo_embed(&s.engine, tokens, 0, HTH_POOL_MEAN, true, out, &err), HTH_ERR_RANGE);
+    assert_int_equal(hth_solo_embed(&s.engine, tokens, N, HTH_POOL_MEAN, true, out, &err), HTH_ERR_LIMIT);
     assert_non_null(strstr(err.msg, "64")); // positions of the tiny BERT
-    assert_int_equal(hth_engine_embed(&s.engine, tokens, 9, HTH_POOL_RANK, true, out, &err),
+    assert_int_equal(hth_solo_embed(&s.engine, tokens, 9, HTH_POOL_RANK, true, out, &err),
                      HTH_ERR_UNSUPPORTED);
     tokens[3] = TINY_VOCAB;
-    assert_int_equal(hth_engine_embed(&s.engine, tokens, 9, HTH_POOL_MEAN, true, out, &err), HTH_ERR_RANGE);
+    assert_int_equal(hth_solo_embed(&s.engine, tokens, 9, HTH_POOL_MEAN, true, out, &err), HTH_ERR_RANGE);
     close_model(&s);
 }
 

@@ -2,7 +2,7 @@
 #include "engine/session.h"
 #include "os/cpu.h"
 
-static hth_code load_tokenizer(hth_engine *e, bool is_needed, hth_err *err) {
+static hth_code load_tokenizer(hth_solo *e, bool is_needed, hth_err *err) {
     hth_code code = hth_tokenizer_load(e->model->container, &e->tokenizer, err);
     if (code == HTH_OK || is_needed || code == HTH_ERR_NOMEM) return code;
     e->tokenizer = NULL; // absent, or not ours to read: the caller works with token ids
@@ -10,7 +10,7 @@ static hth_code load_tokenizer(hth_engine *e, bool is_needed, hth_err *err) {
 }
 
 // Of a model that does not fit, the experts stay on disk.
-static hth_code settle(hth_engine *e, const hth_engine_params *p, hth_err *err) {
+static hth_code settle(hth_solo *e, const hth_solo_params *p, hth_err *err) {
     const hth_desc *d = &e->model->desc;
     const int64_t n_ctx = d->n_ctx_train > 0 && d->n_ctx_train < HTH_SESSION_CTX ? d->n_ctx_train : HTH_SESSION_CTX;
     const hth_residency_wish wish = {.limit_bytes = p->memory_bytes, .n_ctx = p->n_ctx > 0 ? p->n_ctx : n_ctx,
@@ -20,8 +20,8 @@ static hth_code settle(hth_engine *e, const hth_engine_params *p, hth_err *err) 
     return hth_residency_apply(e->model, &plan, p->progress, p->progress_user, err);
 }
 
-hth_code hth_engine_open(const char *path, const hth_engine_params *p, hth_engine **out, hth_err *err) {
-    hth_engine *e = hth_calloc(HTH_MEM_ENGINE, 1, sizeof *e);
+hth_code hth_solo_open(const char *path, const hth_solo_params *p, hth_solo **out, hth_err *err) {
+    hth_solo *e = hth_calloc(HTH_MEM_ENGINE, 1, sizeof *e);
     if (!e) return hth_fail_nomem(err, sizeof *e);
     hth_code code;
     HTH_TRY_GOTO(code, hth_model_open(path, &e->model, err), fail);
@@ -32,11 +32,11 @@ hth_code hth_engine_open(const char *path, const hth_engine_params *p, hth_engin
     *out = e;
     return HTH_OK;
 fail:
-    hth_engine_close(e);
+    hth_solo_close(e);
     return code;
 }
 
-void hth_engine_close(hth_engine *e) {
+void hth_solo_close(hth_solo *e) {
     if (!e) return;
     if (e->executor) hth_executor_free(e->executor);
     if (e->team) hth_team_free(e->team);

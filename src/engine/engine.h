@@ -1,0 +1,20 @@
+// What layers above may ask an engine for besides include/hearth.h: the parts it was opened with.
+#ifndef HTH_ENGINE_ENGINE_H
+#define HTH_ENGINE_ENGINE_H
+
+#include "engine/sampler.h"
+#include "hearth.h"
+#include "model/executor.h"
+#include "text/tokenizer.h"
+
+const hth_model *hth_engine_model(const hth_engine *e);
+const hth_tokenizer *hth_engine_tokenizer(const hth_engine *e); // NULL where the model carries none
+
+// The same as hth_engine_open over a model that is open already; takes both (tokenizer may be NULL), also on failure.
+HTH_NODISCARD hth_code hth_engine_over(hth_model *model, hth_tokenizer *tokenizer, const hth_engine_params *p,
+                                       hth_engine **out, hth_err *err);
+
+// Numbers that an embedding has: d_model, or the classes of HTH_POOL_RANK. HTH_POOL_NONE: as the model says.
+int32_t hth_engine_n_embed(const hth_engine *e, hth_pooling pooling);
+
+#endif
