@@ -32,7 +32,7 @@ extern "C" {
 typedef struct hth_host hth_host;
 typedef struct hth_engine hth_engine;
 typedef struct hth_request hth_request;
-typedef struct hth_reader hth_reader;
+typedef struct hth_replay hth_replay;
 
 // ---- the cores
 
@@ -283,9 +283,9 @@ HTH_API void hth_request_free(hth_request *r);
 // after HTH_EVENT_END, HTH_ERR_LIMIT where the log has dropped the event.
 HTH_CHECKED hth_code hth_request_next(hth_request *r, int64_t timeout_ms, hth_event *out, hth_err *err);
 // Another reader, whose first event is number after + 1. Returns owned; may outlive the request.
-HTH_CHECKED hth_code hth_reader_new(hth_request *r, uint64_t after, hth_reader **out, hth_err *err);
-HTH_CHECKED hth_code hth_reader_next(hth_reader *reader, int64_t timeout_ms, hth_event *out, hth_err *err);
-HTH_API void hth_reader_free(hth_reader *reader);
+HTH_CHECKED hth_code hth_replay_new(hth_request *r, uint64_t after, hth_replay **out, hth_err *err);
+HTH_CHECKED hth_code hth_replay_next(hth_replay *reader, int64_t timeout_ms, hth_event *out, hth_err *err);
+HTH_API void hth_replay_free(hth_replay *reader);
 
 #ifdef __cplusplus
 }

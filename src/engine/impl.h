@@ -42,7 +42,7 @@ struct hth_request {
     uint64_t need_bytes;      // most that its sequences take
     uint64_t submit_ns, deadline_ns; // 0: no deadline
     hth_journal *journal;
-    hth_reader *reader;
+    hth_replay *reader;
     // Under the host's lock.
     request_phase phase;
     bool is_cancelled;

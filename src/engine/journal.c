@@ -27,7 +27,7 @@ struct hth_journal {
     bool is_ended;
 };
 
-struct hth_reader {
+struct hth_replay {
     hth_journal *journal;
     uint64_t next;
     uint8_t *payload; // [cap] of the event that was handed out
@@ -156,16 +156,16 @@ void hth_journal_add_last(hth_journal *j, hth_event *event) {
 
 // ---- reading
 
-hth_code hth_journal_reader(hth_journal *j, uint64_t after, hth_reader **out, hth_err *err) {
-    hth_reader *r = hth_calloc(HTH_MEM_ENGINE, 1, sizeof *r);
+hth_code hth_journal_replay(hth_journal *j, uint64_t after, hth_replay **out, hth_err *err) {
+    hth_replay *r = hth_calloc(HTH_MEM_ENGINE, 1, sizeof *r);
     if (!r) return hth_fail_nomem(err, sizeof *r);
     hth_journal_hold(j);
-    *r = (hth_reader){.journal = j, .next = after + 1};
+    *r = (hth_replay){.journal = j, .next = after + 1};
     *out = r;
     return HTH_OK;
 }
 
-void hth_reader_free(hth_reader *r) {
+void hth_replay_free(hth_replay *r) {
     if (!r) return;
     hth_journal_drop(r->journal);
     hth_free(r->payload);
@@ -188,7 +188,7 @@ static void wait_for(hth_journal *j, uint64_t number, int64_t timeout_ms) {
     j->n_waiting--;
 }
 
-static hth_code take(hth_reader *r, hth_event *out, hth_err *err) {
+static hth_code take(hth_replay *r, hth_event *out, hth_err *err) {
     hth_journal *j = r->journal;
     if (r->next >= j->next) {
         if (j->is_ended) return hth_fail(err, HTH_ERR_NOTFOUND, "the request has ended");
@@ -211,7 +211,7 @@ static hth_code take(hth_reader *r, hth_event *out, hth_err *err) {
     return HTH_OK;
 }
 
-hth_code hth_reader_next(hth_reader *r, int64_t timeout_ms, hth_event *out, hth_err *err) {
+hth_code hth_replay_next(hth_replay *r, int64_t timeout_ms, hth_event *out, hth_err *err) {
     hth_journal *j = r->journal;
     hth_lock(&j->lock);
     if (r->next >= j->next && timeout_ms != 0) wait_for(j, r->next, timeout_ms);

@@ -20,6 +20,6 @@ HTH_NODISCARD hth_code hth_journal_add(hth_journal *j, hth_event *event, hth_err
 // An error or the end. Where memory is refused an error loses its words, not its place.
 void hth_journal_add_last(hth_journal *j, hth_event *event);
 // A reader whose first event is number after + 1; holds the journal.
-HTH_NODISCARD hth_code hth_journal_reader(hth_journal *j, uint64_t after, hth_reader **out, hth_err *err);
+HTH_NODISCARD hth_code hth_journal_replay(hth_journal *j, uint64_t after, hth_replay **out, hth_err *err);
 
 #endif

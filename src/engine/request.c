@@ -13,7 +13,7 @@ void request_hold(hth_request *r) {
 
 void request_drop(hth_request *r) {
     if (atomic_fetch_sub(&r->n_hold, 1) != 1) return;
-    hth_reader_free(r->reader);
+    hth_replay_free(r->reader);
     hth_journal_drop(r->journal);
     hth_arena_free(&r->arena);
     host_drop(r->host);
@@ -162,7 +162,7 @@ hth_code hth_request_submit(hth_engine *e, const hth_request_params *p, hth_requ
     hth_arena_init(&r->arena, HTH_MEM_ENGINE, MAX_ARENA);
     hth_code code = prompt_prepare(r, p, why, err);
     if (code == HTH_OK) code = hth_journal_new(p->n_log, (size_t)r->n_seq + 2, &r->journal, err);
-    if (code == HTH_OK) code = hth_journal_reader(r->journal, 0, &r->reader, err);
+    if (code == HTH_OK) code = hth_journal_replay(r->journal, 0, &r->reader, err);
     if (code == HTH_OK) code = tell_queued(r, err);
     if (code == HTH_OK) code = enqueue(e, r, why, err);
     if (code != HTH_OK) {
@@ -201,9 +201,9 @@ void hth_request_free(hth_request *r) {
 }
 
 hth_code hth_request_next(hth_request *r, int64_t timeout_ms, hth_event *out, hth_err *err) {
-    return hth_reader_next(r->reader, timeout_ms, out, err);
+    return hth_replay_next(r->reader, timeout_ms, out, err);
 }
 
-hth_code hth_reader_new(hth_request *r, uint64_t after, hth_reader **out, hth_err *err) {
-    return hth_journal_reader(r->journal, after, out, err);
+hth_code hth_replay_new(hth_request *r, uint64_t after, hth_replay **out, hth_err *err) {
+    return hth_journal_replay(r->journal, after, out, err);
 }

@@ -105,15 +105,15 @@ static void closing_an_engine_ends_its_requests(void **state) {
         hth_request_cancel(r[i]); // its engine is gone: nothing happens
         hth_event event = {0};
         hth_err err;
-        hth_reader *reader;
-        assert_int_equal(hth_reader_new(r[i], 0, &reader, &err), HTH_OK);
+        hth_replay *reader;
+        assert_int_equal(hth_replay_new(r[i], 0, &reader, &err), HTH_OK);
         hth_request_free(r[i]); // a reader outlives its request
-        while (hth_reader_next(reader, 0, &event, &err) == HTH_ERR_LIMIT) {
-            hth_reader_free(reader);
+        while (hth_replay_next(reader, 0, &event, &err) == HTH_ERR_LIMIT) {
+            hth_replay_free(reader);
             reader = NULL;
             break;
         }
-        hth_reader_free(reader);
+        hth_replay_free(reader);
     }
 }
 
@@ -309,17 +309,17 @@ static void events_can_be_read_again_from_any_number(void **state) {
     hth_request *r = asked_submit(e, &p);
     asked *all = asked_all(r);
     for (uint64_t after = 0; after <= all->n_event; after += 7) {
-        hth_reader *reader;
+        hth_replay *reader;
         hth_event event;
         hth_err err;
-        assert_int_equal(hth_reader_new(r, after, &reader, &err), HTH_OK);
+        assert_int_equal(hth_replay_new(r, after, &reader, &err), HTH_OK);
         for (uint64_t number = after + 1; number <= all->n_event; number++) {
-            assert_int_equal(hth_reader_next(reader, 0, &event, &err), HTH_OK);
+            assert_int_equal(hth_replay_next(reader, 0, &event, &err), HTH_OK);
             assert_int_equal(event.number, number);
             if (event.kind == HTH_EVENT_TOKEN) assert_int_equal(event.token.id, all->of[0].tokens[event.token.index]);
         }
-        assert_int_equal(hth_reader_next(reader, 0, &event, &err), HTH_ERR_NOTFOUND);
-        hth_reader_free(reader);
+        assert_int_equal(hth_replay_next(reader, 0, &event, &err), HTH_ERR_NOTFOUND);
+        hth_replay_free(reader);
     }
     hth_request_free(r);
     // A log of 10: who comes late is told that the rest is gone.
@@ -329,16 +329,16 @@ static void events_can_be_read_again_from_any_number(void **state) {
     hth_err err;
     hth_code code = HTH_ERR_TIMEOUT;
     while (code != HTH_ERR_LIMIT) {
-        hth_reader *late;
-        assert_int_equal(hth_reader_new(r, 0, &late, &err), HTH_OK);
-        code = hth_reader_next(late, 20, &event, &err);
-        hth_reader_free(late);
+        hth_replay *late;
+        assert_int_equal(hth_replay_new(r, 0, &late, &err), HTH_OK);
+        code = hth_replay_next(late, 20, &event, &err);
+        hth_replay_free(late);
     }
-    hth_reader *end;
-    assert_int_equal(hth_reader_new(r, all->n_event - 1, &end, &err), HTH_OK);
-    assert_int_equal(hth_reader_next(end, 20000, &event, &err), HTH_OK);
+    hth_replay *end;
+    assert_int_equal(hth_replay_new(r, all->n_event - 1, &end, &err), HTH_OK);
+    assert_int_equal(hth_replay_next(end, 20000, &event, &err), HTH_OK);
     assert_int_equal(event.kind, HTH_EVENT_END);
-    hth_reader_free(end);
+    hth_replay_free(end);
     hth_request_free(r);
     free(all);
     hth_engine_close(e);
