@@ -109,6 +109,10 @@ static void no_stream(tiny *t) {
     tiny_remove(t, "model.altup_unembed_projections.2.weight");
 }
 
+static void wide_heads(tiny *t) {
+    tiny_set(t, "qk_nope_head_dim", "64");
+}
+
 static const wrong wrongs[] = {
     {TINY_LLAMA, HTH_ERR_UNSUPPORTED, "family \"mystery\" is not known; known are: llama", "model_type",
      "\"mystery\"", NULL},
@@ -202,6 +206,20 @@ static const wrong wrongs[] = {
     {TINY_PHI3, HTH_ERR_FORMAT, "short_factor is not an array of 3 numbers", "rope_scaling.short_factor",
      "[1.0, 2.0]", NULL},
     {TINY_PHI3, HTH_ERR_FORMAT, "short and long", "rope_scaling.long_factor", "null", NULL},
+    {TINY_LATENT, HTH_ERR_FORMAT, "kv_lora_rank (the rank of keys and values) is missing", "kv_lora_rank", "null", NULL},
+    {TINY_LATENT, HTH_ERR_FORMAT, "kv_lora_rank is 0", "kv_lora_rank", "0", NULL},
+    {TINY_LATENT, HTH_ERR_FORMAT, "kv_lora_rank is 1099511627776", "kv_lora_rank", "1099511627776", NULL},
+    {TINY_LATENT, HTH_ERR_FORMAT, "kv_a_proj_with_mqa.weight is [64 x 48], [96 x 48]", "kv_lora_rank", "64", NULL},
+    {TINY_LATENT, HTH_ERR_FORMAT, "q_lora_rank is -1", "q_lora_rank", "-1", NULL},
+    {TINY_LATENT, HTH_ERR_FORMAT, "q_a_proj.weight is [20 x 48], [21 x 48]", "q_lora_rank", "21", NULL},
+    {TINY_LATENT, HTH_ERR_FORMAT, "self_attn.q_proj.weight (query projection of layer 0) is missing", "q_lora_rank", "null", NULL},
+    {TINY_LATENT, HTH_ERR_FORMAT, "qk_nope_head_dim (the size of a key's part without positions) is missing",
+     "qk_nope_head_dim", "null", NULL},
+    {TINY_LATENT, HTH_ERR_FORMAT, "q_b_proj.weight is [288 x 20], [294 x 20]", "qk_nope_head_dim", "17", NULL},
+    {TINY_LATENT, HTH_ERR_FORMAT, "qk_rope_head_dim is 0", "qk_rope_head_dim", "0", NULL},
+    {TINY_LATENT, HTH_ERR_FORMAT, "rotary dimension is 33", "qk_rope_head_dim", "33", NULL},
+    {TINY_LATENT, HTH_ERR_FORMAT, "kv_b_proj.weight is [168 x 32], [174 x 32]", "v_head_dim", "13", NULL},
+    {TINY_LATENT, HTH_ERR_LIMIT, "65536 heads of 64 + 32 and 12 are too wide", "num_attention_heads", "65536", wide_heads},
     {TINY_BERT, HTH_ERR_FORMAT, "position_embeddings.weight is [64 x 48], [65 x 48]",
      "max_position_embeddings", "65", NULL},
 };

@@ -21,6 +21,7 @@ typedef enum tiny_kind {
     TINY_PHI3,    // fused matrices, longrope
     TINY_LFM2,    // short convolutions in layers 0 and 2
     TINY_QWEN35,  // gated delta rule in layers 0 and 2, gated attention
+    TINY_LATENT,  // latent attention: compressed queries, keys and values
     TINY_CAUSAL_COUNT,
     TINY_BERT = TINY_CAUSAL_COUNT, // encoder
     TINY_COUNT
@@ -516,6 +517,32 @@ static inline void tiny_layer_norm(tiny *t, const char *p, const char *name, int
     tiny_vector(t, p, full, n, 0);
 }
 
+static inline void tiny_latent(tiny *t) {
+    static const char *const norms[] = {"input_layernorm", "post_attention_layernorm", NULL};
+    const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 6, .head_dim = 32, .d_ff = 56, .norm = 1};
+    tiny_common(t, "deepseek_v3", &s, 3);
+    tiny_set(t, "rms_norm_eps", "1e-5");
+    tiny_set(t, "q_lora_rank", "20");
+    tiny_set(t, "kv_lora_rank", "32");
+    tiny_set(t, "qk_nope_head_dim", "16");
+    tiny_set(t, "qk_rope_head_dim", "32");
+    tiny_set(t, "v_head_dim", "12");
+    for (int i = 0; i < 3; i++) {
+        char p[64];
+        snprintf(p, sizeof p, "model.layers.%d.", i);
+        tiny_norms(t, p, &s, norms);
+        tiny_matrix(t, p, "self_attn.q_a_proj", 20, s.d, 1);
+        tiny_vector(t, p, "self_attn.q_a_layernorm.weight", 20, 1);
+        tiny_matrix(t, p, "self_attn.q_b_proj", s.n_head * (16 + 32), 20, 2);
+        tiny_matrix(t, p, "self_attn.kv_a_proj_with_mqa", 32 + 32, s.d, 1);
+        tiny_vector(t, p, "self_attn.kv_a_layernorm.weight", 32, 1);
+        tiny_matrix(t, p, "self_attn.kv_b_proj", s.n_head * (16 + 12), 32, 1.5f);
+        tiny_matrix(t, p, "self_attn.o_proj", s.d, s.n_head * 12, 1);
+        tiny_ffn(t, p, &s);
+    }
+    tiny_ends(t, &s, false);
+}
+
 static inline void tiny_lfm2(tiny *t) {
     static const char *const norms[] = {"operator_norm", "ffn_norm", NULL};
     const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 8, .d_ff = 56, .norm = 1};
@@ -623,7 +650,7 @@ static inline void tiny_bert(tiny *t) {
 
 static inline void tiny_make(tiny_kind kind, tiny *t) {
     static void (*const makers[TINY_COUNT])(tiny *) = {tiny_llama,  tiny_gemma3, tiny_gemma4, tiny_gemma3n,
-                                                       tiny_cohere, tiny_phi3,   tiny_lfm2,   tiny_qwen35, tiny_bert};
+                                                       tiny_cohere, tiny_phi3,   tiny_lfm2,   tiny_qwen35, tiny_latent, tiny_bert};
     makers[kind](t);
 }
 
