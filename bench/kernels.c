@@ -137,6 +137,14 @@ static void run_tile_softmax(const task *t) {
     t->k->tile_softmax(out, 256, 32, top, sum, keep);
 }
 
+// A row of 64 columns of a state of 128 rows; four taps of 512 channels.
+static void run_delta(const task *t) {
+    t->k->delta(out, in, 64, other, other + 128, other + 256, t->variant, other + 384, 0.5f, turn, 128, 64);
+}
+static void run_conv(const task *t) {
+    t->k->conv(out, in, in + 512, 512, other, 512, NULL, 3, 512);
+}
+
 static void bench_gemm(void) {
     static const int64_t shapes[][3] = {{8, 1, 576},     {16, 1, 576},    {16, 1, 2048},    {16, 2, 2048},
                                         {16, 3, 2048},   {16, 4, 2048},   {1536, 1, 576},   {1536, 4, 576},
@@ -199,7 +207,8 @@ static void bench_tiles(void) {
 }
 
 static void bench_others(void) {
-    static const char *const acts[] = {"none", "silu", "gelu_tanh", "gelu_erf", "relu", "relu2"};
+    static const char *const acts[] = {"none", "silu", "gelu_tanh", "gelu_erf", "relu", "relu2", "sigmoid", "softplus", "exp"};
+    _Static_assert(HTH_COUNT(acts) == HTH_ACT_COUNT, "a name each");
     char name[64];
     for (int i = 0; i < HTH_ACT_COUNT; i++) {
         snprintf(name, sizeof name, "act_mul %s", acts[i]);
@@ -213,6 +222,9 @@ static void bench_others(void) {
     report("max", run_max, (task){0}, 4.0 * N, "GB/s");
     report("exp_sum", run_exp_sum, (task){0}, 8.0 * N, "GB/s");
     report("tanh_cap", run_tanh_cap, (task){0}, 8.0 * N, "GB/s");
+    report("delta", run_delta, (task){.variant = 0}, 128 * 64.0, "G states/s");
+    report("delta, decay by row", run_delta, (task){.variant = 1}, 128 * 64.0, "G states/s");
+    report("conv", run_conv, (task){0}, 4 * 512.0, "G taps/s");
     bench_kv();
     bench_tiles();
 }

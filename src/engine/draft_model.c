@@ -106,7 +106,9 @@ static hth_code make(model_drafter *d, hth_err *err) {
     d->rows = hth_calloc(HTH_MEM_ENGINE, CHUNK, sizeof *d->rows);
     d->logits = hth_calloc(HTH_MEM_ENGINE, (size_t)m->desc.n_vocab, sizeof *d->logits);
     if (!d->rows || !d->logits) return hth_fail_nomem(err, (uint64_t)m->desc.n_vocab * sizeof *d->logits);
-    const hth_state_params params = {.n_ctx = d->p.n_ctx, .k_type = HTH_KV_F16, .v_type = HTH_KV_F16};
+    // Wrong guesses are taken back, also from recurrent layers.
+    const hth_state_params params = {
+        .n_ctx = d->p.n_ctx, .k_type = HTH_KV_F16, .v_type = HTH_KV_F16, .n_keep = HTH_MAX_DRAFT};
     return hth_state_new(d->p.executor, m, &params, &d->state, err);
 }
 

@@ -10,18 +10,28 @@ hth_code hth_bind_numbers(hth_binder *k, hth_role role, int32_t layer, const cha
     return t ? hth_bind_vector(k, t, n, 0, out) : hth_bind_missing(k, role, layer, base, suffix);
 }
 
-// Files have a channel's factors side by side; the convolution wants a row of channels for each of them.
-static hth_code bind_conv(hth_binder *k, int32_t layer, int promise, hth_recurrent_weights *w) {
+// Files have a channel's factors side by side; the convolution wants a row of channels for each of them. `roles` name
+// tensors that have equally many of the channels.
+static hth_code bind_channels(hth_binder *k, int32_t layer, const hth_role *roles, int n_role, hth_recurrent_weights *w) {
     const hth_recurrent_desc *r = &k->b->d->layers[layer].recurrent;
-    const int64_t n = r->tail_width, n_tap = r->tail_rows + 1;
-    const float *file;
-    HTH_TRY(hth_bind_numbers(k, HTH_ROLE_CONV, layer, ".weight", n * n_tap, &file));
+    const int64_t n = r->tail_width, n_tap = r->tail_rows + 1, n_each = n / n_role;
     float *rows = hth_arena_alloc(&k->m->arena, (size_t)(n * n_tap), sizeof *rows);
     if (!rows) return hth_fail_nomem(k->err, (uint64_t)(n * n_tap) * sizeof *rows);
-    for (int64_t c = 0; c < n; c++) {
-        for (int64_t j = 0; j < n_tap; j++) rows[j * n + c] = file[c * n_tap + j];
+    for (int i = 0; i < n_role; i++) {
+        const float *file;
+        HTH_TRY(hth_bind_numbers(k, roles[i], layer, ".weight", n_each * n_tap, &file));
+        for (int64_t c = 0; c < n_each; c++) {
+            for (int64_t j = 0; j < n_tap; j++) rows[j * n + i * n_each + c] = file[c * n_tap + j];
+        }
     }
     w->conv = rows;
+    return HTH_OK;
+}
+
+static hth_code bind_conv(hth_binder *k, int32_t layer, int promise, hth_recurrent_weights *w) {
+    const hth_role role = HTH_ROLE_CONV;
+    const int64_t n = k->b->d->layers[layer].recurrent.tail_width;
+    HTH_TRY(bind_channels(k, layer, &role, 1, w));
     return hth_bind_bias(k, HTH_ROLE_CONV, layer, n, promise, &w->conv_bias);
 }
 
@@ -37,19 +47,17 @@ static hth_code bind_short_conv(hth_binder *k, int32_t layer, hth_recurrent_weig
 
 // ---- delta rule
 
-// GGUF has -e^a where folders have a.
-static hth_code bind_rates(hth_binder *k, int32_t layer, int64_t n, const float **out) {
+// One per head, repeated where every row of a state has a decay. GGUF has -e^a where folders have a.
+static hth_code bind_decays(hth_binder *k, int32_t layer, hth_recurrent_weights *w) {
+    const hth_recurrent_desc *r = &k->b->d->layers[layer].recurrent;
+    const int64_t n_each = r->delta.decay_by_row ? r->head_rows : 1, n = r->n_head * n_each;
     const float *file;
-    HTH_TRY(hth_bind_numbers(k, HTH_ROLE_DELTA_RATE, layer, "", n, &file));
-    if (k->b->is_gguf) {
-        *out = file;
-        return HTH_OK;
-    }
+    HTH_TRY(hth_bind_numbers(k, HTH_ROLE_DELTA_RATE, layer, "", r->n_head, &file));
     float *rates = hth_arena_alloc(&k->m->arena, (size_t)n, sizeof *rates);
     if (!rates) return hth_fail_nomem(k->err, (uint64_t)n * sizeof *rates);
-    for (int64_t i = 0; i < n; i++) rates[i] = -expf(file[i]);
-    *out = rates;
-    return HTH_OK;
+    for (int64_t i = 0; i < n; i++) rates[i] = k->b->is_gguf ? file[i / n_each] : -expf(file[i / n_each]);
+    w->decay_rate = rates;
+    return hth_bind_numbers(k, HTH_ROLE_DELTA_DECAY_BIAS, layer, k->b->is_gguf ? ".bias" : "", n, &w->decay_bias);
 }
 
 // The convolution's channels in the order of a grouped projection: those of each key head together.
@@ -89,13 +97,32 @@ static hth_code bind_delta_inputs(hth_binder *k, int32_t layer, hth_recurrent_we
     return hth_bind_matrix(k, HTH_ROLE_DELTA_DECAY, layer, r->n_head, d, &w->decay);
 }
 
+// Kimi Linear: everything has a tensor of its own, named like those of attention.
+static hth_code bind_kda(hth_binder *k, int32_t layer, hth_recurrent_weights *w) {
+    static const hth_role convolutions[] = {HTH_ROLE_CONV_Q, HTH_ROLE_CONV_K, HTH_ROLE_CONV_V};
+    const hth_recurrent_desc *r = &k->b->d->layers[layer].recurrent;
+    const int64_t d = k->b->d->d_model, rank = r->head_rows, n = (int64_t)r->n_head * r->head_rows;
+    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_Q, layer, n, d, &w->in));
+    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_K, layer, n, d, &w->key));
+    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_V, layer, n, d, &w->value));
+    HTH_TRY(bind_channels(k, layer, convolutions, 3, w));
+    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_DELTA_DECAY_A, layer, rank, d, &w->decay_a));
+    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_DELTA_DECAY, layer, n, rank, &w->decay));
+    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_DELTA_GATE_A, layer, rank, d, &w->gate_a));
+    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_DELTA_GATE, layer, n, rank, &w->gate));
+    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_DELTA_BETA, layer, r->n_head, d, &w->beta));
+    HTH_TRY(bind_decays(k, layer, w));
+    HTH_TRY(hth_bind_numbers(k, HTH_ROLE_DELTA_NORM, layer, ".weight", r->head_cols, &w->norm));
+    return hth_bind_matrix(k, HTH_ROLE_O, layer, d, n, &w->out);
+}
+
 static hth_code bind_delta(hth_binder *k, int32_t layer, hth_recurrent_weights *w) {
     const hth_recurrent_desc *r = &k->b->d->layers[layer].recurrent;
+    if (r->delta.decay_by_row) return bind_kda(k, layer, w);
     HTH_TRY(bind_delta_inputs(k, layer, w));
     HTH_TRY(bind_conv(k, layer, 0, w));
     if (w->is_grouped) HTH_TRY(group_channels(k, r, w));
-    HTH_TRY(bind_rates(k, layer, r->n_head, &w->decay_rate));
-    HTH_TRY(hth_bind_numbers(k, HTH_ROLE_DELTA_DECAY_BIAS, layer, k->b->is_gguf ? ".bias" : "", r->n_head, &w->decay_bias));
+    HTH_TRY(bind_decays(k, layer, w));
     HTH_TRY(hth_bind_numbers(k, HTH_ROLE_DELTA_NORM, layer, ".weight", r->head_cols, &w->norm));
     return hth_bind_matrix(k, HTH_ROLE_RECURRENT_OUT, layer, k->b->d->d_model, (int64_t)r->n_head * r->head_cols, &w->out);
 }

@@ -19,6 +19,7 @@ typedef struct layout {
     int64_t q, k, v, gate, step_qk, step_v; // step_v: also of gates
     int64_t beta, decay, step_beta;
     int64_t y;     // the heads' results, [n_head, head_cols]
+    int64_t low;   // what the decays are projected from, and as many numbers for the gates; where decays are by row
     int64_t width; // of the whole row
 } layout;
 
@@ -36,7 +37,8 @@ static layout lay_out(const hth_recurrent_desc *r, const hth_recurrent_weights *
         l.step_beta = 2 * per_key;
     }
     l.y = end + r->n_head + n_decay;
-    l.width = l.y + n_key * dv;
+    l.low = l.y + n_key * dv;
+    l.width = l.low + (r->delta.decay_by_row ? 2 * dk : 0);
     return l;
 }
 
@@ -156,19 +158,39 @@ static void finish_heads(const cpu_thread *t, int32_t layer, const layout *l) {
     }
 }
 
-void cpu_delta(const cpu_thread *t, int32_t i, const float *in, float *out) {
+// Everything that a row is projected to.
+static void project(const cpu_thread *t, int32_t i, const layout *l, const float *in) {
     const hth_recurrent_desc *r = &t->c->model->desc.layers[i].recurrent;
     const hth_recurrent_weights *w = &t->c->model->layers[i].recurrent;
-    const layout l = lay_out(r, w);
     const int64_t d = t->c->model->desc.d_model, n = t->c->n_row;
     float *u = t->c->s.recurrent;
-    cpu_product p[4];
+    const bool in_two = r->delta.decay_by_row; // decays and gates by way of a few numbers
+    const struct {
+        const hth_weight *w;
+        int64_t at;
+    } parts[] = {{&w->in, 0}, {&w->key, l->k}, {&w->value, l->v}, {&w->beta, l->beta},
+                 {in_two ? &w->decay_a : &w->decay, in_two ? l->low : l->decay},
+                 {in_two ? &w->gate_a : &w->gate, in_two ? l->low + r->head_rows : l->gate}};
+    cpu_product p[HTH_COUNT(parts)];
     int n_p = 0;
-    p[n_p++] = (cpu_product){.w = &w->in, .y = u, .y_stride = l.width};
-    if (!w->is_grouped) p[n_p++] = (cpu_product){.w = &w->gate, .y = u + l.gate, .y_stride = l.width};
-    p[n_p++] = (cpu_product){.w = &w->beta, .y = u + l.beta, .y_stride = l.width};
-    if (!w->beta_is_grouped) p[n_p++] = (cpu_product){.w = &w->decay, .y = u + l.decay, .y_stride = l.width};
+    for (size_t j = 0; j < HTH_COUNT(parts); j++) {
+        if (!hth_weight_exists(parts[j].w)) continue; // a part of another
+        p[n_p++] = (cpu_product){.w = parts[j].w, .y = u + parts[j].at, .y_stride = l->width};
+    }
     cpu_linear(t, p, n_p, &(cpu_input){in, d, n, t->c->kinds});
+    if (!in_two) return;
+    const cpu_product decay = {.w = &w->decay, .y = u + l->decay, .y_stride = l->width};
+    const cpu_product gate = {.w = &w->gate, .y = u + l->gate, .y_stride = l->width};
+    cpu_linear(t, &decay, 1, &(cpu_input){u + l->low, l->width, n, t->c->kinds});
+    cpu_linear(t, &gate, 1, &(cpu_input){u + l->low + r->head_rows, l->width, n, t->c->kinds});
+}
+
+void cpu_delta(const cpu_thread *t, int32_t i, const float *in, float *out) {
+    const hth_recurrent_weights *w = &t->c->model->layers[i].recurrent;
+    const layout l = lay_out(&t->c->model->desc.layers[i].recurrent, w);
+    const int64_t d = t->c->model->desc.d_model, n = t->c->n_row;
+    float *u = t->c->s.recurrent;
+    project(t, i, &l, in);
     (void)cpu_profile_enter(t, HTH_OP_RECURRENT);
     run_convolution(t, i, &l);
     cpu_barrier(t);

@@ -267,7 +267,7 @@ static void read_shape(hth_builder *b, int64_t *work) {
     d->n_stream = d->n_pos = 1;
     if (!b->is_gguf) read_size(b, "the vocabulary size", NULL, "vocab_size", INT32_MAX, &d->n_vocab);
     d->n_ctx_train = 2048;
-    hth_meta_int(b->m, "context_length", "max_position_embeddings|n_positions", 1, INT64_MAX / 4, &d->n_ctx_train);
+    hth_meta_int(b->m, "context_length", "max_position_embeddings|n_positions|model_max_length", 1, INT64_MAX / 4, &d->n_ctx_train);
     double eps = 0;
     const char *eps_key = t & HTH_TRAIT_LAYER_NORM ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
     if (!hth_meta_num(b->m, eps_key, "rms_norm_eps|layer_norm_eps|norm_epsilon|layer_norm_epsilon|norm_eps|layernorm_epsilon", &eps)) {

@@ -11,7 +11,7 @@ static void read_score(hth_builder *b, hth_moe_desc *moe) {
     int32_t number = 0;
     if (hth_meta_i32(b->m, "expert_gating_func", NULL, 0, 3, &number) && number > 0) moe->score = by_number[number];
     const char *name = NULL;
-    if (!hth_meta_str(b->m, NULL, "scoring_func|score_function|moe_gate_act", &name)) return;
+    if (!hth_meta_str(b->m, NULL, "scoring_func|score_function|moe_gate_act|moe_router_activation_func", &name)) return;
     if (strcmp(name, "sigmoid") == 0 || strcmp(name, "noaux_tc") == 0) {
         moe->score = HTH_SCORE_SIGMOID;
     } else if (strcmp(name, "softmax") == 0) {
@@ -22,7 +22,7 @@ static void read_score(hth_builder *b, hth_moe_desc *moe) {
 }
 
 static void read_groups(hth_builder *b, hth_moe_desc *moe) {
-    hth_meta_i32(b->m, "expert_group_count", "n_group", 0, HTH_MAX_EXPERT, &moe->n_group);
+    hth_meta_i32(b->m, "expert_group_count", "n_group|num_expert_group", 0, HTH_MAX_EXPERT, &moe->n_group);
     if (moe->n_group <= 1) return;
     moe->n_group_used = moe->n_group;
     hth_meta_i32(b->m, "expert_group_used_count", "topk_group", 1, HTH_MAX_EXPERT, &moe->n_group_used);
@@ -54,7 +54,7 @@ static void read_counts(hth_builder *b, hth_moe_desc *moe) {
     const bool counted = hth_meta_i32(b->m, "expert_count", "num_local_experts|num_experts|n_routed_experts|moe_num_experts", 1,
                                       HTH_MAX_EXPERT, &moe->n_expert);
     const bool used =
-        read_same(b, "expert_used_count", "num_experts_per_tok|moe_k|moe_topk", 1, HTH_MAX_EXPERT_USED, &moe->n_used);
+        read_same(b, "expert_used_count", "num_experts_per_tok|moe_k|moe_topk|num_experts_per_token", 1, HTH_MAX_EXPERT_USED, &moe->n_used);
     if (!counted || !used) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "%s (the number of experts%s) is missing",
                       b->is_gguf ? (counted ? "metadata key expert_used_count" : "metadata key expert_count")
@@ -90,7 +90,7 @@ void hth_builder_moe(hth_builder *b, const hth_moe_desc *dflt) {
     if (moe.group_best == 0) moe.group_best = 1;
     read_counts(b, &moe);
     read_score(b, &moe);
-    hth_meta_bool(b->m, "expert_weights_norm", "norm_topk_prob", &moe.normalize);
+    hth_meta_bool(b->m, "expert_weights_norm", "norm_topk_prob|moe_renormalize", &moe.normalize);
     float scale = 0;
     if (hth_meta_float(b->m, "expert_weights_scale", "routed_scaling_factor|moe_routed_scaling_factor", &scale) &&
         (scale != 0 || !b->is_gguf)) {

@@ -722,6 +722,8 @@ static const hth_family families[] = {
      defaults_qwen_hybrid},
     {"qwen35moe", {"qwen35moe"}, {"qwen3_5_moe_text", "qwen3_5_moe"}, QWEN_HYBRID | HTH_TRAIT_MOE, names_prenorm,
      names_post_attention_gguf, hth_family_qwen35_moe, defaults_qwen_hybrid},
+    {"kimi-linear", {"kimi-linear"}, {"kimi_linear"}, HTH_TRAIT_HYBRID | HTH_TRAIT_MOE | HTH_TRAIT_LATENT, names_prenorm, NULL,
+     hth_family_kimi_linear, NULL},
     {"lfm2", {"lfm2"}, {"lfm2"}, HTH_TRAIT_HYBRID | HTH_TRAIT_QK_NORM_HEAD, names_lfm2, names_lfm2_gguf, hth_family_lfm2, NULL},
     {"lfm2moe", {"lfm2moe"}, {"lfm2_moe"}, HTH_TRAIT_HYBRID | HTH_TRAIT_MOE | HTH_TRAIT_QK_NORM_HEAD, names_lfm2, names_lfm2_gguf,
      hth_family_lfm2_moe, NULL},

@@ -177,3 +177,46 @@ void hth_family_qwen35_moe(hth_builder *b) {
     hth_builder_moe(b, &moe);
     hth_family_qwen_dense_layers(b);
 }
+
+// ---- Kimi Linear
+
+// Layers are listed from 1 on.
+static bool kimi_is_full(hth_builder *b, int32_t i, const int64_t *n_kv_head) {
+    if (b->is_gguf) return n_kv_head[i] > 0;
+    const hth_json *config = hth_json_get(b->m->text, "linear_attn_config");
+    const bool full = is_listed(hth_json_get(config, "full_attn_layers"), i + 1);
+    if (full == is_listed(hth_json_get(config, "kda_layers"), i + 1)) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: linear_attn_config lists layer %d %s", (int)i + 1, full ? "twice" : "nowhere");
+    }
+    return full;
+}
+
+void hth_family_kimi_linear(hth_builder *b) {
+    const hth_moe_desc moe = {.score = HTH_SCORE_SIGMOID, .group_best = 2, .normalize = true};
+    hth_recurrent_desc r = {.kind = HTH_RECURRENT_DELTA, .delta = {.decay_by_row = true, .gate_act = HTH_ACT_SIGMOID}};
+    int64_t n_kv_head[HTH_MAX_LAYER];
+    int32_t n_tap = 4;
+    bool no_positions = true;
+    hth_family_drop_prediction_layers(b);
+    hth_meta_bool(b->m, NULL, "mla_use_nope", &no_positions);
+    if (!no_positions) hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: mla_use_nope false is not known to family kimi-linear");
+    if (b->is_gguf && !hth_meta_ints(b->m, "attention.head_count_kv", NULL, 0, 65536, n_kv_head, b->d->n_layer)) {
+        hth_meta_fail(b->m, HTH_ERR_FORMAT, "metadata key attention.head_count_kv (which layers have attention) is missing");
+    }
+    need_size(b, "ssm.conv_kernel", "linear_attn_config.short_conv_kernel_size", 2, HTH_MAX_TAIL_ROWS + 1, &n_tap);
+    need_size(b, "kda.head_dim", "linear_attn_config.head_dim", 1, 4096, &r.head_rows);
+    need_size(b, "attention.head_count", "linear_attn_config.num_heads", 1, 4096, &r.n_head);
+    b->choice_bias = 1;
+    hth_family_latent_experts(b, &moe);
+    r.delta.n_key_head = r.n_head;
+    r.head_cols = r.head_rows;
+    r.tail_rows = n_tap - 1;
+    r.tail_width = 3 * r.n_head * r.head_rows;
+    for (int32_t i = 0; i < b->d->n_layer && b->m->code == HTH_OK; i++) {
+        hth_layer_desc *l = &b->d->layers[i];
+        l->attn.rope = -1;
+        if (kimi_is_full(b, i, n_kv_head)) continue;
+        l->mixer = HTH_MIXER_NONE;
+        l->recurrent = r;
+    }
+}

@@ -19,6 +19,8 @@ void hth_family_drop_prediction_layers(hth_builder *b);
 // Qwen keeps some layers dense: those listed, and all but every n-th.
 void hth_family_qwen_dense_layers(hth_builder *b);
 
+// Experts in every n-th layer after the leading dense ones; none at all where the metadata counts none.
+void hth_family_latent_experts(hth_builder *b, const hth_moe_desc *dflt);
 // Families with latent attention (family_latent.c).
 void hth_family_deepseek2(hth_builder *b);
 void hth_family_deepseek3(hth_builder *b);
@@ -52,5 +54,6 @@ void hth_family_lfm2_moe(hth_builder *b);
 void hth_family_qwen3_next(hth_builder *b);
 void hth_family_qwen35(hth_builder *b);
 void hth_family_qwen35_moe(hth_builder *b);
+void hth_family_kimi_linear(hth_builder *b);
 
 #endif

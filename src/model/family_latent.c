@@ -18,11 +18,10 @@ static void read_attention(hth_builder *b) {
     if (hth_meta_bool(b->m, NULL, "rope_interleave", &neighbours) && !neighbours) b->d->rope[0].pairing = HTH_ROPE_NEOX;
 }
 
-// Experts in every n-th layer after the leading dense ones; none at all where the metadata counts none.
-static void read_experts(hth_builder *b, const hth_moe_desc *dflt) {
+void hth_family_latent_experts(hth_builder *b, const hth_moe_desc *dflt) {
     int32_t n_dense = 0, step = 1;
     hth_meta_i32(b->m, "leading_dense_block_count", NULL, 0, HTH_MAX_LAYER, &n_dense);
-    if (!hth_meta_has(b->m, "expert_count", "n_routed_experts") || n_dense == b->d->n_layer) return;
+    if (!hth_meta_has(b->m, "expert_count", "n_routed_experts|num_experts") || n_dense == b->d->n_layer) return;
     hth_builder_moe(b, dflt);
     hth_meta_i32(b->m, NULL, "moe_layer_freq", 1, HTH_MAX_LAYER, &step);
     for (int32_t i = 0; i < b->d->n_layer && b->m->code == HTH_OK; i++) {
@@ -58,7 +57,7 @@ static void read_gguf_experts(hth_builder *b) {
     hth_moe_desc moe = {.score = HTH_SCORE_SOFTMAX, .group_best = 1};
     if (has_choice_bias(b)) moe.group_best = 2;
     if (!hth_meta_has(b->m, "expert_gating_func", NULL) && is_glm_lite(b)) moe.score = HTH_SCORE_SIGMOID;
-    read_experts(b, &moe);
+    hth_family_latent_experts(b, &moe);
 }
 
 void hth_family_deepseek2(hth_builder *b) {
@@ -77,7 +76,7 @@ void hth_family_deepseek2(hth_builder *b) {
     if (hth_meta_bool(b->m, NULL, "norm_topk_prob", &normalize) && normalize) {
         hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: norm_topk_prob is not supported in family %s", b->family->name);
     }
-    read_experts(b, &moe);
+    hth_family_latent_experts(b, &moe);
     for (int32_t i = 0; i < b->d->n_layer && strcmp(method, "greedy") == 0; i++) b->d->layers[i].moe.n_group = 0;
 }
 
@@ -88,7 +87,7 @@ void hth_family_deepseek3(hth_builder *b) {
     set_compressed_eps(b, COMPRESSED_EPS);
     if (!b->is_gguf) b->choice_bias = 1;
     refuse_method(b, "noaux_tc", "noaux_tc");
-    read_experts(b, &moe);
+    hth_family_latent_experts(b, &moe);
 }
 
 // An indexer chooses the keys that a query sees. Here every query sees all of them, which is what the indexer's choice
@@ -105,7 +104,7 @@ void hth_family_glm4_moe_lite(hth_builder *b) {
     read_attention(b);
     b->choice_bias = 1;
     refuse_method(b, "noaux_tc", "noaux_tc");
-    read_experts(b, &moe);
+    hth_family_latent_experts(b, &moe);
 }
 
 void hth_family_youtu(hth_builder *b) {

@@ -32,8 +32,10 @@ typedef struct hth_recurrent_weights {
     const float *conv_bias; // [tail_width]
     // DELTA alone
     bool is_grouped, beta_is_grouped; // and so `beta` has the decays of each group behind its betas
+    hth_weight key, value;   // where `in` holds the queries alone
     hth_weight gate;         // [all heads, d]
     hth_weight beta, decay;  // [n_head, d]; decay [n_head * head_rows, d] where each row has its own
+    hth_weight gate_a, decay_a; // [rank, d]: what gate and decay project, [.., rank], instead of the input
     const float *decay_bias; // [rows of decay]
     const float *decay_rate; // [rows of decay] negative: decay = e^(rate * softplus(x + bias))
     const float *norm;       // [head_cols] of each head's result

@@ -80,7 +80,8 @@ static const role_names table[HTH_ROLE_COUNT] = {
     [HTH_ROLE_CHOICE_BIAS] = {"bias of the choice of experts", "blk.%d.exp_probs_b",
                               "layers.%d.mlp.gate.e_score_correction_bias|layers.%d.mlp.moe_statics.e_score_correction_bias|"
                               "layers.%d.mlp.e_score_correction_bias|layers.%d.mlp.gate.expert_bias|"
-                              "layers.%d.block_sparse_moe.e_score_correction_bias"},
+                              "layers.%d.block_sparse_moe.e_score_correction_bias|"
+                              "layers.%d.block_sparse_moe.gate.e_score_correction_bias"},
     [HTH_ROLE_EXPERTS_GATE] = {"gate projections of the experts", "blk.%d.ffn_gate_exps",
                                "layers.%d.mlp.switch_mlp.gate_proj|layers.%d.block_sparse_moe.switch_mlp.gate_proj|"
                                "layers.%d.mlp.experts.gate_proj|layers.%d.feed_forward.experts.gate_proj"},
@@ -101,13 +102,16 @@ static const role_names table[HTH_ROLE_COUNT] = {
                               "layers.%d.mlp.experts.%e.down_proj|layers.%d.block_sparse_moe.experts.%e.w2"},
     [HTH_ROLE_SHARED_GATE] = {"gate projection of the shared expert", "blk.%d.ffn_gate_shexp",
                               "layers.%d.mlp.shared_expert.gate_proj|layers.%d.mlp.shared_experts.gate_proj|"
+                              "layers.%d.block_sparse_moe.shared_experts.gate_proj|"
                               "layers.%d.mlp.shared_mlp.gate_proj|layers.%d.feed_forward.shared_expert.gate_proj"},
     [HTH_ROLE_SHARED_UP] = {"up projection of the shared expert", "blk.%d.ffn_up_shexp",
                             "layers.%d.mlp.shared_expert.up_proj|layers.%d.mlp.shared_experts.up_proj|"
+                              "layers.%d.block_sparse_moe.shared_experts.up_proj|"
                             "layers.%d.mlp.shared_mlp.up_proj|layers.%d.feed_forward.shared_expert.up_proj"},
     [HTH_ROLE_SHARED_GATE_UP] = {"fused gate-up projection of the shared expert", "", "layers.%d.shared_mlp.input_linear"},
     [HTH_ROLE_SHARED_DOWN] = {"down projection of the shared expert", "blk.%d.ffn_down_shexp",
                               "layers.%d.mlp.shared_expert.down_proj|layers.%d.mlp.shared_experts.down_proj|"
+                              "layers.%d.block_sparse_moe.shared_experts.down_proj|"
                               "layers.%d.mlp.shared_mlp.down_proj|layers.%d.shared_mlp.output_linear|"
                               "layers.%d.feed_forward.shared_expert.down_proj"},
     [HTH_ROLE_SHARED_ROUTER] = {"gate of the shared expert", "blk.%d.ffn_gate_inp_shexp", "layers.%d.mlp.shared_expert_gate"},
@@ -118,13 +122,21 @@ static const role_names table[HTH_ROLE_COUNT] = {
     [HTH_ROLE_CONV] = {"causal convolution", "blk.%d.ssm_conv1d|blk.%d.shortconv.conv",
                        "layers.%d.conv.conv|layers.%d.linear_attn.conv1d"},
     [HTH_ROLE_DELTA_QKV] = {"projection of a delta rule", "blk.%d.attn_qkv", "layers.%d.linear_attn.in_proj_qkv"},
-    [HTH_ROLE_DELTA_GATE] = {"gate of a delta rule", "blk.%d.attn_gate", "layers.%d.linear_attn.in_proj_z"},
+    [HTH_ROLE_DELTA_GATE] = {"gate of a delta rule", "blk.%d.attn_gate|blk.%d.ssm_g_b",
+                             "layers.%d.linear_attn.in_proj_z|layers.%d.self_attn.g_b_proj"},
     [HTH_ROLE_DELTA_BETA_DECAY] = {"betas and decays", "blk.%d.ssm_ba", "layers.%d.linear_attn.in_proj_ba"},
-    [HTH_ROLE_DELTA_BETA] = {"betas", "blk.%d.ssm_beta", "layers.%d.linear_attn.in_proj_b"},
-    [HTH_ROLE_DELTA_DECAY] = {"decays", "blk.%d.ssm_alpha", "layers.%d.linear_attn.in_proj_a"},
-    [HTH_ROLE_DELTA_RATE] = {"rates of decay", "blk.%d.ssm_a", "layers.%d.linear_attn.A_log"},
-    [HTH_ROLE_DELTA_DECAY_BIAS] = {"bias of the decays", "blk.%d.ssm_dt", "layers.%d.linear_attn.dt_bias"},
-    [HTH_ROLE_DELTA_NORM] = {"norm of a delta rule", "blk.%d.ssm_norm", "layers.%d.linear_attn.norm"},
+    [HTH_ROLE_DELTA_BETA] = {"betas", "blk.%d.ssm_beta", "layers.%d.linear_attn.in_proj_b|layers.%d.self_attn.b_proj"},
+    [HTH_ROLE_DELTA_DECAY] = {"decays", "blk.%d.ssm_alpha|blk.%d.ssm_f_b",
+                              "layers.%d.linear_attn.in_proj_a|layers.%d.self_attn.f_b_proj"},
+    [HTH_ROLE_DELTA_RATE] = {"rates of decay", "blk.%d.ssm_a", "layers.%d.linear_attn.A_log|layers.%d.self_attn.A_log"},
+    [HTH_ROLE_DELTA_DECAY_BIAS] = {"bias of the decays", "blk.%d.ssm_dt",
+                                   "layers.%d.linear_attn.dt_bias|layers.%d.self_attn.dt_bias"},
+    [HTH_ROLE_DELTA_NORM] = {"norm of a delta rule", "blk.%d.ssm_norm", "layers.%d.linear_attn.norm|layers.%d.self_attn.o_norm"},
+    [HTH_ROLE_DELTA_GATE_A] = {"first matrix of the gate", "blk.%d.ssm_g_a", "layers.%d.self_attn.g_a_proj"},
+    [HTH_ROLE_DELTA_DECAY_A] = {"first matrix of the decays", "blk.%d.ssm_f_a", "layers.%d.self_attn.f_a_proj"},
+    [HTH_ROLE_CONV_Q] = {"convolution of queries", "blk.%d.ssm_conv1d_q", "layers.%d.self_attn.q_conv1d|layers.%d.self_attn.q_conv.conv"},
+    [HTH_ROLE_CONV_K] = {"convolution of keys", "blk.%d.ssm_conv1d_k", "layers.%d.self_attn.k_conv1d|layers.%d.self_attn.k_conv.conv"},
+    [HTH_ROLE_CONV_V] = {"convolution of values", "blk.%d.ssm_conv1d_v", "layers.%d.self_attn.v_conv1d|layers.%d.self_attn.v_conv.conv"},
 };
 
 const char *hth_role_gguf(hth_role role) {

@@ -83,6 +83,11 @@ typedef enum hth_role {
     HTH_ROLE_DELTA_RATE, // of decay; GGUF: negative, folders: its logarithm
     HTH_ROLE_DELTA_DECAY_BIAS,
     HTH_ROLE_DELTA_NORM,
+    HTH_ROLE_DELTA_GATE_A,
+    HTH_ROLE_DELTA_DECAY_A,
+    HTH_ROLE_CONV_Q, // a convolution each for queries, keys and values
+    HTH_ROLE_CONV_K,
+    HTH_ROLE_CONV_V,
     HTH_ROLE_COUNT
 } hth_role;
 

@@ -7,7 +7,8 @@ import re
 import numpy as np
 
 from configs import vary
-from families_moe import separate_experts
+from families_latent import GAINS, HEADS, join_heads
+from families_moe import mixtral_names, separate_experts
 
 
 def convolution_of_hub(name, value):
@@ -203,6 +204,74 @@ QWEN_UNREAD = {
 }
 
 
+KIMI = {
+    "architectures": ["KimiLinearForCausalLM"],
+    "bos_token_id": 1,
+    "dtype": "float32",
+    "eos_token_id": 2,
+    "first_k_dense_replace": 1,
+    "head_dim": 12,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.02,
+    "intermediate_size": 104,
+    "kv_lora_rank": 40,
+    "linear_attn_config": {
+        "full_attn_layers": [3, 5],
+        "head_dim": 20,
+        "kda_layers": [1, 2, 4],
+        "num_heads": 4,
+        "short_conv_kernel_size": 4,
+    },
+    "mla_use_nope": True,
+    "model_max_length": 512,
+    "model_type": "kimi_linear",
+    "moe_intermediate_size": 28,
+    "moe_layer_freq": 1,
+    "moe_renormalize": True,
+    "moe_router_activation_func": "sigmoid",
+    "num_attention_heads": 6,
+    "num_expert_group": 1,
+    "num_experts": 16,
+    "num_experts_per_token": 4,
+    "num_hidden_layers": 5,
+    "num_key_value_heads": 6,
+    "num_nextn_predict_layers": 0,
+    "num_shared_experts": 1,
+    "q_lora_rank": None,
+    "qk_nope_head_dim": 20,
+    "qk_rope_head_dim": 16,
+    "rms_norm_eps": 0.003,
+    "rope_scaling": None,
+    "rope_theta": 700.0,
+    "routed_scaling_factor": 2.446,
+    "tie_word_embeddings": False,
+    "topk_group": 1,
+    "topk_method": "noaux_tc",
+    "transformers_version": "4.56.2",
+    "use_cache": True,
+    "use_grouped_topk": True,
+    "v_head_dim": 28,
+    "vocab_size": 283,
+}
+KIMI_UNREAD = {
+    **HEADS, "head_dim": "each kind of layer has its own", "model_max_length": "a limit", "rope_theta": "nothing is rotated",
+    "rope_scaling": "nothing is rotated", "topk_group": "there is one group", "use_grouped_topk": "there is one group",
+    "topk_method": "one kind is published", "num_nextn_predict_layers": "layers behind the last are passed over",
+}
+
+
+def kimi_names(weights, config):
+    out = {}
+    for name, value in join_heads(weights, config).items():
+        name = re.sub(r"\.([qkv])_conv\.conv\.", r".\1_conv1d.", name)
+        if re.search(r"\.mlp\.(switch_mlp|gate|shared_experts)\.", name):
+            name = name.replace(".mlp.", ".block_sparse_moe.")
+        name = name.replace(".mlp.e_score", ".block_sparse_moe.gate.e_score")
+        out[name] = convolution_of_hub(name, value)
+    return mixtral_names(out, config)
+
+
 def offsets_from_one(weights):
     """The hub's norms are stored as w - 1, but for the one inside a linear attention."""
     last = ("input_layernorm.weight", "post_attention_layernorm.weight", "model.norm.weight", "q_norm.weight", "k_norm.weight")
@@ -255,3 +324,11 @@ def add_all(add):
     add("qwen3.5-moe", vary(QWEN3_5, architectures=["Qwen3_5MoeForConditionalGeneration"], model_type="qwen3_5_moe",
                             text_config=text), to_hub=qwen35_names,
         ignored={k: v for k, v in QWEN_UNREAD.items() if k != "intermediate_size"})
+    refused = {"moe_router_activation_func": "softmax", "num_expert_group": 3, "mla_use_nope": False, "q_lora_rank": 52,
+               "full_attn_layers": [3, 4], "kda_layers": [1, 2, 5]}
+    add("kimi-linear", KIMI, to_hub=kimi_names, no_rewrite="the family's code lives on the hub", gains=GAINS, mutations=refused,
+        ignored=KIMI_UNREAD)
+    add("kimi-linear-stacked", vary(KIMI, num_shared_experts=2, moe_renormalize=False, first_k_dense_replace=0,
+                                    linear_attn_config=dict(KIMI["linear_attn_config"], short_conv_kernel_size=3)),
+        no_rewrite="the family's code lives on the hub", gains=GAINS, mutations=refused,
+        ignored={**KIMI_UNREAD, "intermediate_size": "no layer is dense"})

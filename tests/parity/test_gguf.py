@@ -91,6 +91,8 @@ def harmless(family, key, value, written):
         return True  # llama.cpp wants it as small as that of a delta rule's keys
     if key == "full_attention_interval" and "attention.recurrent_layers" in written:
         return True  # the list wins
+    if family.config["model_type"] == "kimi_linear" and key in ("attention.key_length", "attention.value_length", "rope.freq_base"):
+        return True  # the lengths have names of their own, and nothing is rotated
     if key == "rope.dimension_sections":
         return True  # text has one position
     if key == "rope.scaling.type" and value in ("none", "longrope"):

@@ -28,7 +28,7 @@ ARCH = {
     "olmoe": "olmoe", "granitemoe": "granitemoe", "ernie4_5_moe": "ernie4_5-moe", "hunyuan": "hunyuan-moe",
     "dots1": "dots1", "minimax_m2": "minimax-m2", "llama4_text": "llama4", "mimo_v2_flash": "mimo2", "deepseek": "deepseek",
     "lfm2": "lfm2", "lfm2_moe": "lfm2moe", "qwen3_next": "qwen3next", "qwen3_5_text": "qwen35",
-    "qwen3_5_moe_text": "qwen35moe",
+    "qwen3_5_moe_text": "qwen35moe", "kimi_linear": "kimi-linear",
 }
 # Converters turn the hub's half-and-half pairs of these into neighbours; the others keep the hub's order.
 PERMUTED = {"llama", "mistral3", "smollm3", "granite", "granitemoe", "minicpm", "internlm2", "deepseek"}
@@ -98,7 +98,7 @@ def write_common(w, c):
     """The keys that converters write for every family."""
     n_head = c["num_attention_heads"]
     w.number("block_count", c.get("num_hidden_layers", c.get("num_layers")))
-    w.number("context_length", c["max_position_embeddings"])
+    w.number("context_length", c.get("max_position_embeddings") or c["model_max_length"])
     w.number("embedding_length", c["hidden_size"])
     ff = c.get("intermediate_size", c.get("moe_intermediate_size"))
     w.number("feed_forward_length", c.get("intermediate_size_mlp", ff[0] if isinstance(ff, list) else ff))
@@ -255,7 +255,7 @@ def write_expert_keys(w, c):
     counts = [c[k] for k in ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts") if c.get(k)]
     if not counts:
         return
-    used = next(c[k] for k in ("num_experts_per_tok", "moe_k", "moe_topk") if k in c)
+    used = next(c[k] for k in ("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_topk") if k in c)
     width = first_of(c.get("moe_intermediate_size") or c["intermediate_size"])
     w.number("expert_count", counts[0])
     w.number("expert_used_count", first_of(used))

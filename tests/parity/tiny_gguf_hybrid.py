@@ -24,6 +24,16 @@ def write_keys(w, c):
             w.number("attention.recurrent_layers", [t == "linear_attention" for t in c["layer_types"]])
         if w.arch != "qwen3next":
             w.number("rope.dimension_sections", [*c["rope_parameters"]["mrope_section"], 0])
+    if w.arch == "kimi-linear":
+        w.number("ssm.conv_kernel", c["linear_attn_config"]["short_conv_kernel_size"])
+        w.number("kda.head_dim", c["linear_attn_config"]["head_dim"])
+        w.number("attention.kv_lora_rank", c["kv_lora_rank"])
+        w.number("attention.key_length_mla", c["qk_nope_head_dim"] + c["qk_rope_head_dim"])
+        w.number("attention.value_length_mla", c["v_head_dim"])
+        w.number("expert_gating_func", 2)
+        w.number("expert_shared_count", c["num_shared_experts"])
+        w.number("leading_dense_block_count", c["first_k_dense_replace"])
+        w.number("expert_weights_scale", c["routed_scaling_factor"])
     if w.arch in ("qwen3next", "qwen35moe"):
         w.number("expert_shared_feed_forward_length", c["shared_expert_intermediate_size"])
 
@@ -35,6 +45,11 @@ def lists(arch, c):
         full = [i in c["full_attn_idxs"] if "full_attn_idxs" in c else t == "full_attention"
                 for i, t in enumerate(c.get("layer_types", [""] * c["num_hidden_layers"]))]
         out["attention.head_count_kv"] = [c["num_key_value_heads"] if f else 0 for f in full]
+    if arch == "kimi-linear":
+        full = c["linear_attn_config"]["full_attn_layers"]
+        out["attention.head_count_kv"] = [1 if i + 1 in full else 0 for i in range(c["num_hidden_layers"])]
+        out["attention.key_length"] = c["kv_lora_rank"] + c["qk_rope_head_dim"]
+        out["rope.dimension_count"] = c["qk_rope_head_dim"]
     if arch == "lfm2":
         width, multiple = c["block_ff_dim"], c["block_multiple_of"]
         if c["block_auto_adjust_ff_dim"]:
@@ -78,8 +93,32 @@ def write_delta(w, c, layer, leaf, value):
     w.tensor(at + names[leaf], -np.exp(value) if leaf == "A_log" else value)
 
 
+def write_kimi(w, c, layer, leaf, value):
+    """One tensor of a KDA layer, or the expansions of a latent one; whether it was one."""
+    at = f"blk.{layer}."
+    own = {"A_log": "ssm_a", "dt_bias": "ssm_dt.bias", "b_proj.weight": "ssm_beta.weight", "o_norm.weight": "ssm_norm.weight"}
+    own |= {f"{part}_{half}_proj.weight": f"ssm_{part}_{half}.weight" for part in "fg" for half in "ab"}
+    convolution = re.fullmatch(r"([qkv])_conv1d\.weight", leaf)
+    if leaf == "kv_b_proj.weight":
+        heads = value.reshape(c["num_attention_heads"], -1, value.shape[-1])
+        keys, values = np.split(heads, [c["qk_nope_head_dim"]], axis=1)
+        w.tensor(at + "attn_k_b.weight", keys.swapaxes(1, 2))
+        w.tensor(at + "attn_v_b.weight", values)
+    elif convolution:
+        w.tensor(at + f"ssm_conv1d_{convolution[1]}.weight", value.reshape(1, value.shape[0], 1, -1))
+    elif leaf in own:
+        w.tensor(at + own[leaf], -np.exp(value) if leaf == "A_log" else value)
+    return leaf == "kv_b_proj.weight" or convolution or leaf in own
+
+
 def write_own_tensors(w, c, weights):
     """Writes what these families have of their own; returns the others, renamed where it helps."""
+    if w.arch == "kimi-linear":
+        def is_own(name, value):
+            match = re.search(r"layers\.(\d+)\.self_attn\.(.*)$", name)
+            return match and write_kimi(w, c, match[1], match[2], value)
+
+        return {name: value for name, value in weights.items() if not is_own(name, value)}
     if w.arch not in DELTA + ("lfm2", "lfm2moe"):
         return weights
     others = {}
@@ -110,3 +149,5 @@ def rows(row, by_name, vary):
     yield row("qwen3-next", suffix="-old", gguf_grouped=True, **same)
     for name in ("qwen3.5", "qwen3.5-moe"):
         yield row(name, text_config=vary(by_name(name).text_config, **same))
+    config = by_name("kimi-linear").config["linear_attn_config"]  # heads of both kinds: as many
+    yield row("kimi-linear", linear_attn_config=dict(config, num_heads=6, head_dim=16), rms_norm_eps=1e-6)
