@@ -492,6 +492,7 @@ static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs,
     HTH_TRY(lay_out(ex, &c, err));
     HTH_TRY(cpu_moe_prepare(ex, &c, err));
     hth_team_run(ex->team, cpu_run_step, &c);
+    HTH_TRY(hth_model_check_files(step->model, err));
     if (atomic_load(&c.read_failed)) {
         if (err) *err = c.read_err;
         return c.read_err.code;

@@ -361,6 +361,7 @@ static bool run_layer(const cpu_thread *t, int32_t layer) {
     // All threads must agree, so thread 0 looks, and the barrier publishes what it saw.
     const atomic_bool *cancel = t->c->step->cancel;
     if (t->i == 0 && cancel && atomic_load_explicit(cancel, memory_order_relaxed)) atomic_store(&t->c->cancelled, true);
+    if (t->i == 0 && hth_model_check_files(t->c->model, NULL) != HTH_OK) atomic_store(&t->c->cancelled, true);
     const float *in = norm_input(t, l->attn_norm, l->attn_norm_bias);
     if (atomic_load(&t->c->cancelled)) return false;
     if (ld->has_laurel) cpu_laurel(t, layer, in);

@@ -6,6 +6,7 @@
 
 #include "model/bind.h"
 #include "model/residency.h"
+#include "os/file.h"
 
 // Descriptions, vectors and tables of even the largest models stay far below this.
 #define MAX_ARENA_BYTES ((uint64_t)4 << 30)
@@ -83,4 +84,13 @@ void hth_model_free(hth_model *m) {
     hth_arena_free(&m->arena);
     hth_container_close(m->container);
     hth_free(m);
+}
+
+hth_code hth_model_check_files(const hth_model *m, hth_err *err) {
+    for (int i = 0; i < hth_container_n_file(m->container); i++) {
+        if (!hth_file_map_is_damaged(m->buffers[i].host)) continue;
+        return hth_fail(err, HTH_ERR_IO, "%s: the file was cut off, or its disk failed, while the model was in use",
+                        hth_container_file_path(m->container, i));
+    }
+    return HTH_OK;
 }

@@ -108,6 +108,9 @@ typedef struct hth_model {
 // HTH_ERR_UNSUPPORTED naming it and the known ones.
 HTH_NODISCARD hth_code hth_model_open(const char *path, hth_model **out, hth_err *err);
 void hth_model_free(hth_model *m);
+// HTH_ERR_IO where a file of the model was cut off, or could not be read, after it was opened: what was computed since
+// then may have met zeros for weights. Cheap.
+HTH_NODISCARD hth_code hth_model_check_files(const hth_model *m, hth_err *err);
 
 // Family names for listing, NULL past the end.
 const char *hth_family_name_at(int i);

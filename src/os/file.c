@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "os/file_guard.h"
 
 // One read or write call moves at most this much: macOS refuses 2 GiB and more.
 #define IO_PIECE ((size_t)1 << 30)
@@ -84,6 +85,7 @@ hth_code hth_file_map_open(const char *path, hth_file_map *out, hth_err *err) {
             code = fail_errno(err, path, "cannot map", errno);
         } else {
             *out = (hth_file_map){.data = data, .n_bytes = n_bytes};
+            hth_file_guard_add(out->data, n_bytes);
         }
     }
     close(fd);
@@ -96,7 +98,10 @@ static void *writable(const uint8_t *p) {
 }
 
 void hth_file_map_close(hth_file_map *map) {
-    if (map->data) munmap(writable(map->data), (size_t)map->n_bytes);
+    if (map->data) {
+        hth_file_guard_remove(map->data); // while the addresses are still nobody else's
+        munmap(writable(map->data), (size_t)map->n_bytes);
+    }
     *map = (hth_file_map){0};
 }
 

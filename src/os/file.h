@@ -25,6 +25,9 @@ typedef struct hth_file_map {
 // Maps the whole regular file; nothing is read ahead. Release with hth_file_unmap.
 HTH_NODISCARD hth_code hth_file_map_open(const char *path, hth_file_map *out, hth_err *err);
 void hth_file_map_close(hth_file_map *map);
+// Whether something of the map that begins at `data` could not be read, because the file was cut off after it was
+// mapped or its disk failed: zeros were read instead. Cheap while nothing is damaged.
+bool hth_file_map_is_damaged(const uint8_t *data);
 // Tells the system how [off, off+len) will be used. Never fails; out-of-range parts are ignored.
 void hth_file_map_advise(const hth_file_map *map, uint64_t off, uint64_t len, hth_map_advice advice);
 // Replaces the part [off, off + len) of a map, whole pages where the map does not end, by memory of the process's own:

@@ -75,6 +75,7 @@ hth_code hth_thread_start(hth_thread *t, void *(*fn)(void *user), void *user, ht
     if (number != 0) return refuse(err, "thread", number);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
     sigfillset(&all); // a thread inherits the mask: signals stay with the program's own threads
+    sigdelset(&all, SIGBUS); // but for that of a map whose file was cut off (file_guard.c)
     pthread_sigmask(SIG_SETMASK, &all, &old);
     number = pthread_create(&t->t, &attr, fn, user);
     pthread_sigmask(SIG_SETMASK, &old, NULL);

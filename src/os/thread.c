@@ -176,6 +176,7 @@ static void *work(void *arg) {
 static int start_worker(worker *w, const pthread_attr_t *attr) {
     sigset_t all, before;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); // of a map whose file was cut off (file_guard.c): it comes to who reads
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int bad = pthread_create(&w->thread, attr, work, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
