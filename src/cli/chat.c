@@ -33,6 +33,12 @@ static hth_code find_format(cli_chat *c, const char *name, hth_err *err) {
     return code;
 }
 
+static hth_code open_adapters(cli_chat *c, const cli_list *given, hth_err *err) {
+    c->adapters = hth_calloc(HTH_MEM_MISC, 1, sizeof *c->adapters);
+    if (!c->adapters) return hth_fail_nomem(err, sizeof *c->adapters);
+    return cli_adapters_open(given, c->engine->model, c->adapters, err);
+}
+
 hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out, hth_err *err) {
     cli_chat c = {.n_predict = p->n_predict};
     uint64_t begin = hth_clock_ns();
@@ -45,6 +51,8 @@ hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out
     HTH_TRY_GOTO(code, cli_load_engine(path, &how, &c.engine, err), fail);
     HTH_TRY_GOTO(code, cli_sampler_make(&p->sampling, c.engine->model->container, c.engine->tokenizer, &c.sampler, err), fail);
     if (!p->raw) HTH_TRY_GOTO(code, find_format(&c, p->format, err), fail);
+    HTH_TRY_GOTO(code, open_adapters(&c, &p->loras, err), fail);
+    params.loras = c.adapters->set;
     HTH_TRY_GOTO(code, hth_session_new(c.engine, &params, &c.session, err), fail);
     if (p->system) HTH_TRY_GOTO(code, cli_chat_set_system(&c, p->system, err), fail);
     c.load_ns = hth_clock_ns() - begin;
@@ -64,6 +72,8 @@ void cli_chat_close(cli_chat *c) {
     hth_free(c->entries);
     hth_session_free(c->session);
     cli_sampler_free(&c->sampler);
+    if (c->adapters) cli_adapters_free(c->adapters);
+    hth_free(c->adapters);
     hth_chat_format_free(c->format);
     hth_solo_close(c->engine);
 }

@@ -2,6 +2,7 @@
 #ifndef HTH_CLI_CHAT_H
 #define HTH_CLI_CHAT_H
 
+#include "cli/adapters.h"
 #include "cli/args.h"
 #include "cli/generate.h"
 #include "cli/sampling.h"
@@ -13,6 +14,7 @@ typedef struct cli_chat_params {
     cli_sampling sampling;              // what is not given is as the model's authors say, else the engine's default
     int activations;                    // hth_activations
     cli_kv kv;
+    cli_list loras;
     const char *system;                 // NULL: none
     const char *format;                 // chat format by name, NULL: recognise
     bool raw;                           // prompts go to the model as they are
@@ -29,6 +31,7 @@ typedef struct cli_chat {
     hth_session *session;
     hth_chat_format *format; // NULL: raw
     cli_sampler sampler;
+    cli_adapters *adapters; // owned
     int64_t n_predict;
     cli_chat_entry *entries; // [n] owned
     size_t n, cap;

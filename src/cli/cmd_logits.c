@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/adapters.h"
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/load.h"
@@ -15,6 +16,7 @@ typedef struct logits_values {
     cli_kv kv;
     int activations;
     bool as_generated;
+    cli_list loras;
     uint64_t memory;
 } logits_values;
 
@@ -45,6 +47,7 @@ static hth_code write_rows(void *user, int64_t first, int32_t n, const float *lo
 
 static hth_code compute(hth_solo *e, const hth_token_list *list, hth_err *err) {
     hth_session *session = NULL;
+    cli_adapters adapters = {0};
     writer w = {.n_vocab = (size_t)e->model->desc.n_vocab};
     hth_session_params params = {.n_ctx = values.n_ctx ? values.n_ctx : (int64_t)list->n,
                                  .n_chunk = (int32_t)values.n_chunk,
@@ -53,6 +56,8 @@ static hth_code compute(hth_solo *e, const hth_token_list *list, hth_err *err) {
                                  .score_generated = values.as_generated,
                                  .cancel = hth_term_interrupt_flag()};
     hth_code code;
+    HTH_TRY_GOTO(code, cli_adapters_open(&values.loras, e->model, &adapters, err), done);
+    params.loras = adapters.set;
     HTH_TRY_GOTO(code, hth_session_new(e, &params, &session, err), done);
     HTH_TRY_GOTO(code, hth_file_out_open(values.out, &w.file, err), done);
     HTH_TRY_GOTO(code, write_npy_header(w.file, list->n, w.n_vocab, err), done);
@@ -62,6 +67,7 @@ static hth_code compute(hth_solo *e, const hth_token_list *list, hth_err *err) {
 done:
     hth_file_out_abort(w.file);
     hth_session_free(session);
+    cli_adapters_free(&adapters);
     return code;
 }
 
@@ -100,6 +106,7 @@ static const cli_option options[] = {
                    "planned context (default: the number of tokens); decides long rope factors"),
     CLI_OPTION_FLAG("as-generated", 0, logits_values, as_generated,
                     "compute the rows as generated tokens, not as a prompt"),
+    CLI_OPTION_LORA(logits_values, loras),
     CLI_OPTION_THREADS(logits_values, n_thread),
     CLI_OPTION_MEMORY(logits_values, memory),
     CLI_OPTION_KV(logits_values, kv, "f32"),

@@ -164,6 +164,7 @@ static const cli_option options[] = {
                     "use this chat format whatever the model's template says"),
     CLI_OPTION_KV(run_values, chat.kv, "f16"),
     CLI_OPTION_ACTIVATIONS(run_values, chat.activations, "auto"),
+    CLI_OPTION_LORA(run_values, chat.loras),
     CLI_OPTIONS_SAMPLING(run_values, chat.sampling),
     CLI_OPTION_FLAG("json", 0, run_values, json,
                     "print the answer with counts and timings as one JSON object"),

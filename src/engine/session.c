@@ -21,6 +21,8 @@ struct hth_session {
     hth_activations activations;
     float *logits; // [n_vocab] owned
     bool has_logits;
+    hth_lora_set loras;
+    hth_lora_runner *lora_runner; // owned
     const atomic_bool *cancel; // borrowed
 };
 
@@ -45,6 +47,7 @@ static hth_code allocate(hth_session *s, const hth_session_params *p, hth_err *e
     if (!s->rows) return hth_fail_nomem(err, (uint64_t)s->n_chunk * sizeof *s->rows);
     s->logits = hth_calloc(HTH_MEM_ENGINE, (size_t)m->desc.n_vocab, sizeof *s->logits);
     if (!s->logits) return hth_fail_nomem(err, (uint64_t)m->desc.n_vocab * sizeof *s->logits);
+    HTH_TRY(hth_lora_runner_new(&s->lora_runner, err));
     hth_state_params params = {.n_ctx = s->n_ctx, .k_type = p->k_type, .v_type = p->v_type};
     return hth_state_new(s->engine->executor, m, &params, &s->state, err);
 }
@@ -61,6 +64,7 @@ hth_code hth_session_new(hth_solo *e, const hth_session_params *p, hth_session *
                        .is_chunk_given = p->n_chunk != 0,
                        .activations = p->activations,
                        .score_generated = p->score_generated,
+                       .loras = p->loras,
                        .cancel = p->cancel};
     hth_code code = allocate(s, p, err);
     if (code != HTH_OK) {
@@ -74,6 +78,7 @@ hth_code hth_session_new(hth_solo *e, const hth_session_params *p, hth_session *
 void hth_session_free(hth_session *s) {
     if (!s) return;
     hth_state_free(s->state);
+    hth_lora_runner_free(s->lora_runner);
     hth_free(s->tokens);
     hth_free(s->rows);
     hth_free(s->logits);
@@ -113,12 +118,15 @@ static hth_code run_rows(hth_session *s, const hth_token *tokens, int32_t n, hth
                                .want = i >= first_wanted ? HTH_WANT_LOGITS : 0};
     }
     const hth_model *m = s->engine->model;
+    const hth_linear_hook *hook;
+    HTH_TRY(hth_lora_runner_begin(s->lora_runner, &s->loras, 1, n, hth_team_size(s->engine->team), &hook, err));
     hth_step step = {.model = m,
                      .batch = {.rows = s->rows, .n_row = n, .states = &s->state, .n_seq = 1},
                      .layer_last = m->desc.n_layer,
                      .logits = logits,
                      .hidden_layer = -1,
                      .activations = s->activations,
+                     .hook = hook,
                      .cancel = cancel};
     hth_ticket ticket;
     s->has_logits = false;

@@ -4,7 +4,7 @@
 #define HTH_ENGINE_SESSION_H
 
 #include "engine/sampler.h"
-#include "model/executor.h"
+#include "model/lora.h"
 #include "model/residency.h"
 #include "text/tokenizer.h"
 
@@ -42,6 +42,7 @@ typedef struct hth_session_params {
     hth_kv_type k_type, v_type; // of keys and values
     hth_activations activations; // as hth_step
     bool score_generated; // hth_session_score computes its rows as generated ones, not as a prompt's
+    hth_lora_set loras; // adapters of all its tokens; borrowed
     const atomic_bool *cancel; // checked between layers of prompt steps (HTH_ERR_CANCELLED); may be NULL
 } hth_session_params;
 

@@ -122,6 +122,7 @@ typedef struct cpu_step {
     cpu_row *rows; // [n_row]
     uint8_t *kinds;       // [n_row] hth_row_kind
     uint8_t *logit_kinds; // [n_logits] of the rows that want logits
+    int32_t *seqs, *logit_seqs; // of the same rows: hth_row.i_seq
     int32_t n_row, n_logits, n_hidden;
     bool is_integer; // quantized weights meet integers
     int n_part;      // rows of bytes that one row of input becomes: 1, or 2 for 16 bits

@@ -474,17 +474,23 @@ static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs,
     int32_t *parents = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *parents);
     c.kinds = hth_arena_alloc(arena, (size_t)b->n_row, 1);
     c.logit_kinds = hth_arena_alloc(arena, (size_t)b->n_row, 1);
+    c.seqs = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *c.seqs);
+    c.logit_seqs = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *c.logit_seqs);
     c.order = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *c.order);
     c.groups = hth_arena_alloc(arena, (size_t)b->n_row, sizeof *c.groups);
     int32_t *count = hth_arena_alloc(arena, (size_t)b->n_seq, sizeof *count);
-    if (!c.rows || !parents || !c.kinds || !c.logit_kinds || !c.order || !c.groups || !count) {
+    if (!c.rows || !parents || !c.kinds || !c.logit_kinds || !c.seqs || !c.logit_seqs || !c.order || !c.groups || !count) {
         return hth_fail_nomem(err, (uint64_t)b->n_row * sizeof *c.rows);
     }
     HTH_TRY(link_rows(step, seqs, c.rows, parents, arena, err));
     HTH_TRY(link_lines(&c, seqs, parents, arena, err));
     for (int32_t i = 0; i < b->n_row; i++) {
         c.kinds[i] = b->rows[i].kind;
-        if ((b->rows[i].want & HTH_WANT_LOGITS) != 0) c.logit_kinds[c.n_logits] = b->rows[i].kind;
+        c.seqs[i] = b->rows[i].i_seq;
+        if ((b->rows[i].want & HTH_WANT_LOGITS) != 0) {
+            c.logit_kinds[c.n_logits] = b->rows[i].kind;
+            c.logit_seqs[c.n_logits] = b->rows[i].i_seq;
+        }
         c.n_logits += (b->rows[i].want & HTH_WANT_LOGITS) != 0 && gives_logits(step);
         c.n_hidden += (b->rows[i].want & HTH_WANT_HIDDEN) != 0 && gives_hidden(step);
     }

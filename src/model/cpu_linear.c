@@ -258,6 +258,11 @@ static void multiply_q8(const cpu_thread *t, const cpu_product *p, int64_t first
 
 // ---- both
 
+// Which sequence each row of a product's input belongs to, where they are rows of the batch.
+static const int32_t *sequences_of(const cpu_thread *t, const cpu_input *in) {
+    return in->kinds == t->c->kinds ? t->c->seqs : in->kinds == t->c->logit_kinds ? t->c->logit_seqs : NULL;
+}
+
 static void multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in,
                           const hth_q8 *q8) {
     const hth_op before = cpu_profile_linear(t, p->w);
@@ -267,8 +272,10 @@ static void multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t fir
         multiply_f32(t, p, first, last, in, 0, in->n_tok);
     }
     const hth_linear_hook *hook = t->c->step->hook;
-    if (hook && hook->add)
-        hook->add(hook->user, p->w, in->x, in->x_stride, in->n_tok, first, last, p->y, p->y_stride);
+    if (hook && hook->add) {
+        const hth_linear_call call = {p->w, in->x, in->x_stride, in->n_tok, sequences_of(t, in), t->i};
+        hook->add(hook->user, &call, first, last, p->y, p->y_stride);
+    }
     if (!hook || !hook->reduce) add_bias(p, first, last, in->n_tok);
     (void)cpu_profile_enter(t, before);
 }

@@ -33,7 +33,9 @@ static void embed_row(const cpu_thread *t, int64_t i) {
     if (row->token < 0) {
         memcpy(x, t->c->step->batch.embd + (int64_t)row->i_embd * d->d_model, (size_t)d->d_model * sizeof *x);
     } else {
+        const hth_linear_hook *hook = t->c->step->hook;
         cpu_weight_row(t->c->k, &m->token_embd, 0, row->token, x);
+        if (hook && hook->embed) hook->embed(hook->user, row->i_seq, row->token, x);
         if (d->embd_scale != 1) t->c->k->scale(x, x, d->embd_scale, d->d_model);
     }
     if (hth_weight_exists(&m->type_embd)) add_row(t, &m->type_embd, row->type, work, x);

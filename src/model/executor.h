@@ -100,15 +100,25 @@ typedef struct hth_batch {
 //   Wishes of rows that this range does not reach (logits, a hidden layer outside it) are passed over, so that one
 //   batch can go through a chain of ranges. A state belongs to one range; layers that share keys need one range.
 //   Outputs are host memory of the caller (a device executor copies at wait).
-// What may be added to a linear operation: low-rank adapters, and the sum over the parts of a matrix
-// that was split by columns between machines.
+// A product w x at work: x [n_tok, x_stride], computed by several threads.
+typedef struct hth_linear_call {
+    const hth_weight *w;
+    const float *x;
+    int64_t x_stride, n_tok;
+    const int32_t *seqs; // [n_tok] each row's hth_row.i_seq; NULL for rows that are none of the batch's
+    int i_thread;        // who calls
+} hth_linear_call;
+
+// What may be added to a linear operation: low-rank adapters (model/lora.h), and the sum over the parts of a matrix
+// that was split by columns between machines. Each function may be NULL.
 typedef struct hth_linear_hook {
-    // Adds to y[t, first_row .. last_row) of product w x; called by every thread for its own rows.
-    // x [n_tok, x_stride], y [n_tok, y_stride].
-    void (*add)(void *user, const hth_weight *w, const float *x, int64_t x_stride, int64_t n_tok, int64_t first_row,
-                int64_t last_row, float *y, int64_t y_stride);
-    // Called once per product by one thread when all rows are there; may be NULL.
+    // Adds to y[t, first_row .. last_row) of the product; y [n_tok, y_stride]. Each row is asked for once, by the thread
+    // that has computed it.
+    void (*add)(void *user, const hth_linear_call *call, int64_t first_row, int64_t last_row, float *y, int64_t y_stride);
+    // Called once per product by one thread when all rows are there.
     void (*reduce)(void *user, const hth_weight *w, int64_t n_tok, float *y, int64_t y_stride);
+    // Adds to the embedding x [d_model] of a token, before it is scaled.
+    void (*embed)(void *user, int32_t i_seq, int32_t token, float *x);
     void *user;
 } hth_linear_hook;
 

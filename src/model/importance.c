@@ -78,19 +78,19 @@ void hth_importance_free(hth_importance *im) {
     hth_free(im);
 }
 
-static void collect(void *user, const hth_weight *w, const float *x, int64_t x_stride, int64_t n_tok, int64_t first_row,
-                    int64_t last_row, float *y, int64_t y_stride) {
+static void collect(void *user, const hth_linear_call *call, int64_t first_row, int64_t last_row, float *y, int64_t y_stride) {
     hth_importance *im = user;
+    const hth_weight *w = call->w;
     uint32_t i;
     (void)last_row, (void)y, (void)y_stride;
     if (first_row != 0 || w->row0 != 0 || w->col0 != 0 || !w->name) return;
     if (!hth_map_find(&im->by_name, w->name, strlen(w->name), &i)) return;
     entry *e = &im->entries[i];
-    for (int64_t t = 0; t < n_tok; t++) {
-        const float *row = x + t * x_stride;
+    for (int64_t t = 0; t < call->n_tok; t++) {
+        const float *row = call->x + t * call->x_stride;
         for (int64_t c = 0; c < e->n; c++) e->sum[c] += (double)row[c] * (double)row[c];
     }
-    e->count += n_tok;
+    e->count += call->n_tok;
 }
 
 hth_linear_hook hth_importance_hook(hth_importance *im) {

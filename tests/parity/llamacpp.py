@@ -20,8 +20,8 @@ def ggml():
     return ctypes.CDLL(str(files[0]))
 
 
-def logits(path, tokens, n_ctx=None):
-    """[n_tokens, n_vocab] float32 of one sequence, evaluated in one batch."""
+def logits(path, tokens, n_ctx=None, lora=None):
+    """[n_tokens, n_vocab] float32 of one sequence, evaluated in one batch; lora: (adapter, scale)."""
     import llama_cpp as lib
 
     @lib.llama_log_callback
@@ -49,6 +49,11 @@ def logits(path, tokens, n_ctx=None):
     context = lib.llama_init_from_model(model, how)
     if not context:
         raise ValueError(f"llama.cpp makes no context for {path}")
+    if lora:
+        adapter = lib.llama_adapter_lora_init(model, str(lora[0]).encode())
+        if not adapter:
+            raise ValueError(f"llama.cpp does not load {lora[0]}")
+        lib.llama_set_adapters_lora(context, (lib.llama_adapter_lora_p_ctypes * 1)(adapter), 1, (ctypes.c_float * 1)(lora[1]))
     n_vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
     batch = lib.llama_batch_init(n_tok, 0, 1)
     try:
