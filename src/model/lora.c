@@ -279,7 +279,8 @@ hth_code hth_lora_runner_begin(hth_lora_runner *r, const hth_lora_set *sets, int
     *out = NULL;
     for (int32_t s = 0; s < n_seq; s++) {
         size_t ranks = 0;
-        if (sets[s].n > HTH_MAX_LORA) return hth_fail(err, HTH_ERR_RANGE, "a sequence may use %d adapters, not %d", HTH_MAX_LORA, sets[s].n);
+        if (sets[s].n > HTH_MAX_LORA)
+            return hth_fail(err, HTH_ERR_RANGE, "a sequence may use %d adapters, not %d", HTH_MAX_LORA, sets[s].n);
         for (int32_t i = 0; i < sets[s].n; i++) ranks += (size_t)sets[s].uses[i].lora->max_rank;
         if (ranks > most) most = ranks;
     }

@@ -114,7 +114,8 @@ static hth_code refuse(const char *key, bool is_set, hth_err *err) {
 static hth_code read_peft(const hth_json *c, pairs *p, hth_err *err) {
     const char *type = hth_json_str(c, "peft_type", "LORA", NULL), *bias = hth_json_str(c, "bias", "none", NULL);
     const hth_json *saved = hth_json_get(c, "modules_to_save"), *alphas = hth_json_get(c, "alpha_pattern");
-    if (strcmp(type, "LORA") != 0) return hth_fail(err, HTH_ERR_UNSUPPORTED, "adapter_config.json: peft_type is '%.40s', not 'LORA'", type);
+    if (strcmp(type, "LORA") != 0)
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "adapter_config.json: peft_type is '%.40s', not 'LORA'", type);
     HTH_TRY(refuse("fan_in_fan_out", hth_json_bool(c, "fan_in_fan_out", false, NULL), err));
     HTH_TRY(refuse("use_dora", hth_json_bool(c, "use_dora", false, NULL), err));
     HTH_TRY(refuse("bias", strcmp(bias, "none") != 0, err));
@@ -130,7 +131,8 @@ static hth_code read_peft(const hth_json *c, pairs *p, hth_err *err) {
 // mlx-lm: y += scale * (x A) B.
 static hth_code read_mlx(const hth_json *c, pairs *p, hth_err *err) {
     const char *type = hth_json_str(c, "fine_tune_type", "lora", NULL);
-    if (strcmp(type, "lora") != 0) return hth_fail(err, HTH_ERR_UNSUPPORTED, "adapter_config.json: fine_tune_type is '%.40s', not 'lora'", type);
+    if (strcmp(type, "lora") != 0)
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "adapter_config.json: fine_tune_type is '%.40s', not 'lora'", type);
     p->common.scale = hth_json_num(hth_json_get(c, "lora_parameters"), "scale", 0, NULL);
     if (p->common.scale == 0) return hth_fail(err, HTH_ERR_FORMAT, "adapter_config.json: lora_parameters.scale is missing or 0");
     p->common.is_turned = true;
