@@ -138,6 +138,7 @@ typedef struct hth_event hth_event;
 typedef void (*hth_event_fn)(void *user, const hth_event *event);
 
 struct hth_sampler_params; // engine/sampler.h
+struct hth_lora_set;       // model/lora.h
 
 typedef struct hth_request_params {
     hth_task task;
@@ -163,6 +164,7 @@ typedef struct hth_request_params {
     bool echo;           // the prompt's tokens as events
     bool logprobs, prompt_logprobs;
     int32_t n_top;       // most likely tokens that are listed with each logprob; at most 100
+    int32_t n_draft;     // most tokens that are guessed per step, which changes none of them; 0: by itself, -1: none
     hth_mask_fn mask;
     const hth_segment *forced; // [n_forced] the scripted model: every completion is this, then ends
     size_t n_forced;
@@ -176,6 +178,7 @@ typedef struct hth_request_params {
 
     hth_event_fn on_event; // called for each event in order, besides the log
     void *user;            // of all callbacks
+    const struct hth_lora_set *adapters; // low-rank adapters that it is computed with; they outlive it. NULL: none
     size_t n_log;          // events that the log keeps; 0: all
 } hth_request_params;
 

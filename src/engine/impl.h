@@ -11,14 +11,17 @@
 #include <stdatomic.h>
 
 #include "base/arena.h"
+#include "engine/draft.h"
 #include "engine/engine.h"
 #include "engine/journal.h"
 #include "engine/pooling.h"
 #include "engine/stop.h"
+#include "model/lora.h"
 #include "os/sync.h"
 
 #define HTH_MAX_COMPLETIONS 128
 #define HTH_MAX_TOP 100
+#define HTH_DRAFT_ROWS 32 // guessed rows of a step, of all sequences
 
 typedef enum request_phase { REQUEST_WAITING, REQUEST_RUNNING, REQUEST_DONE } request_phase;
 
@@ -29,6 +32,7 @@ struct hth_request {
     hth_engine *engine; // borrowed; not used once done
     hth_request_params p; // what it points at lies in the arena
     hth_sampler_params sampling;
+    hth_lora_set adapters;
     hth_arena arena;
     hth_token *prompt; // [n_prompt]
     int64_t n_prompt;
@@ -73,8 +77,12 @@ typedef struct sequence {
     uint32_t *mask;  // [(n_vocab + 31) / 32] or NULL
     hth_logprob *top;    // [n_top] work space
     hth_pooled pooled; // of HTH_TASK_EMBED
+    hth_drafter *drafter; // made with the first guess
+    hth_gain gain;
     // This step.
     int32_t first_row, n_row, first_logits, n_logits, n_hidden;
+    hth_draft draft;
+    int32_t n_draft, i_draft; // guessed rows among n_row, and how many of them were reached
     bool is_ended;
 } sequence;
 
@@ -110,6 +118,7 @@ struct hth_engine {
     hth_kv_type k_type, v_type;
     hth_activations activations;
     int32_t n_sequence, n_queue, n_chunk, n_choice; // n_choice: ids below are chosen from
+    bool can_draft;
     uint64_t memory_bytes, kv_limit_bytes, scratch_bytes;
     hth_sampler_params sampling; // the model's own
     hth_sampler_work **works; // [threads of the host] work space of sampling
@@ -128,9 +137,12 @@ struct hth_engine {
     int32_t turn;    // rotates who is first among readers of prompts
     bool embeds_next; // which kind of step is next where there is work for both
     timing timing;
+    hth_row_cost row_cost; // of steps with generated rows alone
     hth_row *rows; // [row_cap]
     size_t row_cap;
     hth_state **states; // [n_sequence]
+    hth_lora_set *sets; // [n_sequence] of the sequences in the step
+    hth_lora_runner *lora_runner;
     float *logits, *hidden;
     size_t logits_cap, hidden_cap; // numbers
     choice *choices; // [n_sequence]
@@ -212,6 +224,17 @@ void sequence_fail(sequence *s, const hth_err *err);
 void engine_step(hth_engine *e);
 // Whether there is anything to do; the host is locked.
 bool engine_has_work(const hth_engine *e);
+
+// ---- speculate.c
+
+// Whether all layers of a model can drop rows again.
+bool speculate_can(const hth_model *m);
+// Adds guessed rows to a step that was planned. Returns how many.
+int32_t speculate_plan(hth_engine *e);
+// After a token was taken: whether it was guessed, so that the next row's logits are those of the sequence.
+bool speculate_follow(sequence *s, int32_t token);
+// Drops what was not reached, and learns from it.
+void speculate_settle(hth_engine *e);
 
 // ---- choose.c
 

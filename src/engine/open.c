@@ -58,11 +58,13 @@ static hth_code allocate(hth_engine *e, hth_err *err) {
     e->seqs = hth_calloc(HTH_MEM_ENGINE, n, sizeof *e->seqs);
     e->stepping = hth_calloc(HTH_MEM_ENGINE, n, sizeof *e->stepping);
     e->states = hth_calloc(HTH_MEM_ENGINE, n, sizeof *e->states);
+    e->sets = hth_calloc(HTH_MEM_ENGINE, n, sizeof *e->sets);
     e->choices = hth_calloc(HTH_MEM_ENGINE, n, sizeof *e->choices);
     e->works = hth_calloc(HTH_MEM_ENGINE, (size_t)n_thread, sizeof *e->works);
-    if (!e->seqs || !e->stepping || !e->states || !e->choices || !e->works) {
+    if (!e->seqs || !e->stepping || !e->states || !e->sets || !e->choices || !e->works) {
         return hth_fail_nomem(err, n * sizeof *e->choices);
     }
+    HTH_TRY(hth_lora_runner_new(&e->lora_runner, err));
     for (int i = 0; e->model->desc.causal && i < n_thread; i++) {
         HTH_TRY(hth_sampler_work_new(e->n_choice, &e->works[i], err));
     }
@@ -76,6 +78,8 @@ static void release(hth_engine *e) {
     hth_free(e->seqs);
     hth_free(e->stepping);
     hth_free(e->states);
+    hth_free(e->sets);
+    hth_lora_runner_free(e->lora_runner);
     hth_free(e->choices);
     hth_free(e->rows);
     hth_free(e->logits);
@@ -102,6 +106,7 @@ static hth_code set_up(hth_engine *e, const hth_engine_params *p, hth_err *err) 
         e->host = p->host;
     }
     e->n_choice = count_choices(e);
+    e->can_draft = speculate_can(e->model);
     HTH_TRY(hth_sampler_defaults_of(e->model->container, &e->sampling, err));
     HTH_TRY(plan_engine(e, p, err));
     HTH_TRY(allocate(e, err));

@@ -35,7 +35,7 @@ static hth_code plan_scratch(const hth_engine *e, int32_t n_sequence, uint64_t *
     const hth_desc *d = &e->model->desc;
     uint64_t n_vocab = (uint64_t)d->n_vocab, bytes;
     HTH_TRY(hth_executor_scratch(e->host->executor, e->model, e->n_chunk + n_sequence, e->activations, &bytes, err));
-    bytes += (uint64_t)n_sequence * n_vocab * sizeof(float);
+    bytes += (uint64_t)(n_sequence + HTH_DRAFT_ROWS) * n_vocab * sizeof(float);
     bytes += (uint64_t)hth_team_size(e->host->team) * n_vocab * SAMPLER_BYTES;
     *out = bytes;
     return HTH_OK;

@@ -35,6 +35,12 @@ static hth_code check_numbers(const hth_request_params *p, hth_refusal *why, hth
     if (p->n_top < 0 || p->n_top > HTH_MAX_TOP) {
         return REFUSE("n_top", "n_top is %d; at most %d tokens are listed", p->n_top, HTH_MAX_TOP);
     }
+    if (p->n_draft < -1 || p->n_draft > HTH_MAX_DRAFT) {
+        return REFUSE("n_draft", "n_draft is %d; -1 (none) to %d are possible", p->n_draft, HTH_MAX_DRAFT);
+    }
+    if (p->adapters && (p->adapters->n < 0 || p->adapters->n > HTH_MAX_LORA)) {
+        return REFUSE("adapters", "adapters has %d entries; at most %d are possible", p->adapters->n, HTH_MAX_LORA);
+    }
     if (p->n_log > MAX_LOG) return REFUSE("n_log", "n_log is %zu; at most %zu events are kept", p->n_log, MAX_LOG);
     return HTH_OK;
 }
@@ -214,6 +220,16 @@ static hth_code copy_stops(hth_request *r, hth_err *err) {
     return HTH_OK;
 }
 
+static hth_code copy_adapters(hth_request *r, hth_err *err) {
+    const hth_lora_set *set = r->p.adapters;
+    r->p.adapters = NULL;
+    if (!set || set->n == 0) return HTH_OK;
+    hth_lora_use *uses = hth_arena_alloc(&r->arena, (size_t)set->n, sizeof *uses);
+    if (!uses) return hth_fail_nomem(err, (uint64_t)set->n * sizeof *uses);
+    r->adapters = (hth_lora_set){memcpy(uses, set->uses, (size_t)set->n * sizeof *uses), set->n};
+    return HTH_OK;
+}
+
 static hth_code copy_sampling(hth_request *r, hth_err *err) {
     r->sampling = r->p.sampling ? *r->p.sampling : r->engine->sampling;
     r->p.sampling = NULL;
@@ -257,6 +273,7 @@ hth_code prompt_prepare(hth_request *r, const hth_request_params *p, hth_refusal
         return REFUSE("n", "n is %d; this engine works on %d sequences at once", r->n_seq, e->n_sequence);
     }
     r->p = *p;
+    HTH_TRY(copy_adapters(r, err));
     HTH_TRY(copy_sampling(r, err));
     HTH_TRY(make_prompt(r, why, err));
     HTH_TRY(make_forced(r, err));

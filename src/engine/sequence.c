@@ -62,6 +62,7 @@ hth_code sequence_new(hth_engine *e, hth_request *r, int32_t completion, int32_t
     s->completion = completion;
     s->slot = slot;
     s->waits = completion > 0;
+    hth_gain_init(&s->gain);
     hth_str_init(&s->text, HTH_MEM_ENGINE, MAX_TEXT);
     hth_stop_filter_init(&s->stop, r->p.stop, r->p.n_stop);
     if (e->tokenizer) {
@@ -82,6 +83,7 @@ void sequence_free(sequence *s) {
     if (!s) return;
     hth_state_free(s->state);
     hth_sampler_free(s->sampler);
+    hth_drafter_free(s->drafter);
     hth_pooled_free(&s->pooled);
     hth_stop_filter_free(&s->stop);
     hth_str_free(&s->text);

@@ -279,7 +279,8 @@ static void write_rows(hth_engine *e, sequence *s, int32_t i_seq, hth_row *rows,
         const bool is_prompt = pos < s->n_prompt_row && !s->request->p.prompt_as_generated;
         s->n_hidden += embeds && is_wanted;
         s->n_logits += !embeds && is_wanted;
-        rows[i] = (hth_row){.token = s->tokens[pos], .i_seq = i_seq, .pos = {pos, pos, pos, pos},
+        const int64_t ahead = pos - (int64_t)s->n_token; // of the tokens that are certain
+        rows[i] = (hth_row){.token = ahead < 0 ? s->tokens[pos] : s->draft.tokens[ahead], .i_seq = i_seq, .pos = {pos, pos, pos, pos},
                             .parent = HTH_PARENT_PREVIOUS, .span = -1,
                             .kind = (uint8_t)(is_prompt ? HTH_ROW_PROMPT : HTH_ROW_GENERATED),
                             .want = (uint8_t)(!is_wanted ? 0 : embeds ? HTH_WANT_HIDDEN : HTH_WANT_LOGITS)};
@@ -304,6 +305,7 @@ static int32_t make_batch(hth_engine *e) {
         n_logits += (size_t)s->n_logits;
         n_hidden += (size_t)s->n_hidden;
         e->states[e->n_stepping] = s->state;
+        e->sets[e->n_stepping] = s->request->adapters;
         e->stepping[e->n_stepping++] = s;
     }
     const size_t n_vocab = (size_t)e->model->desc.n_vocab, d = (size_t)e->model->desc.d_model;
@@ -326,15 +328,19 @@ static float *outputs_of(const hth_engine *e, const sequence *s) {
 static hth_code run(hth_engine *e, int32_t first, int32_t n, hth_err *err) {
     const sequence *a = e->stepping[first], *z = e->stepping[first + n - 1];
     const bool embeds = sequence_is_embedding(a);
+    const int32_t n_row = z->first_row + z->n_row - a->first_row;
     float *outputs = outputs_of(e, a);
+    const hth_linear_hook *hook;
+    HTH_TRY(hth_lora_runner_begin(e->lora_runner, e->sets + first, n, n_row, hth_team_size(e->host->team), &hook, err));
     hth_step step = {.model = e->model,
-                     .batch = {.rows = e->rows + a->first_row, .n_row = z->first_row + z->n_row - a->first_row,
+                     .batch = {.rows = e->rows + a->first_row, .n_row = n_row,
                                .states = e->states + first, .n_seq = n},
                      .layer_last = e->model->desc.n_layer,
                      .logits = embeds ? NULL : outputs,
                      .hidden_want = embeds ? outputs : NULL,
                      .activations = embeds ? HTH_ACTIVATIONS_F32 : e->activations,
                      .hidden_layer = -1,
+                     .hook = hook,
                      .cancel = &e->host->abort_step};
     hth_ticket ticket;
     HTH_TRY(hth_executor_submit(e->host->executor, &step, &ticket, err));
@@ -455,18 +461,37 @@ static hth_code deliver_embedding(hth_engine *e, sequence *s, const float *hidde
     return code;
 }
 
+// Of the last row that has turned out to be the sequence's.
+static const float *logits_after(const hth_engine *e, const sequence *s) {
+    return outputs_of(e, s) + (size_t)(s->n_logits - 1 - s->n_draft + s->i_draft) * (size_t)e->model->desc.n_vocab;
+}
+
 static hth_code deliver_rows(hth_engine *e, sequence *s, hth_err *err) {
     const int64_t begin = s->n_computed;
     const bool was_reading = !sequence_is_generating(s);
     const float *out = outputs_of(e, s);
-    s->n_computed += s->n_row;
+    s->n_computed += s->n_row - s->n_draft;
     if (sequence_is_embedding(s)) return deliver_embedding(e, s, out, err);
     if (was_reading) HTH_TRY(deliver_prompt(e, s, begin, out, err));
     if (sequence_pending(s) > 0) return HTH_OK;
-    const float *last = s->n_logits > 0 ? out + (size_t)(s->n_logits - 1) * (size_t)e->model->desc.n_vocab : NULL;
+    const float *last = s->n_logits > 0 ? logits_after(e, s) : NULL;
     if (!s->has_prompt) begin_output(e, s, last);
     if (!s->is_ended) add_choice(e, s, last);
     return HTH_OK;
+}
+
+// Chooses one token for each sequence that waits for one. What was guessed waits for the next.
+static void choose_round(hth_engine *e) {
+    const int32_t n = e->n_choices;
+    engine_choose(e);
+    e->n_choices = 0;
+    for (int32_t i = 0; i < n; i++) {
+        const choice c = e->choices[i]; // its place may be taken below
+        const size_t n_before = c.seq->n_token;
+        if (c.seq->is_ended) continue;
+        sequence_take(e, c.seq, &c);
+        if (c.seq->n_token == n_before + 1 && speculate_follow(c.seq, c.token)) add_choice(e, c.seq, logits_after(e, c.seq));
+    }
 }
 
 // Returns the time that choosing took.
@@ -478,12 +503,9 @@ static uint64_t deliver(hth_engine *e) {
         if (s->n_row > 0 && deliver_rows(e, s, &err) != HTH_OK) sequence_fail(s, &err);
     }
     const uint64_t begin = hth_clock_ns();
-    engine_choose(e);
-    const uint64_t ns = hth_clock_ns() - begin;
-    for (int32_t i = 0; i < e->n_choices; i++) {
-        if (!e->choices[i].seq->is_ended) sequence_take(e, e->choices[i].seq, &e->choices[i]);
-    }
-    return ns;
+    while (e->n_choices > 0) choose_round(e);
+    speculate_settle(e);
+    return hth_clock_ns() - begin;
 }
 
 // ---- a step
@@ -519,7 +541,8 @@ void engine_step(hth_engine *e) {
     hth_err err;
     admit(e);
     end_hopeless(e);
-    const int32_t n_generated = e->n_seq > 0 ? plan_rows(e, is_embedding_next(e)) : 0;
+    int32_t n_generated = e->n_seq > 0 ? plan_rows(e, is_embedding_next(e)) : 0;
+    n_generated += speculate_plan(e);
     const int32_t n_row = make_batch(e);
     if (n_row < 0) {
         (void)!hth_fail(&err, HTH_ERR_NOMEM, "out of memory for the rows of a step");
@@ -536,6 +559,7 @@ void engine_step(hth_engine *e) {
     uint64_t sample_ns = 0;
     if (code == HTH_OK) {
         learn(&e->timing, n_row - n_generated, n_generated, (double)(ran - ready));
+        if (n_row == n_generated) hth_row_cost_add(&e->row_cost, n_row, (double)(ran - ready));
         sample_ns = deliver(e);
     } else if (code != HTH_ERR_CANCELLED) {
         fail_all(e, &err);
