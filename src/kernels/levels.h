@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "kernels/bf16.h"
 #include "kernels/kernels.h"
 #include "kernels/probe.h"
 #include "kernels/q8.h"
@@ -34,6 +35,12 @@ void hth_level_neon(hth_kernels *k);
 void hth_ref_probe(hth_probe *p);
 void hth_level_probe_x86(hth_probe *p, uint32_t cpu_features);
 void hth_level_probe_arm(hth_probe *p, uint32_t cpu_features);
+
+// Products of bf16 (bf16.h).
+void hth_ref_bf16(hth_bf16_kernels *k);
+void hth_bf16_pack_avx512(hth_bf16_kernels *k); // pack alone
+void hth_bf16_avx512(hth_bf16_kernels *k);      // with BF16
+void hth_bf16_amx(hth_bf16_kernels *k);
 
 // Integer products (q8.h). One block of a type in the terms of q8.h: code [block_len], and per group d and
 // (types with a minimum only) m. Any alignment.

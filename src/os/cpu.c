@@ -49,6 +49,8 @@ static const struct {
     {HTH_CPU_AVX512_VBMI, "avx512-vbmi"},
     {HTH_CPU_AVX512_BF16, "avx512-bf16"},
     {HTH_CPU_AMX_INT8, "amx-int8"},
+    {HTH_CPU_AMX_BF16, "amx-bf16"},
+    {HTH_CPU_QUICK_BF16, "quick-bf16"},
     {HTH_CPU_NEON, "neon"},
     {HTH_CPU_FP16, "fp16"},
     {HTH_CPU_DOTPROD, "dotprod"},
@@ -70,6 +72,11 @@ static uint64_t saved_registers(void) {
     uint32_t low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return (uint64_t)high << 32 | low;
+}
+
+static bool is_amd(void) {
+    uint32_t a, b, c, d;
+    return __get_cpuid(0, &a, &b, &c, &d) && b == 0x68747541 && d == 0x69746e65 && c == 0x444d4163; // "AuthenticAMD"
 }
 
 // Bits of Intel's manual, volume 2A, CPUID leaves 1 and 7; XCR0 bits 1-2 (SSE, AVX), 5-7 (AVX-512) and
@@ -95,8 +102,12 @@ static uint32_t detect_features(void) {
         if (c >> 11 & 1) found |= HTH_CPU_AVX512_VNNI;
         if (c >> 1 & 1) found |= HTH_CPU_AVX512_VBMI;
         if (a1 >> 5 & 1) found |= HTH_CPU_AVX512_BF16;
+        if ((a1 >> 5 & 1) && is_amd()) found |= HTH_CPU_QUICK_BF16;
     }
-    if (tiles && (d >> 24 & 1) && (d >> 25 & 1) && hth_cpu_enable_amx()) found |= HTH_CPU_AMX_INT8;
+    if (tiles && (d >> 24 & 1) && hth_cpu_enable_amx()) {
+        if (d >> 25 & 1) found |= HTH_CPU_AMX_INT8;
+        if (d >> 22 & 1) found |= HTH_CPU_AMX_BF16;
+    }
     return found;
 }
 
@@ -152,9 +163,11 @@ static const struct {
     {"avx512", HTH_CPU_AVX2 | HTH_CPU_AVX512},
     {"avx512-vnni", HTH_CPU_AVX2 | HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI},
     {"avx512-vbmi", HTH_CPU_AVX2 | HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI | HTH_CPU_AVX512_VBMI},
-    {"avx512-bf16", HTH_CPU_AVX2 | HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI | HTH_CPU_AVX512_BF16},
+    {"avx512-bf16", HTH_CPU_AVX2 | HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI | HTH_CPU_AVX512_BF16 | HTH_CPU_QUICK_BF16},
     {"amx-int8", HTH_CPU_AVX2 | HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI | HTH_CPU_AVX512_VBMI |
                      HTH_CPU_AVX512_BF16 | HTH_CPU_AMX_INT8},
+    {"amx-bf16", HTH_CPU_AVX2 | HTH_CPU_AVX512 | HTH_CPU_AVX512_VNNI | HTH_CPU_AVX512_VBMI |
+                     HTH_CPU_AVX512_BF16 | HTH_CPU_AMX_INT8 | HTH_CPU_AMX_BF16},
     {"neon", HTH_CPU_NEON},
     {"fp16", HTH_CPU_NEON | HTH_CPU_FP16},
     {"dotprod", HTH_CPU_NEON | HTH_CPU_FP16 | HTH_CPU_DOTPROD},

@@ -14,6 +14,8 @@ typedef enum hth_cpu_feature {
     HTH_CPU_AVX512_VBMI = 1u << 4,
     HTH_CPU_AVX512_BF16 = 1u << 5,
     HTH_CPU_AMX_INT8 = 1u << 6,
+    HTH_CPU_AMX_BF16 = 1u << 7,
+    HTH_CPU_QUICK_BF16 = 1u << 8, // AVX512_BF16's products at the pace of f32 ones; Intel's take four times as long
     // arm64
     HTH_CPU_NEON = 1u << 16,
     HTH_CPU_FP16 = 1u << 17,

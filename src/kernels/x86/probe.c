@@ -33,24 +33,39 @@ DEFINE_LOOP(dot_i8_avx512, DOT_I8_512)
 DEFINE_LOOP(dot_i8_avx_vnni, DOT_I8_256)
 DEFINE_LOOP(dot_i8_avx2, MADD_I8_256)
 
+static const struct {
+    uint8_t palette, start, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_config = {.palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+#define ZERO_TILES                                                                                                   \
+    "tilezero %%tmm0\n tilezero %%tmm1\n tilezero %%tmm2\n tilezero %%tmm3\n"                                        \
+    "tilezero %%tmm4\n tilezero %%tmm5\n tilezero %%tmm6\n tilezero %%tmm7\n"
+
 // Four sums of 16 x 16 numbers over 64 columns each, two operands of each side.
 static void dot_i8_amx(int64_t n) {
     if (n <= 0) return;
-    static const struct {
-        uint8_t palette, start, reserved[14];
-        uint16_t row_bytes[16];
-        uint8_t rows[16];
-    } config = {.palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
-    __asm__ volatile("ldtilecfg %1\n"
-                     "tilezero %%tmm0\n tilezero %%tmm1\n tilezero %%tmm2\n tilezero %%tmm3\n"
-                     "tilezero %%tmm4\n tilezero %%tmm5\n tilezero %%tmm6\n tilezero %%tmm7\n"
+    __asm__ volatile("ldtilecfg %1\n" ZERO_TILES
                      "1:\n"
                      "tdpbsud %%tmm6, %%tmm4, %%tmm0\n tdpbsud %%tmm7, %%tmm4, %%tmm1\n"
                      "tdpbsud %%tmm6, %%tmm5, %%tmm2\n tdpbsud %%tmm7, %%tmm5, %%tmm3\n"
                      "dec %0\n jnz 1b\n"
                      "tilerelease\n"
                      : "+r"(n)
-                     : "m"(config)
+                     : "m"(tile_config)
+                     : "cc");
+}
+
+static void dot_bf16_amx(int64_t n) {
+    if (n <= 0) return;
+    __asm__ volatile("ldtilecfg %1\n" ZERO_TILES
+                     "1:\n"
+                     "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n"
+                     "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n tdpbf16ps %%tmm7, %%tmm5, %%tmm3\n"
+                     "dec %0\n jnz 1b\n"
+                     "tilerelease\n"
+                     : "+r"(n)
+                     : "m"(tile_config)
                      : "cc");
 }
 
@@ -90,6 +105,7 @@ void hth_level_probe_x86(hth_probe *p, uint32_t f) {
     p->f32 = loop_of("vfmadd231ps zmm", fma_f32_avx512, SUMS, 16);
     if (f & HTH_CPU_AVX512_BF16) p->bf16 = loop_of("vdpbf16ps zmm", dot_bf16_avx512, SUMS, 32);
     if (f & HTH_CPU_AVX512_VNNI) p->i8 = loop_of("vpdpbusd zmm", dot_i8_avx512, SUMS, 64);
+    if (f & HTH_CPU_AMX_BF16) p->bf16 = loop_of("tdpbf16ps", dot_bf16_amx, 4, 16 * 16 * 32);
     if (f & HTH_CPU_AMX_INT8) p->tile = loop_of("tdpbsud", dot_i8_amx, 4, 16 * 16 * 64);
 }
 
