@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/out.h"
+#include "kernels/bf16.h"
 #include "kernels/kernels.h"
 #include "kernels/q8.h"
 #include "os/cpu.h"
@@ -13,14 +14,20 @@ typedef struct info_values {
 
 static info_values values;
 
-// Entry i of both tables of kernels, the f32 ones first; false past the end.
+// Entry i of all tables of kernels, the f32 ones first; false past the end.
 static bool describe(int i, char op[48], const char **level) {
-    static int n_f32 = -1; // entries of the first table, counted once
+    static int n_f32 = -1, n_q8; // entries of the first tables, counted once
     const hth_kernels *k = hth_kernels_get();
+    const hth_q8_kernels *q8 = hth_q8_get();
     if (n_f32 < 0) {
+        for (n_q8 = 0; hth_q8_describe(q8, n_q8, op, level);) n_q8++;
         for (n_f32 = 0; hth_kernels_describe(k, n_f32, op, level);) n_f32++;
     }
-    return i < n_f32 ? hth_kernels_describe(k, i, op, level) : hth_q8_describe(hth_q8_get(), i - n_f32, op, level);
+    if (i < n_f32) return hth_kernels_describe(k, i, op, level);
+    if (i < n_f32 + n_q8) return hth_q8_describe(q8, i - n_f32, op, level);
+    *level = hth_bf16_get().name;
+    snprintf(op, 48, "gemm_bf16_prompt");
+    return i == n_f32 + n_q8 && *level;
 }
 
 static void write_json(hth_json_out *j, const hth_machine *m, uint32_t features) {

@@ -10,7 +10,7 @@
 #define HTH_BF16_STEP 32   // columns that a product takes at once; widths are multiples of it
 
 typedef struct hth_bf16_kernels {
-    const char *name; // of the unit; NULL: only the reference, which f32 products beat
+    const char *name; // of the level; NULL: only the reference, which f32 products beat
     // Rounds x [n_tok, x_stride], n_tok <= HTH_BF16_TOKENS, into one block of hth_bf16_block(n_col, n_part) numbers:
     // [n_col / 32][n_part][16 pairs of columns][16 tokens][2]; the tokens from n_tok on are zeros.
     void (*pack)(const float *x, int64_t x_stride, int64_t n_tok, int64_t n_col, int n_part, uint16_t *block);

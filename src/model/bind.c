@@ -247,6 +247,7 @@ static void step_experts(const hth_binder *k, hth_plane *p, int64_t n_row) {
 static void count_weight(hth_binder *k, const hth_weight *w) {
     k->m->n_param += (uint64_t)w->n_row * (uint64_t)w->n_col * (uint64_t)w->n_expert;
     k->m->weight_bytes += hth_weight_bytes(w);
+    k->m->has_bf16 |= w->scheme == HTH_SCHEME_BLOCK && w->type == HTH_TYPE_BF16;
 }
 
 // A matrix [n_row, n_col] from the tensor `t` that stands under base + ".weight".

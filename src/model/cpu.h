@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 
+#include "kernels/bf16.h"
 #include "kernels/q8.h"
 #include "model/cpu_deal.h"
 #include "model/profile.h"
@@ -87,6 +88,7 @@ typedef struct cpu_scratch {
     float *attn_work;  // [n_thread, attn_work_len]
     float *attn_parts; // partial results of attention, by all threads
     hth_q8 q8;        // [n * n_part, widest input of a product] the input of the present product, quantized
+    uint16_t *bf16;   // [blocks of n rows, widest input * n_part] the same as blocks of bf16; NULL: no product wants it
     hth_q8 q8_own;    // [n_thread, n_own * n_part] the same of a few generated rows, for each thread alone
     uint8_t *q8_panels; // [n_thread, q8_panel_bytes]
     size_t panel_len, attn_work_len, q8_panel_bytes;
@@ -99,6 +101,7 @@ typedef struct cpu_executor {
     hth_team *team; // borrowed
     const hth_kernels *kernels;
     const hth_q8_kernels *q8, *q8_exact;
+    hth_bf16_kernels bf16;
     // Whether integer products beat f32 ones here: where only the reference has them, they do not.
     bool fast_gemm, fast_gemv[HTH_TYPE_GGML_COUNT];
     float *memory; // scratch, grows to the largest step so far
@@ -125,7 +128,8 @@ typedef struct cpu_step {
     int32_t *seqs, *logit_seqs; // of the same rows: hth_row.i_seq
     int32_t n_row, n_logits, n_hidden;
     bool is_integer; // quantized weights meet integers
-    int n_part;      // rows of bytes that one row of input becomes: 1, or 2 for 16 bits
+    bool is_bf16;    // prompt rows meet bf16 weights as bf16
+    int n_part;      // rows of bytes or of bf16 that one row of input becomes: 1, or 2 where one is too coarse
     int32_t *order;    // [n_row] rows as attention takes them: prompt rows in groups, then the generated ones
     cpu_group *groups; // [n_group]
     int32_t n_group, n_generated;

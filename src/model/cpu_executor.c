@@ -204,6 +204,7 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     const int64_t q8_cols = (w.cols + 63) / 64 * 64, q8_blocks = q8_cols / HTH_Q8_BLOCK;
     const int64_t q8_stride = q8_cols + 64; // rows that lie a power of two apart would share too little of a cache
     const int64_t n_in = n * w.n_used * c->n_part, n_wide = (q8_cols + HTH_Q8_WIDE - 1) / HTH_Q8_WIDE;
+    const int64_t n_blocks = c->is_bf16 ? (n * w.n_used + HTH_BF16_TOKENS - 1) / HTH_BF16_TOKENS : 0;
     const int64_t n_tiled = c->q8->tiles ? (n_in + 15) / 16 * 16 : 0;
     s->q8_panel_bytes = (size_t)(CPU_Q8_PANELS * HTH_PANEL_ROWS * (q8_cols + q8_cols / 16 * 8));
     s->q8.q_stride = q8_stride;
@@ -213,14 +214,14 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     s->n_own = (int32_t)(n < HTH_GEMV_TOKENS ? n : HTH_GEMV_TOKENS);
     s->q8_own.q_stride = q8_cols;
     s->q8_own.d_stride = q8_blocks;
-    float *q8_codes, *q8_sums, *q8_tiles, *own_codes, *own_sums, *q8_panels;
+    float *q8_codes, *q8_sums, *q8_tiles, *own_codes, *own_sums, *q8_panels, *bf16;
     planner p = {0};
     float **const parts[] = {&s->x,  &s->h,  &s->branch,    &s->branch2, &s->streams, &s->q, &s->k,      &s->v,     &s->attn,
                              &s->gate, &s->up, &s->per_layer, &s->recurrent,
                              &s->cos_,    &s->sin_, &s->panels, &s->attn_work, &s->attn_parts,
                              &s->latent_q, &s->latent_out,
                              &q8_codes, &s->q8.d, &q8_sums, &s->q8.wide_d, &s->q8.wide_sum, &q8_tiles, &own_codes, &s->q8_own.d,
-                             &own_sums, &q8_panels};
+                             &own_sums, &q8_panels, &bf16};
     const int64_t half_rot = w.n_rot / 2 * d->n_rope, n_own = n_thread * s->n_own * c->n_part;
     const size_t at[] = {plan(&p, n, d->d_model), plan(&p, n, d->d_model), plan(&p, n, d->d_model),
                          plan(&p, w.branch2 ? n : 0, d->d_model),
@@ -233,7 +234,8 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
                          plan(&p, c->n_generated, w.latent_out), plan(&p, n_in, q8_stride / 4), plan(&p, n_in, q8_blocks),
                          plan(&p, n_in, 2 * q8_blocks), plan(&p, n_tiled, n_wide), plan(&p, n_in, n_wide),
                          plan(&p, n_tiled, n_wide * HTH_Q8_WIDE / 2), plan(&p, n_own, q8_cols / 4), plan(&p, n_own, q8_blocks),
-                         plan(&p, n_own, 2 * q8_blocks), plan(&p, n_thread, (int64_t)s->q8_panel_bytes / 4)};
+                         plan(&p, n_own, 2 * q8_blocks), plan(&p, n_thread, (int64_t)s->q8_panel_bytes / 4),
+                         plan(&p, n_blocks, hth_bf16_block(q8_cols, c->n_part) / 2)};
     _Static_assert(HTH_COUNT(parts) == HTH_COUNT(at), "one offset per buffer");
     if (p.overflow) return hth_fail(err, HTH_ERR_LIMIT, "a step of %lld rows is too large", (long long)n);
     if (c->planned_bytes) {
@@ -255,6 +257,7 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     if (!n_tiled) s->q8.wide_d = NULL;
     s->q8.tiles = n_tiled ? (int8_t *)(void *)q8_tiles : NULL;
     s->q8_panels = (uint8_t *)(void *)q8_panels;
+    s->bf16 = c->is_bf16 ? (uint16_t *)(void *)bf16 : NULL;
     return HTH_OK;
 }
 
@@ -451,6 +454,7 @@ static cpu_step begin_step(cpu_executor *ex, const hth_model *m, int32_t n_row, 
     c.is_integer = activations != HTH_ACTIVATIONS_F32 && ex->fast_gemm;
     c.n_part = activations == HTH_ACTIVATIONS_Q16 ? 2 : 1;
     if (c.n_part == 2) c.q8 = ex->q8_exact;
+    c.is_bf16 = activations != HTH_ACTIVATIONS_F32 && ex->bf16.name && m->has_bf16;
     return c;
 }
 
@@ -546,7 +550,7 @@ hth_code hth_executor_cpu_new(hth_team *team, hth_executor **out, hth_err *err) 
     cpu_executor *ex = hth_calloc(HTH_MEM_SCRATCH, 1, sizeof *ex);
     if (!ex) return hth_fail_nomem(err, sizeof *ex);
     *ex = (cpu_executor){.base = {.ops = &cpu_ops}, .team = team, .kernels = hth_kernels_get(), .q8 = hth_q8_get(),
-                         .q8_exact = hth_q8_get_exact()};
+                         .q8_exact = hth_q8_get_exact(), .bf16 = hth_bf16_get()};
     const size_t lane_bytes = (size_t)hth_team_size(team) * sizeof *ex->lanes;
     ex->lanes = hth_alloc_aligned(HTH_MEM_SCRATCH, lane_bytes);
     if (!ex->lanes) {

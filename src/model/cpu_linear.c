@@ -1,6 +1,6 @@
 // Matrix products on the CPU. Weights with an integer path meet activations quantized to 8 bits, or twice 8: prompt rows
-// through panels of converted rows, generated rows straight from the file's layout. Other weights, and steps that
-// ask for f32 activations, turn a few rows into f32 in a thread's own panel and multiply them with every token.
+// through panels of converted rows, generated rows straight from the file's layout. Weights of bf16 meet prompts rounded
+// to bf16, where a unit multiplies that. Other weights, and steps that ask for f32 activations, turn a few rows into f32 in a thread's own panel and multiply them with every token.
 // One output element is one dot product whose arithmetic depends on nothing but its own row, column and kind,
 // so threads, chunks and neighbours never change a bit of it.
 #include "model/cpu.h"
@@ -240,23 +240,58 @@ static void multiply_generated_parts(const cpu_thread *t, const cpu_product *p, 
     }
 }
 
-static void multiply_q8(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in,
-                        const hth_q8 *q8, int64_t tok, int64_t tok_end) {
-    for (int64_t i = tok, end; i < tok_end; i = end) {
-        for (end = i + 1; end < tok_end && in->kinds[end] == in->kinds[i]; end++) continue;
-        if (in->kinds[i] != HTH_ROW_GENERATED) {
-            multiply_prompt(t, p, first, last, i, end);
-        } else if (t->c->ex->fast_gemv[p->w->type] && t->c->n_part == 2) {
-            multiply_generated_parts(t, p, first, last, q8, i, end);
-        } else if (t->c->ex->fast_gemv[p->w->type]) {
-            multiply_generated(t, p, first, last, q8, i, end);
-        } else {
-            multiply_f32(t, p, first, last, in, i, end);
-        }
+// ---- bf16 activations
+
+static bool is_bf16(const cpu_step *c, const cpu_product *p) {
+    const hth_weight *w = p->w;
+    return !p->exact && c->is_bf16 && w->scheme == HTH_SCHEME_BLOCK && w->type == HTH_TYPE_BF16 && !w->flags &&
+           w->n_col % HTH_BF16_STEP == 0;
+}
+
+// All rows of the input, generated ones among prompts too, as blocks of bf16; ends with a barrier. Where there are no
+// prompts, nothing.
+static void pack_input(const cpu_thread *t, const cpu_input *in, int64_t n_col) {
+    const int64_t block = hth_bf16_block(n_col, t->c->n_part), n_block = (in->n_tok + HTH_BF16_TOKENS - 1) / HTH_BF16_TOKENS;
+    int64_t i = 0, first, last;
+    while (i < in->n_tok && in->kinds[i] == HTH_ROW_GENERATED) i++;
+    if (i == in->n_tok) return;
+    hth_team_part(n_block, 1, t->i, t->n, &first, &last);
+    for (int64_t b = first; b < last; b++) {
+        const int64_t tok = b * HTH_BF16_TOKENS, left = in->n_tok - tok;
+        t->c->ex->bf16.pack(in->x + tok * in->x_stride, in->x_stride, left < HTH_BF16_TOKENS ? left : HTH_BF16_TOKENS, n_col,
+                            t->c->n_part, t->c->s.bf16 + b * block);
+    }
+    cpu_barrier(t);
+}
+
+// ---- any activations
+
+// Tokens [tok, tok_end), all of one kind.
+static void multiply_kind(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in,
+                          const hth_q8 *q8, int64_t tok, int64_t tok_end) {
+    const bool is_prompt = in->kinds[tok] != HTH_ROW_GENERATED;
+    if (is_prompt && is_bf16(t->c, p)) {
+        t->c->ex->bf16.gemm(rows_of(p->w, p->expert, first), (int64_t)p->w->codes.row_bytes, last - first, p->w->n_col,
+                            t->c->s.bf16, t->c->n_part, tok, tok_end, p->y + first, p->y_stride);
+    } else if (!is_integer(t->c, p) || (!is_prompt && !t->c->ex->fast_gemv[p->w->type])) {
+        multiply_f32(t, p, first, last, in, tok, tok_end);
+    } else if (is_prompt) {
+        multiply_prompt(t, p, first, last, tok, tok_end);
+    } else if (t->c->n_part == 2) {
+        multiply_generated_parts(t, p, first, last, q8, tok, tok_end);
+    } else {
+        multiply_generated(t, p, first, last, q8, tok, tok_end);
     }
 }
 
-// ---- both
+static void multiply_tokens(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in,
+                            const hth_q8 *q8, int64_t tok, int64_t tok_end) {
+    const bool is_rounded = is_integer(t->c, p) || is_bf16(t->c, p);
+    for (int64_t i = tok, end; i < tok_end; i = end) {
+        for (end = i + 1; end < tok_end && (!is_rounded || in->kinds[end] == in->kinds[i]); end++) continue;
+        multiply_kind(t, p, first, last, in, q8, i, end);
+    }
+}
 
 // Which sequence each row of a product's input belongs to, where they are rows of the batch.
 static const int32_t *sequences_of(const cpu_thread *t, const cpu_input *in) {
@@ -266,11 +301,7 @@ static const int32_t *sequences_of(const cpu_thread *t, const cpu_input *in) {
 static void multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in,
                           const hth_q8 *q8) {
     const hth_op before = cpu_profile_linear(t, p->w);
-    if (is_integer(t->c, p)) {
-        multiply_q8(t, p, first, last, in, q8, 0, in->n_tok);
-    } else {
-        multiply_f32(t, p, first, last, in, 0, in->n_tok);
-    }
+    multiply_tokens(t, p, first, last, in, q8, 0, in->n_tok);
     const hth_linear_hook *hook = t->c->step->hook;
     if (hook && hook->add) {
         const hth_linear_call call = {p->w, in->x, in->x_stride, in->n_tok, sequences_of(t, in), t->i};
@@ -291,10 +322,14 @@ static void reduce_products(const cpu_thread *t, const cpu_product *products, in
     cpu_barrier(t);
 }
 
-// The input as bytes if one of the products wants it so.
+// The input as bytes, and as bf16, if one of the products wants it so.
 static hth_q8 input_of(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in) {
-    bool integer = false;
-    for (int i = 0; i < n_product; i++) integer |= is_integer(t->c, &products[i]);
+    bool integer = false, bf16 = false;
+    for (int i = 0; i < n_product; i++) {
+        integer |= is_integer(t->c, &products[i]);
+        bf16 |= is_bf16(t->c, &products[i]);
+    }
+    if (bf16) pack_input(t, in, products[0].w->n_col);
     return integer ? quantize_input(t, in, products[0].w->n_col) : (hth_q8){0};
 }
 
@@ -377,11 +412,7 @@ static void multiply_expert(const cpu_thread *t, const cpu_product *products, in
         if (a >= b) continue;
         p.expert = e->expert;
         const hth_op before = cpu_profile_linear(t, p.w);
-        if (is_integer(t->c, &p)) {
-            multiply_q8(t, &p, a, b, in, q8, tok_begin, tok_end);
-        } else {
-            multiply_f32(t, &p, a, b, in, tok_begin, tok_end);
-        }
+        multiply_tokens(t, &p, a, b, in, q8, tok_begin, tok_end);
         for (int64_t tok = tok_begin; p.bias && tok < tok_end; tok++) {
             const float *bias = p.bias + e->expert * n;
             float *y = p.y + tok * p.y_stride;

@@ -100,6 +100,7 @@ typedef struct hth_model {
     uint64_t n_param;    // numbers in all bound weights
     uint64_t n_param_active; // of them, those that one token meets: all but the experts that it does not use
     uint64_t weight_bytes;
+    bool has_bf16;           // among the matrices
     const bool *tensor_used; // [n_tensor] of the container's tensors: some weight or vector comes from it
     struct hth_stream *stream; // owned; what of it is read from disk as needed (model/residency.h). NULL: nothing
 } hth_model;

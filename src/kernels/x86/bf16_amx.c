@@ -127,7 +127,7 @@ static void gemm_amx(const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t
 void hth_bf16_amx(hth_bf16_kernels *k) {
 #if defined(__x86_64__)
     hth_bf16_pack_avx512(k);
-    k->name = "tdpbf16ps";
+    k->name = "amx-bf16";
     k->gemm = gemm_amx;
 #else
     (void)k;

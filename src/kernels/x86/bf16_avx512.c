@@ -135,7 +135,7 @@ void hth_bf16_pack_avx512(hth_bf16_kernels *k) {
 
 void hth_bf16_avx512(hth_bf16_kernels *k) {
 #if defined(__x86_64__)
-    *k = (hth_bf16_kernels){.name = "vdpbf16ps", .pack = pack_avx512, .gemm = gemm_avx512};
+    *k = (hth_bf16_kernels){.name = "avx512-bf16", .pack = pack_avx512, .gemm = gemm_avx512};
 #else
     (void)k;
 #endif
