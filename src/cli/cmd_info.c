@@ -1,4 +1,5 @@
 // hearth info: the machine as Hearth sees it, and which kernels it uses.
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/commands.h"

@@ -1,6 +1,7 @@
 // Matrix products on the CPU. Weights with an integer path meet activations quantized to 8 bits, or twice 8: prompt rows
 // through panels of converted rows, generated rows straight from the file's layout. Weights of bf16 meet prompts rounded
-// to bf16, where a unit multiplies that. Other weights, and steps that ask for f32 activations, turn a few rows into f32 in a thread's own panel and multiply them with every token.
+// to bf16, where a unit multiplies that. Other weights, and steps that ask for f32 activations, turn a few rows into f32
+// in a thread's own panel and multiply them with every token.
 // One output element is one dot product whose arithmetic depends on nothing but its own row, column and kind,
 // so threads, chunks and neighbours never change a bit of it.
 #include "model/cpu.h"
