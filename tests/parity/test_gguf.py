@@ -87,8 +87,14 @@ def harmless(family, key, value, written):
         return written.get("leading_dense_block_count", 0) == 0  # no layer is dense
     if key == "expert_group_used_count" and written["expert_group_count"] == 1:
         return True
-    if key == "attention.layer_norm_rms_epsilon" and value == 1e-6:
-        return True  # llama.cpp wants it as small as that of a delta rule's keys
+    if key == "attention.layer_norm_rms_epsilon" and value <= 1e-5:
+        return True  # llama.cpp wants it as small as that of a delta rule's keys, or of compressed rows
+    if "attention.kv_lora_rank" in written and key == "attention.head_count_kv":
+        return True  # all heads share one compressed row
+    if "attention.key_length_mla" in written and key in ("attention.key_length", "attention.value_length"):
+        return True  # sizes of the state, which follow from the rank
+    if "expert_count" not in written and key.startswith(("expert_", "leading_dense")):
+        return True
     if key == "full_attention_interval" and "attention.recurrent_layers" in written:
         return True  # the list wins
     if family.config["model_type"] == "kimi_linear" and key in ("attention.key_length", "attention.value_length", "rope.freq_base"):

@@ -34,7 +34,7 @@ def test_llamacpp_gives_the_logits_of_the_tiny_file(family):
         reference = tiny_models.reference_logits(
             folder, tokens, exact=True, adjust=dict(family.reference, std="sample"))[0]
     bound = GELU_BOUND if family.name.removeprefix("gguf-").startswith(GELU_TABLE) else 1e-9
-    if family.text_config.get("num_hidden_layers") == 64:
+    if family.text_config.get("num_hidden_layers", 0) >= 26:
         bound = 1e-7
     assert tiny_models.nmse(reference, llamacpp.judge(path, tokens, folder / "llamacpp.npy")) <= bound
 

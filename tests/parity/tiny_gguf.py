@@ -26,7 +26,9 @@ ARCH = {
     "nemotron": "nemotron", "internlm2": "internlm2",
     "mixtral": "llama", "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gpt_oss": "gpt-oss", "glm4_moe": "glm4moe",
     "olmoe": "olmoe", "granitemoe": "granitemoe", "ernie4_5_moe": "ernie4_5-moe", "hunyuan": "hunyuan-moe",
-    "dots1": "dots1", "minimax_m2": "minimax-m2", "llama4_text": "llama4", "mimo_v2_flash": "mimo2", "deepseek": "deepseek",
+    "dots1": "dots1", "minimax_m2": "minimax-m2",
+    "deepseek_v2": "deepseek2", "deepseek_v3": "deepseek2", "glm4_moe_lite": "deepseek2", "youtu_llm": "deepseek2",
+    "minicpm3": "minicpm3", "llama4_text": "llama4", "mimo_v2_flash": "mimo2", "deepseek": "deepseek",
     "lfm2": "lfm2", "lfm2_moe": "lfm2moe", "qwen3_next": "qwen3next", "qwen3_5_text": "qwen35",
     "qwen3_5_moe_text": "qwen35moe", "kimi_linear": "kimi-linear",
 }
@@ -129,7 +131,7 @@ def write_rope(w, c):
         w.number("rope.freq_base", float(theta))
     part = c.get("partial_rotary_factor", scaling.get("partial_rotary_factor", c.get("rotary_dim", head_dim) / head_dim))
     if w.arch != "gemma4":
-        w.number("rope.dimension_count", int(part * head_dim))
+        w.number("rope.dimension_count", c.get("qk_rope_head_dim") or int(part * head_dim))
     if kind == "linear":
         w.number("rope.scaling.type", "linear")
         w.number("rope.scaling.factor", float(scaling["factor"]))
@@ -143,7 +145,7 @@ def write_rope(w, c):
     elif kind == "llama3":
         w.tensor("rope_freqs.weight", llama3_divisors(c, head_dim, scaling))
     elif kind in ("longrope", "su"):
-        original = c["original_max_position_embeddings"]
+        original = c.get("original_max_position_embeddings") or scaling["original_max_position_embeddings"]
         ratio = c["max_position_embeddings"] / original
         w.number("rope.scaling.type", "longrope")
         w.number("rope.scaling.original_context_length", original)
@@ -197,6 +199,8 @@ def write_special(w, c):
         w.number("attention.scale", c["attention_multiplier"])
         w.number("embedding_scale", c["embedding_multiplier"])
         w.number("residual_scale", c["residual_multiplier"])
+    if "kv_lora_rank" in c:
+        write_latent(w, c)
     if arch == "minicpm":
         w.number("embedding_scale", float(c["scale_emb"]))
         w.number("residual_scale", c["scale_depth"] / c["num_hidden_layers"] ** 0.5)
@@ -215,6 +219,34 @@ def write_special(w, c):
         w.number("attention.layer_norm_rms_epsilon", c["layer_norm_epsilon"])
     if arch == "nemotron":
         w.number("attention.layer_norm_epsilon", c["norm_eps"])
+
+
+def write_latent(w, c):
+    """Latent attention: the sizes of expanded heads, or where they are split from each other, those of the state too."""
+    d_key, d_value = c["qk_nope_head_dim"] + c["qk_rope_head_dim"], c.get("v_head_dim")
+    if c["q_lora_rank"]:
+        w.number("attention.q_lora_rank", c["q_lora_rank"])
+    w.number("attention.kv_lora_rank", c["kv_lora_rank"])
+    w.number("attention.key_length", c["kv_lora_rank"] + c["qk_rope_head_dim"] if w.is_split else d_key)
+    w.number("attention.value_length", c["kv_lora_rank"] if w.is_split else d_value or c["hidden_size"] // c["num_attention_heads"])
+    if w.is_split:
+        w.number("attention.key_length_mla", d_key)
+        w.number("attention.value_length_mla", d_value)
+    multiplier = scaling_of(c).get("mscale_all_dim")
+    if multiplier:
+        w.number("rope.scaling.yarn_log_multiplier", 0.1 * multiplier)
+    if w.arch == "deepseek2":
+        w.number("leading_dense_block_count", c.get("first_k_dense_replace", c["num_hidden_layers"]))
+        w.number("expert_shared_count", c.get("n_shared_experts", 0))
+        if "moe_intermediate_size" not in c:
+            w.number("expert_feed_forward_length", c["intermediate_size"])
+
+
+def split_expansion(value, c):
+    """kv_b_proj [n_head * (d_nope + d_v), rank] -> keys turned [n_head, rank, d_nope], values [n_head, d_v, rank]."""
+    heads = value.reshape(c["num_attention_heads"], -1, value.shape[-1])
+    keys, values = np.split(heads, [c["qk_nope_head_dim"]], axis=1)
+    return keys.swapaxes(1, 2), values
 
 
 def write_gemma4(w, c):
@@ -275,9 +307,10 @@ def write_expert_keys(w, c):
     if arch in ("glm4moe", "dots1"):
         w.number("leading_dense_block_count", c["first_k_dense_replace"])
         w.number("expert_shared_count", c["n_shared_experts"])
+    if arch in ("glm4moe", "dots1", "deepseek2"):
         w.number("expert_weights_scale", c["routed_scaling_factor"])
         w.number("expert_weights_norm", c["norm_topk_prob"])
-    if arch in ("glm4moe", "dots1", "minimax-m2"):
+    if arch in ("glm4moe", "dots1", "minimax-m2") or c.get("topk_method") == "noaux_tc":
         w.number("expert_gating_func", 2)
     if "n_group" in c:
         w.number("expert_group_count", c["n_group"])
@@ -356,6 +389,10 @@ def write_tensors(w, c, weights):
             base, index = hub.removesuffix(".weight").split(".norms.")
             stacks.setdefault(base + ".norms", {})[int(index)] = value
             continue
+        if "kv_b_proj" in hub and w.is_split:
+            for part, heads in zip("kv", split_expansion(value, c)):
+                w.tensor(w.name(hub.replace("kv_b_proj", part + "_b_proj")), heads)
+            continue
         if hub.endswith((".layer_scalar", "correct_output_scale")):
             hub += ".weight"
         w.tensor(w.name(hub), value)
@@ -374,6 +411,9 @@ def convert(family, weights, path, changes=None):
                                              for windowed in c["hybrid_layer_pattern"]]}
     number = w.number
     w.number = lambda key, value: number(key, lists.get(key, value))
+    w.is_split = "kv_lora_rank" in c and w.arch == "deepseek2" and not family.name.endswith("-joined")
+    if w.is_split:
+        c["num_key_value_heads"] = 1
     if c["model_type"] == "ministral3":
         c["rope_theta"] = c["rope_parameters"]["rope_theta"]
     write_common(w, c)
@@ -387,6 +427,24 @@ def convert(family, weights, path, changes=None):
 
 # ---------------------------------------------------------------------------------------------
 # Which rows, and what GGUF cannot say
+
+def latent_rows(row):
+    """llama.cpp has one epsilon for all norms, the published betas of yarn, groups by their two best experts, direct
+    queries where there are 26 or 27 layers, and MiniCPM 3's three factors."""
+    def joined(family):  # as older files have it
+        return dataclasses.replace(family, name=family.name + "-joined")
+
+    yarn = dict(families.by_name("deepseek3").config["rope_scaling"], beta_fast=32.0, beta_slow=1.0)
+    older = dict(yarn, mscale=0.707, mscale_all_dim=0.707)
+    flat = dict(rms_norm_eps=1e-6, n_group=1, topk_group=1, topk_method="greedy", rope_scaling=older)
+    small = dict(num_hidden_layers=26, moe_intermediate_size=12, n_routed_experts=8, moe_layer_freq=1, first_k_dense_replace=1)
+    third = row("deepseek3", rms_norm_eps=1e-6, rope_scaling=yarn)
+    lite = dataclasses.replace(row("deepseek2-lite", **flat, **small), to_hub=families.by_name("deepseek3").to_hub)
+    long = dict(families.by_name("minicpm3").config["rope_scaling"])
+    return [third, joined(third), joined(row("deepseek2", **flat)), lite, row("glm4-moe-lite"),
+            dataclasses.replace(row("youtu"), to_hub=families.by_name("deepseek3").to_hub),
+            row("minicpm3", rms_norm_eps=1e-5, scale_emb=12, dim_model_base=256, rope_scaling=long)]
+
 
 def gguf_rows():
     """Families as GGUF can describe them: where the format has no key, the value it implies."""
@@ -436,6 +494,7 @@ def gguf_rows():
     rows.append(row("gemma2-window", query_pre_attn_scalar=20))
     for name in ("gemma3", "gemma3-linear"):
         rows.append(row(name, query_pre_attn_scalar=20, reference={"embedding_scale": "exact"}))
+    rows += latent_rows(row)
     keys = by_name("gemma4-keys-are-values")
     rows.append(dataclasses.replace(
         keys, name="gguf-gemma4-keys-are-values", config=dict(keys.text_config, architectures=["Gemma4ForCausalLM"]),
