@@ -45,7 +45,8 @@ typedef struct where {
 } where;
 
 static hth_code no_memory(binder *b) {
-    return hth_fail(b->err, HTH_ERR_LIMIT, "the chat template takes too much memory to compile");
+    bool is_temp = b->temp.total_bytes > b->temp.max_bytes / 2;
+    return jj_arena_full(is_temp ? &b->temp : &b->t->arena, b->err);
 }
 
 static sym *own(const symbols *s, const jj_str *name) {

@@ -536,6 +536,8 @@ const jj_str *jj_const_str(hth_arena *a, const char *p, size_t n); // borrows p;
 // jinja_parse.c, jinja_bind.c
 HTH_NODISCARD hth_code jj_parse(hth_jinja *t, const jj_tokens *tokens, hth_err *err);
 HTH_NODISCARD hth_code jj_bind_names(hth_jinja *t, hth_err *err);
+// Says that an arena gave nothing: its limit was reached, or the system has no more.
+HTH_NODISCARD hth_code jj_arena_full(const hth_arena *a, hth_err *err);
 HTH_NODISCARD hth_code jj_syntax(hth_err *err, uint32_t line, const char *fmt, ...) HTH_PRINTF(3, 4);
 
 #endif

@@ -34,6 +34,12 @@ hth_code jj_syntax(hth_err *err, uint32_t line, const char *fmt, ...) {
     return hth_fail(err, HTH_ERR_FORMAT, "chat template, line %u: %s", line, text);
 }
 
+hth_code jj_arena_full(const hth_arena *a, hth_err *err) {
+    if (a->total_bytes < a->max_bytes / 2) return hth_fail_nomem(err, 0);
+    return hth_fail(err, HTH_ERR_LIMIT, "the chat template takes more than %llu bytes to compile",
+                    (unsigned long long)a->max_bytes);
+}
+
 const jj_str *jj_const_str(hth_arena *a, const char *p, size_t n) {
     jj_str *s = hth_arena_alloc(a, 1, sizeof *s);
     if (s) *s = (jj_str){.p = p, .n = (uint32_t)n, .n_char = jj_count(p, n)};
@@ -42,6 +48,7 @@ const jj_str *jj_const_str(hth_arena *a, const char *p, size_t n) {
 
 static hth_code add_token(lexer *x, jj_token token) {
     if (!hth_grow(HTH_MEM_TEXT, (void **)&x->out->p, &x->out->cap, x->out->n + 1, sizeof token, MAX_TOKENS)) {
+        if (x->out->n < MAX_TOKENS) return hth_fail_nomem(x->err, x->out->n * sizeof token);
         return hth_fail(x->err, HTH_ERR_LIMIT, "the chat template has more than %zu tokens", MAX_TOKENS);
     }
     x->out->p[x->out->n++] = token;
@@ -54,7 +61,7 @@ static hth_code add_plain(lexer *x, jj_token_type type, size_t begin, size_t end
 
 static hth_code add_text(lexer *x, jj_token_type type, const char *p, size_t n, size_t begin, size_t end) {
     const jj_str *s = jj_const_str(&x->t->arena, p, n);
-    if (!s) return hth_fail_nomem(x->err, sizeof *s);
+    if (!s) return jj_arena_full(&x->t->arena, x->err);
     return add_token(x, (jj_token){.type = type, .line = x->line, .begin = (uint32_t)begin,
                                    .end = (uint32_t)end, .s = s});
 }
@@ -67,7 +74,7 @@ static hth_code stop(lexer *x, const char *fmt, ...) {
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     char *copy = hth_arena_strndup(&x->t->arena, text, strlen(text));
-    if (!copy) return hth_fail_nomem(x->err, sizeof text);
+    if (!copy) return jj_arena_full(&x->t->arena, x->err);
     x->stopped = true;
     return add_token(x, (jj_token){.type = JJ_T_ERROR, .line = x->line, .begin = (uint32_t)x->at,
                                    .end = (uint32_t)x->at, .text = copy});
@@ -371,7 +378,7 @@ static hth_code lex_string(lexer *x) {
     size_t n = end - begin;
     if (has_escape) {
         char *copy = hth_arena_alloc(&x->t->arena, 2 * n + 16, 1), *to = copy; // an escape at most doubles
-        if (!copy) return hth_fail_nomem(x->err, 2 * n);
+        if (!copy) return jj_arena_full(&x->t->arena, x->err);
         for (size_t at = begin; at < end;) {
             const char *reason = NULL;
             size_t used = 1;

@@ -92,7 +92,7 @@ hth_code jj_expect_name(jj_parser *p, const char *name) {
 
 hth_code jj_new_node(jj_parser *p, jj_type type, uint32_t line, uint32_t begin, jj_node **out) {
     jj_node *n = hth_arena_alloc(&p->t->arena, 1, sizeof *n);
-    if (!n) return hth_fail(p->err, HTH_ERR_LIMIT, "the chat template takes too much memory to compile");
+    if (!n) return jj_arena_full(&p->t->arena, p->err);
     n->type = (uint8_t)type;
     n->line = line;
     n->begin = begin;
@@ -129,7 +129,7 @@ hth_code jj_push(jj_parser *p, jj_node_list *list, jj_node *n) {
 
 hth_code jj_keep(jj_parser *p, jj_node_list *list, jj_nodes *out) {
     jj_node **copy = hth_arena_alloc(&p->t->arena, list->n + 1, sizeof *copy);
-    if (!copy) return hth_fail(p->err, HTH_ERR_LIMIT, "the chat template takes too much memory to compile");
+    if (!copy) return jj_arena_full(&p->t->arena, p->err);
     if (list->n > 0) memcpy(copy, list->p, list->n * sizeof *copy);
     *out = (jj_nodes){copy, (uint32_t)list->n};
     hth_free(list->p);

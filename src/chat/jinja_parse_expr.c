@@ -51,7 +51,7 @@ static hth_code parse_strings(jj_parser *p, jj_node **out) {
     HTH_TRY(jj_advance(p));
     if (p->at->type == JJ_T_STRING) { // neighbours are joined
         char *text = hth_arena_alloc(&p->t->arena, n + 1, 1);
-        if (!text) return hth_fail_nomem(p->err, n + 1);
+        if (!text) return jj_arena_full(&p->t->arena, p->err);
         memcpy(text, s->p, s->n);
         size_t at = s->n;
         while (p->at->type == JJ_T_STRING) {
@@ -60,7 +60,7 @@ static hth_code parse_strings(jj_parser *p, jj_node **out) {
             HTH_TRY(jj_advance(p));
         }
         s = jj_const_str(&p->t->arena, text, n);
-        if (!s) return hth_fail_nomem(p->err, sizeof *s);
+        if (!s) return jj_arena_full(&p->t->arena, p->err);
     }
     HTH_TRY(jj_new_node(p, JJ_CONST, first->line, first->begin, out));
     (*out)->value = (jj_value){.kind = HTH_JINJA_STR, .u.s = s};
@@ -308,7 +308,7 @@ static hth_code parse_dotted(jj_parser *p, const jj_str **out) {
     *out = first->s;
     if (last != first) { // no such filter exists; the spelling is for the message
         *out = jj_const_str(&p->t->arena, p->t->source + first->begin, last->end - first->begin);
-        if (!*out) return hth_fail_nomem(p->err, sizeof **out);
+        if (!*out) return jj_arena_full(&p->t->arena, p->err);
     }
     return HTH_OK;
 }

@@ -53,7 +53,7 @@ void jj_print_float(double d, char out[40]) {
     } else if (exponent < 0) {
         snprintf(out, 40, "%s0.%.*s%s", sign, -exponent - 1, "0000", digits);
     } else if (n_digit <= exponent + 1) {
-        snprintf(out, 40, "%s%s%.*s.0", sign, digits, exponent + 1 - n_digit, "0000000000000000");
+        snprintf(out, 40, "%s%.17s%.*s.0", sign, digits, exponent + 1 - n_digit, "0000000000000000");
     } else {
         snprintf(out, 40, "%s%.*s.%s", sign, exponent + 1, digits, digits + exponent + 1);
     }

@@ -2,35 +2,29 @@
 // itself how much of the prompt it has computed before.
 #include "cli/chat.h"
 
-#include <stdio.h>
 #include <string.h>
 
+#include "cli/input.h"
 #include "cli/load.h"
 #include "os/clock.h"
 #include "os/term.h"
 
 #define MAX_MESSAGES ((size_t)1 << 20)
 
-// What to do about a model whose chat format is unknown is said here, where the options are known.
-static hth_code find_format(cli_chat *c, const char *name, hth_err *err) {
-    const hth_tokenizer *t = c->engine->tokenizer;
-    hth_code code = hth_chat_format_open(c->engine->model->container, t, name, &c->format, err);
-    if (code == HTH_ERR_UNSUPPORTED || code == HTH_ERR_NOTFOUND) {
-        hth_err reason = *err;
-        return hth_fail(err, code,
-                        "%s; --raw gives the prompt to the model as it is, --chat-format names a format",
-                        reason.msg);
+// What to do about a model whose chat template is missing or broken is said here, where the options are known.
+static hth_code find_format(cli_chat *c, const cli_chat_params *p, hth_err *err) {
+    hth_str text;
+    hth_str_init(&text, HTH_MEM_TEXT, CLI_MAX_TEXT);
+    hth_chat_choice choice = {.name = p->format};
+    hth_code code = p->template_file ? cli_read_text(p->template_file, &text, err) : HTH_OK;
+    if (p->template_file) choice.text = (hth_chat_text){hth_str_text(&text), text.len};
+    if (code == HTH_OK) {
+        code = hth_chat_template_open(c->engine->model->container, c->engine->tokenizer, &choice, &c->format, err);
     }
-    if (code == HTH_ERR_RANGE) {
-        char names[320] = "";
-        size_t n = 0;
-        for (int i = 0; hth_chat_format_name_at(i) && n < sizeof names; i++) {
-            n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "",
-                                  hth_chat_format_name_at(i));
-        }
-        return hth_fail(err, code, "there is no chat format '%s'; there are %s", name, names);
-    }
-    return code;
+    hth_str_free(&text);
+    if (code == HTH_OK || p->format || p->template_file || code == HTH_ERR_NOMEM) return code;
+    hth_err reason = *err;
+    return hth_fail(err, code, "%s; --raw gives the prompt to the model as it is, --chat-format names a format", reason.msg);
 }
 
 static hth_code open_adapters(cli_chat *c, const cli_list *given, hth_err *err) {
@@ -50,7 +44,7 @@ hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out
     hth_code code;
     HTH_TRY_GOTO(code, cli_load_engine(path, &how, &c.engine, err), fail);
     HTH_TRY_GOTO(code, cli_sampler_make(&p->sampling, c.engine->model->container, c.engine->tokenizer, &c.sampler, err), fail);
-    if (!p->raw) HTH_TRY_GOTO(code, find_format(&c, p->format, err), fail);
+    if (!p->raw) HTH_TRY_GOTO(code, find_format(&c, p, err), fail);
     HTH_TRY_GOTO(code, open_adapters(&c, &p->loras, err), fail);
     params.loras = c.adapters->set;
     HTH_TRY_GOTO(code, hth_session_new(c.engine, &params, &c.session, err), fail);
@@ -74,15 +68,15 @@ void cli_chat_close(cli_chat *c) {
     cli_sampler_free(&c->sampler);
     if (c->adapters) cli_adapters_free(c->adapters);
     hth_free(c->adapters);
-    hth_chat_format_free(c->format);
+    hth_chat_template_free(c->format);
     hth_solo_close(c->engine);
 }
 
 void cli_chat_clear(cli_chat *c) {
-    drop_entries(c, c->n > 0 && c->entries[0].role == HTH_CHAT_SYSTEM ? 1 : 0);
+    drop_entries(c, c->n > 0 && strcmp(c->entries[0].role, "system") == 0 ? 1 : 0);
 }
 
-static hth_code add_entry(cli_chat *c, hth_chat_role role, const char *text, size_t n, hth_err *err) {
+static hth_code add_entry(cli_chat *c, const char *role, const char *text, size_t n, hth_err *err) {
     if (!hth_grow(HTH_MEM_TEXT, (void **)&c->entries, &c->cap, c->n + 1, sizeof *c->entries, MAX_MESSAGES)) {
         return hth_fail_nomem(err, (c->n + 1) * sizeof *c->entries);
     }
@@ -94,7 +88,7 @@ static hth_code add_entry(cli_chat *c, hth_chat_role role, const char *text, siz
 
 hth_code cli_chat_set_system(cli_chat *c, const char *text, hth_err *err) {
     drop_entries(c, 0);
-    return *text ? add_entry(c, HTH_CHAT_SYSTEM, text, strlen(text), err) : HTH_OK;
+    return *text ? add_entry(c, "system", text, strlen(text), err) : HTH_OK;
 }
 
 static hth_code raw_prompt(const cli_chat *c, const char *text, size_t n, hth_token_list *out, hth_err *err) {
@@ -112,11 +106,18 @@ static hth_code raw_prompt(const cli_chat *c, const char *text, size_t n, hth_to
 
 static hth_code chat_prompt(const cli_chat *c, hth_token_list *out, hth_err *err) {
     hth_chat_message *messages = hth_calloc(HTH_MEM_TEXT, c->n, sizeof *messages);
-    if (!messages) return hth_fail_nomem(err, c->n * sizeof *messages);
-    for (size_t i = 0; i < c->n; i++) {
-        messages[i] = (hth_chat_message){c->entries[i].role, c->entries[i].text, c->entries[i].n};
+    hth_chat_part *parts = hth_calloc(HTH_MEM_TEXT, c->n, sizeof *parts);
+    hth_jinja_text text = {0};
+    hth_code code = messages && parts ? HTH_OK : hth_fail_nomem(err, c->n * sizeof *messages);
+    for (size_t i = 0; i < c->n && code == HTH_OK; i++) {
+        parts[i] = (hth_chat_part){HTH_CHAT_PART_TEXT, {c->entries[i].text, c->entries[i].n}};
+        messages[i] = (hth_chat_message){.role = hth_chat_text_of(c->entries[i].role), .parts = &parts[i], .n_part = 1};
     }
-    hth_code code = hth_chat_tokenize(c->format, c->engine->tokenizer, messages, c->n, out, err);
+    hth_chat_request request = {.messages = messages, .n_message = c->n};
+    if (code == HTH_OK) code = hth_chat_render(c->format, &request, &text, err);
+    if (code == HTH_OK) code = hth_chat_text_ids(c->format, c->engine->tokenizer, &text, out, err);
+    hth_jinja_text_free(&text);
+    hth_free(parts);
     hth_free(messages);
     return code;
 }
@@ -148,12 +149,12 @@ hth_code cli_chat_ask(cli_chat *c, const char *text, size_t n, cli_text_sink sin
     if (!c->format) {
         code = raw_prompt(c, text, n, &prompt, err);
     } else {
-        code = add_entry(c, HTH_CHAT_USER, text, n, err);
+        code = add_entry(c, "user", text, n, err);
         if (code == HTH_OK) code = chat_prompt(c, &prompt, err);
     }
     if (code == HTH_OK) code = answer(c, &prompt, sink, user, out, err);
     if (code == HTH_OK && c->format) {
-        code = add_entry(c, HTH_CHAT_ASSISTANT, hth_str_text(&out->text), out->text.len, err);
+        code = add_entry(c, "assistant", hth_str_text(&out->text), out->text.len, err);
         if (code != HTH_OK) cli_answer_free(out);
     }
     if (code != HTH_OK) drop_entries(c, n_before);

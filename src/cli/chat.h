@@ -6,7 +6,7 @@
 #include "cli/args.h"
 #include "cli/generate.h"
 #include "cli/sampling.h"
-#include "text/chat_format.h"
+#include "chat/template.h"
 
 typedef struct cli_chat_params {
     int64_t n_predict, n_ctx, n_thread; // 0: the default
@@ -16,12 +16,13 @@ typedef struct cli_chat_params {
     cli_kv kv;
     cli_list loras;
     const char *system;                 // NULL: none
-    const char *format;                 // chat format by name, NULL: recognise
+    const char *format;                 // chat format by name, NULL: the model's template
+    const char *template_file;          // a template that overrides, NULL: none
     bool raw;                           // prompts go to the model as they are
 } cli_chat_params;
 
 typedef struct cli_chat_entry {
-    hth_chat_role role;
+    const char *role; // "system", "user", "assistant"
     char *text; // owned
     size_t n;
 } cli_chat_entry;
@@ -29,7 +30,7 @@ typedef struct cli_chat_entry {
 typedef struct cli_chat {
     hth_solo *engine;
     hth_session *session;
-    hth_chat_format *format; // NULL: raw
+    hth_chat_template *format; // NULL: raw
     cli_sampler sampler;
     cli_adapters *adapters; // owned
     int64_t n_predict;

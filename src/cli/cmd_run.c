@@ -46,7 +46,7 @@ static void print_timings(const cli_chat *c, const cli_answer *a) {
 static void write_json(hth_json_out *j, const cli_chat *c, const cli_answer *a, const char *path) {
     hth_json_out_begin(j, NULL, '{');
     hth_json_out_text(j, "model", path);
-    hth_json_out_text(j, "chat_format", c->format ? hth_chat_format_name(c->format) : NULL);
+    hth_json_out_text(j, "chat_format", c->format ? hth_chat_template_name(c->format) : NULL);
     hth_json_out_str(j, "text", hth_str_text(&a->text), a->text.len);
     hth_json_out_text(j, "stop_reason", cli_stop_name(a->stop));
     hth_json_out_bool(j, "context_full", a->stop == CLI_STOP_CONTEXT);
@@ -125,6 +125,8 @@ static int run(const cli_args *args, const void *unused) {
         return cli_usage_error("run", "--system has no place with --raw");
     if (values.chat.raw && values.chat.format)
         return cli_usage_error("run", "give either --raw or --chat-format");
+    if (values.chat.template_file && (values.chat.raw || values.chat.format))
+        return cli_usage_error("run", "--chat-template stands alone, without --raw or --chat-format");
     if (is_interactive && values.json) return cli_usage_error("run", "--json needs a prompt");
     hth_err err;
     cli_chat chat;
@@ -136,11 +138,11 @@ static int run(const cli_args *args, const void *unused) {
     } else if (cli_chat_open(args->items[0], &values.chat, &chat, &err) != HTH_OK) {
         code = cli_fail(&err);
     } else {
-        if (chat.format && hth_chat_format_source(chat.format) == HTH_CHAT_FROM_TOKENS) {
+        if (chat.format && hth_chat_template_source(chat.format) == HTH_CHAT_FROM_TOKENS) {
             fprintf(
                 stderr,
                 "hearth: the model has no chat template; the format %s is taken from its control tokens\n",
-                hth_chat_format_name(chat.format));
+                hth_chat_template_name(chat.format));
         }
         hth_term_catch_interrupt();
         code = is_interactive ? cli_repl(&chat, print_timings) : ask_once(&chat, &prompt, args->items[0]);
@@ -162,6 +164,8 @@ static const cli_option options[] = {
                     "give the prompt to the model as it is, without its chat format"),
     CLI_OPTION_TEXT("chat-format", 0, "NAME", run_values, chat.format,
                     "use this chat format whatever the model's template says"),
+    CLI_OPTION_TEXT("chat-template", 0, "FILE", run_values, chat.template_file,
+                    "use this Jinja template instead of the model's"),
     CLI_OPTION_KV(run_values, chat.kv, "f16"),
     CLI_OPTION_ACTIVATIONS(run_values, chat.activations, "auto"),
     CLI_OPTION_LORA(run_values, chat.loras),

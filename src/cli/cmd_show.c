@@ -2,10 +2,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "chat/template.h"
 #include "cli/commands.h"
 #include "cli/out.h"
 #include "model/model.h"
-#include "text/chat_format.h"
 
 typedef struct show_values {
     bool verbose, tensors, json;
@@ -16,7 +16,7 @@ static show_values values;
 typedef struct shown {
     hth_model *model;
     hth_tokenizer *tokenizer;                 // NULL: none
-    hth_chat_format *chat;                    // NULL: none
+    hth_chat_template *chat;                   // NULL: none
     char tokenizer_note[256], chat_note[256]; // why not
 } shown;
 
@@ -131,10 +131,11 @@ static void print_details(const hth_container *c) {
     }
 }
 
-static const char *chat_source(const hth_chat_format *f) {
-    return hth_chat_format_source(f) == HTH_CHAT_FROM_TOKENS
+static const char *chat_source(const hth_chat_template *f) {
+    return hth_chat_template_source(f) == HTH_CHAT_FROM_TOKENS
              ? " (no template; by the vocabulary's control tokens)"
-             : "";
+         : hth_chat_template_source(f) == HTH_CHAT_FROM_MODEL ? "'s own template"
+                                                              : "";
 }
 
 // The first layer with routed experts, or NULL.
@@ -206,7 +207,7 @@ static void print_text(const shown *s) {
         cli_print("tokenizer   none: %s\n", s->tokenizer_note);
     }
     if (s->chat) {
-        cli_print("chat        %s%s\n", hth_chat_format_name(s->chat), chat_source(s->chat));
+        cli_print("chat        %s%s\n", hth_chat_template_name(s->chat), chat_source(s->chat));
     } else {
         cli_print("chat        none: %s\n", s->chat_note);
     }
@@ -278,7 +279,7 @@ static void write_json(hth_json_out *j, const shown *s) {
     hth_json_out_end(j, '}');
     hth_json_out_text(j, "tokenizer", s->tokenizer ? hth_tokenizer_kind(s->tokenizer) : NULL);
     hth_json_out_text(j, "pre_tokenizer", s->tokenizer ? hth_tokenizer_pre(s->tokenizer) : NULL);
-    hth_json_out_text(j, "chat_format", s->chat ? hth_chat_format_name(s->chat) : NULL);
+    hth_json_out_text(j, "chat_format", s->chat ? hth_chat_template_name(s->chat) : NULL);
     if (values.verbose && g) {
         hth_json_out_begin(j, "metadata", '{');
         for (int64_t i = 0; i < hth_gguf_n_kv(g); i++) add_kv_json(j, hth_gguf_kv_at(g, i));
@@ -295,7 +296,7 @@ static void load_text(shown *s) {
         s->tokenizer = NULL;
         snprintf(s->tokenizer_note, sizeof s->tokenizer_note, "%.250s", err.msg);
         snprintf(s->chat_note, sizeof s->chat_note, "there is no tokenizer");
-    } else if (hth_chat_format_open(s->model->container, s->tokenizer, NULL, &s->chat, &err) != HTH_OK) {
+    } else if (hth_chat_template_open(s->model->container, s->tokenizer, NULL, &s->chat, &err) != HTH_OK) {
         s->chat = NULL;
         snprintf(s->chat_note, sizeof s->chat_note, "%.250s", err.msg);
     }
@@ -318,7 +319,7 @@ static int run(const cli_args *args, const void *unused) {
     } else {
         print_text(&s);
     }
-    hth_chat_format_free(s.chat);
+    hth_chat_template_free(s.chat);
     if (s.tokenizer) hth_tokenizer_free(s.tokenizer);
     hth_model_free(s.model);
     return code;

@@ -25,7 +25,7 @@ static void print_commands(void) {
 
 static void print_settings(const cli_chat *c) {
     const hth_sampler_params *s = &c->sampler.params;
-    bool has_system = c->n > 0 && c->entries[0].role == HTH_CHAT_SYSTEM;
+    bool has_system = c->n > 0 && strcmp(c->entries[0].role, "system") == 0;
     fprintf(stderr, "temperature %g\ntop_k %d\ntop_p %g\nmin_p %g\nseed %llu\nn_predict %lld\nsystem %s\n",
             (double)s->temperature, s->top_k, (double)s->top_p, (double)s->min_p, (unsigned long long)s->seed,
             (long long)c->n_predict, has_system ? c->entries[0].text : "(none)");

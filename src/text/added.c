@@ -31,7 +31,7 @@ static const added_token *longest(const hth_tokenizer *t, const hth_trie *trie, 
         if (node == HTH_TRIE_NONE) break;
         if (trie->values[node] == HTH_TRIE_NONE) continue;
         const added_token *a = &t->added[trie->values[node]];
-        if (a->control && (!control || touches_user(users, n_user, hint, at, i))) continue;
+        if ((a->control || a->guarded) && (!control || touches_user(users, n_user, hint, at, i))) continue;
         best = a;
         *end = i;
     }

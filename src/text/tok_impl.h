@@ -20,6 +20,7 @@ typedef struct added_token {
     int32_t id;
     bool lstrip, rstrip, single_word, normalized;
     bool control;
+    bool guarded; // never made from a user's bytes either (hth_tokenizer_guard)
 } added_token;
 
 typedef enum detok_kind {
@@ -43,7 +44,7 @@ struct hth_tokenizer {
     added_token *added; // owned
     size_t n_added, cap_added;
     hth_trie raw;       // added tokens looked for in the text as it is; values index `added`
-    hth_trie raw_later; // normalized control tokens, for texts with a user's parts
+    hth_trie raw_later; // normalized control and guarded tokens, for texts with a user's parts
     hth_trie normal;    // added tokens looked for in normalized text
     bool has_raw, has_raw_later, has_normal;
     int32_t prefix[8], suffix[8]; // of HTH_TOKENIZE_ADD_SPECIAL

@@ -161,6 +161,20 @@ static hth_code index_added(hth_tokenizer *t, hth_err *err) {
     return code;
 }
 
+hth_code hth_tokenizer_guard(hth_tokenizer *t, bool (*is_marker)(const void *user, const char *text, size_t n),
+                             const void *user, hth_err *err) {
+    for (size_t i = 0; i < t->n_added; i++) {
+        added_token *a = &t->added[i];
+        const char *text = hth_vocab_spelling(&t->vocab, a->id);
+        size_t n = t->vocab.e[a->id].n_spelling;
+        if (a->control || a->guarded || !is_marker(user, text, n)) continue;
+        a->guarded = true;
+        if (!a->normalized) continue;
+        HTH_TRY(insert_added(t, &t->raw_later, &t->has_raw_later, i, (const uint8_t *)text, n, err));
+    }
+    return HTH_OK;
+}
+
 // True when no piece that a model can make has U+2581 behind something else.
 static bool can_cut_marks(const hth_tokenizer *t) {
     const hth_vocab *v = &t->vocab;

@@ -17,6 +17,12 @@ HTH_NODISCARD hth_code hth_tokenizer_load(hth_container *c, hth_tokenizer **out,
 HTH_NODISCARD hth_code hth_tokenizer_load_file(const char *path, hth_tokenizer **out, hth_err *err);
 void hth_tokenizer_free(hth_tokenizer *t);
 
+// Guards added tokens that are no control tokens but mark something in a chat (a family's <think>, <tool_call>):
+// those that `is_marker` picks are never made from a user's bytes. Call it before the tokenizer is shared.
+HTH_NODISCARD hth_code hth_tokenizer_guard(hth_tokenizer *t,
+                                           bool (*is_marker)(const void *user, const char *text, size_t n),
+                                           const void *user, hth_err *err);
+
 // A stretch of text and what it may become. Segments are tokenized as one text (no extra prefix
 // space, merges cross segment borders where no special token stands between), but in a segment with
 // is_user the bytes never match control tokens: they stay text. Ordinary added tokens still match.

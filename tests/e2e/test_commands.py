@@ -222,14 +222,14 @@ def test_show_tells_what_the_model_is(run_hearth, smollm2):
     assert (shown["n_head"], shown["n_kv_head"], shown["head_dim"]) == (9, 3, 64)
     assert shown["parameters"] == 134515008
     assert shown["types"]["q4_1"]["tensors"] == 210
-    assert (shown["tokenizer"], shown["pre_tokenizer"], shown["chat_format"]) == ("bpe", "smollm", "chatml")
+    assert (shown["tokenizer"], shown["pre_tokenizer"], shown["chat_format"]) == ("bpe", "smollm", "model")
     assert shown["metadata"]["llama.context_length"] == 8192
     assert shown["metadata"]["llama.rope.freq_base"] == 100000
     assert shown["metadata"]["tokenizer.ggml.add_bos_token"] is False
     assert len(shown["tensors"]) == 272
     assert sum(t["bytes"] for t in shown["tensors"]) == sum(t["bytes"] for t in shown["types"].values())
     text = run_hearth("show", smollm2, "--verbose", "--tensors").stdout.decode()
-    for word in ["llama", "134.5 M", "q4_1", "8192", "chatml"]:
+    for word in ["llama", "134.5 M", "q4_1", "8192", "own template"]:
         assert word in text
     assert "general.name = Smollm2" in text and "[49152, 576] token_embd.weight" in text
 

@@ -44,7 +44,7 @@ def test_json_tells_counts_and_reasons(run_hearth, smollm2):
     assert done["stop_reason"] == "stop" and done["context_full"] is False
     assert "Paris" in done["text"]
     assert done["tokens"]["prompt"] == 37 and done["tokens"]["generated"] > 3
-    assert done["chat_format"] == "chatml"
+    assert done["chat_format"] == "model"
     assert done["timings"]["decode_tokens_per_second"] > 0
     done = ask(run_hearth, smollm2, ASK, "--temp", "0", "-n", "2")
     assert (done["stop_reason"], done["tokens"]["generated"]) == ("length", 2)

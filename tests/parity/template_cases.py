@@ -50,7 +50,7 @@ SIMPLE = {
         "description": "Adds",
         "parameters": {
             "type": "object",
-            "properties": {"a": {"type": "integer", "description": "one"}, "b": {"type": "array", "items": {"type": "number"}}},
+            "properties": {"a": {"type": "integer", "description": "one"}, "b": {"type": "array", "items": {"type": "number"}, "description": "two"}},
             "required": ["a"],
         },
         "return": {"type": "integer", "description": "the sum"},

@@ -2,8 +2,8 @@
 // error, nothing leaks, and the next try succeeds.
 #include <unistd.h>
 
+#include "chat/template.h"
 #include "engine/session.h"
-#include "text/chat_format.h"
 #include "unit/engine/byte_model.h"
 
 // ---- a folder as hubs publish it, with a byte-level BPE over the letters of the prompt
@@ -47,7 +47,7 @@ static void write_tokenizer(const char *dir) {
 
 typedef struct world {
     hth_solo *engine;
-    hth_chat_format *format;
+    hth_chat_template *format;
     hth_session *session;
     hth_sampler *sampler;
     hth_token_list prompt;
@@ -58,15 +58,21 @@ static hth_code load(world *w, const char *path, hth_err *err) {
     const hth_session_params session = {.n_ctx = 96, .n_chunk = 8};
     const hth_sampler_params sampling = hth_sampler_default();
     HTH_TRY(hth_solo_open(path, &params, &w->engine, err));
-    HTH_TRY(hth_chat_format_open(w->engine->model->container, w->engine->tokenizer, NULL, &w->format, err));
+    HTH_TRY(hth_chat_template_open(w->engine->model->container, w->engine->tokenizer, NULL, &w->format, err));
     HTH_TRY(hth_session_new(w->engine, &session, &w->session, err));
     return hth_sampler_new(&sampling, w->engine->model->desc.n_vocab, &w->sampler, err);
 }
 
 static hth_code write_three(world *w, hth_token *tokens, hth_str *text, hth_err *err) {
-    const hth_chat_message message = {HTH_CHAT_USER, "hello there", 11};
+    const hth_chat_part part = {HTH_CHAT_PART_TEXT, hth_chat_text_of("hello there")};
+    const hth_chat_message message = {.role = hth_chat_text_of("user"), .parts = &part, .n_part = 1};
+    const hth_chat_request request = {.messages = &message, .n_message = 1};
+    hth_jinja_text chat;
     hth_detokenizer d = hth_detokenizer_make(w->engine->tokenizer, true);
-    HTH_TRY(hth_chat_tokenize(w->format, w->engine->tokenizer, &message, 1, &w->prompt, err));
+    HTH_TRY(hth_chat_render(w->format, &request, &chat, err));
+    hth_code code = hth_chat_text_ids(w->format, w->engine->tokenizer, &chat, &w->prompt, err);
+    hth_jinja_text_free(&chat);
+    HTH_TRY(code);
     HTH_TRY(hth_session_sync(w->session, w->prompt.ids, w->prompt.n, NULL, NULL, err));
     for (int i = 0; i < 3; i++) {
         int64_t pos = hth_session_len(w->session);
@@ -87,7 +93,7 @@ static hth_code run(const char *path, hth_token *tokens, hth_err *err) {
     hth_token_list_free(&w.prompt);
     hth_sampler_free(w.sampler);
     hth_session_free(w.session);
-    hth_chat_format_free(w.format);
+    hth_chat_template_free(w.format);
     hth_solo_close(w.engine);
     return code;
 }
