@@ -57,6 +57,8 @@ typedef struct hth_engine_params {
     int32_t n_sequence;            // most sequences at work at once; 0: 16
     int32_t n_queue;               // most requests that wait; 0: 256
     uint64_t memory_bytes;         // for keys, values and work space; 0: three quarters of what the machine has free
+    uint64_t weight_bytes;         // memory for weights with what they need to run; a mixture of experts that takes more
+                                   // reads experts from disk. 0: what the machine can give
     int32_t n_chunk;               // most prompt rows of a step; 0: 512
     bool need_tokenizer;           // fail where the model carries none
 } hth_engine_params;

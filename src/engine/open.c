@@ -3,6 +3,7 @@
 
 #include "engine/impl.h"
 #include "engine/sampler_defaults.h"
+#include "model/residency.h"
 
 #define DEFAULT_SEQUENCES 16
 #define DEFAULT_QUEUE 256
@@ -114,6 +115,16 @@ static hth_code set_up(hth_engine *e, const hth_engine_params *p, hth_err *err) 
     return HTH_OK;
 }
 
+// Of a model that does not fit in memory, the experts stay on disk.
+static hth_code settle_weights(hth_model *m, const hth_engine_params *p, hth_err *err) {
+    const int64_t n_ctx = m->desc.n_ctx_train > 0 && m->desc.n_ctx_train < 8192 ? m->desc.n_ctx_train : 8192;
+    const hth_residency_wish wish = {.limit_bytes = p->weight_bytes, .n_ctx = p->n_ctx > 0 ? p->n_ctx : n_ctx,
+                                     .n_chunk = p->n_chunk > 0 ? p->n_chunk : DEFAULT_CHUNK};
+    hth_residency plan;
+    HTH_TRY(hth_residency_plan(m, &wish, &plan, err));
+    return hth_residency_apply(m, &plan, NULL, NULL, err);
+}
+
 // ---- the interface
 
 hth_code hth_engine_over(hth_model *model, hth_tokenizer *tokenizer, const hth_engine_params *p, hth_engine **out,
@@ -138,6 +149,7 @@ hth_code hth_engine_over(hth_model *model, hth_tokenizer *tokenizer, const hth_e
 }
 
 hth_code hth_engine_open(const char *path, const hth_engine_params *p, hth_engine **out, hth_err *err) {
+    const hth_engine_params nothing = {0};
     hth_model *model;
     hth_tokenizer *tokenizer = NULL;
     *out = NULL;
@@ -146,10 +158,13 @@ hth_code hth_engine_open(const char *path, const hth_engine_params *p, hth_engin
     if (code != HTH_OK) {
         tokenizer = NULL;
         // Absent, or not ours to read: the caller works with token ids.
-        if ((p && p->need_tokenizer) || code == HTH_ERR_NOMEM) {
-            hth_model_free(model);
-            return code;
-        }
+        if (!(p && p->need_tokenizer) && code != HTH_ERR_NOMEM) code = HTH_OK;
+    }
+    if (code == HTH_OK) code = settle_weights(model, p ? p : &nothing, err);
+    if (code != HTH_OK) {
+        hth_tokenizer_free(tokenizer);
+        hth_model_free(model);
+        return code;
     }
     return hth_engine_over(model, tokenizer, p, out, err);
 }
