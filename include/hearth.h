@@ -61,6 +61,10 @@ typedef struct hth_engine_params {
                                    // reads experts from disk. 0: what the machine can give
     int32_t n_chunk;               // most prompt rows of a step; 0: 512
     bool need_tokenizer;           // fail where the model carries none
+    bool no_cache;                 // what was computed for one request is forgotten with it
+    uint64_t cache_bytes;          // of memory_bytes, most for beginnings kept from ended requests; 0: all that is free
+    const char *cache_folder;      // keeps beginnings over restarts, in a folder made where missing; NULL: none
+    uint64_t cache_folder_bytes;   // most for its files; 0: 4 GiB
 } hth_engine_params;
 
 // Opens a GGUF file or a model folder. Weights are mapped, not read. Returns owned.
@@ -95,6 +99,7 @@ typedef struct hth_engine_stats {
     uint64_t sample_ns;
     uint64_t kv_bytes;              // in use now
     uint64_t reserved_bytes;        // promised to the requests at work
+    uint64_t cache_bytes, n_cache_entry; // kept of requests that ended
 } hth_engine_stats;
 
 HTH_API void hth_engine_get_stats(hth_engine *e, hth_engine_stats *out);
@@ -148,6 +153,8 @@ typedef struct hth_request_params {
     size_t n_segment;
     bool add_special; // with BOS and the like around the prompt, as the model wants them
     hth_priority priority;
+    bool no_cache;       // neither uses what others have left nor leaves anything
+    hth_bytes salt;      // requests with different ones share nothing: tenants, say
     int64_t deadline_ms; // from now; then it ends with HTH_ERR_TIMEOUT. 0: none
 
     // of HTH_TASK_GENERATE
@@ -211,12 +218,13 @@ typedef enum hth_miss {
     HTH_MISS_COLD,      // nothing like it was there
     HTH_MISS_DIFFERENT, // what was there goes on with another token
     HTH_MISS_ENDED,     // what was there ends here
+    HTH_MISS_STATE,     // more is equal, but a window or a recurrent layer could only be taken back to an earlier place
 } hth_miss;
 
 typedef struct hth_usage {
     int64_t n_prompt, n_cached, n_output; // tokens; outputs of all completions, end tokens included
     hth_miss miss;
-    int64_t miss_at; // prompt token where the cached prefix ended
+    int64_t miss_at; // prompt tokens that were equal to something cached; n_cached of them were of use
     int64_t n_drafted, n_accepted;
     uint64_t queued_ns, prefill_ns, generate_ns;
 } hth_usage;

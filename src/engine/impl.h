@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "engine/journal.h"
 #include "engine/pooling.h"
+#include "engine/prefix.h"
 #include "engine/stop.h"
 #include "model/lora.h"
 #include "os/sync.h"
@@ -69,6 +70,8 @@ typedef struct sequence {
     int64_t n_prompt_row; // rows below are computed as a prompt's
     bool waits;           // for completion 0 to read the prompt
     bool has_prompt;      // the prompt was read
+    bool is_broken;       // ended by an error: its state is not to be kept
+    int64_t n_echoed;     // prompt tokens that were told
     int64_t n_output, n_forced;
     hth_sampler *sampler;
     hth_detokenizer detokenizer, echo;
@@ -121,6 +124,7 @@ struct hth_engine {
     bool can_draft;
     uint64_t memory_bytes, kv_limit_bytes, scratch_bytes;
     hth_sampler_params sampling; // the model's own
+    hth_prefix *prefix;          // owned; NULL: nothing is kept
     hth_sampler_work **works; // [threads of the host] work space of sampling
     // Under the host's lock.
     hth_engine *next; // of the host's engines
@@ -132,7 +136,7 @@ struct hth_engine {
     // Of the host's thread.
     sequence **seqs; // [n_sequence], the first n_seq in use
     int32_t n_seq;
-    uint64_t reserved_bytes;
+    uint64_t reserved_bytes, n_cached_token;
     double vtime_ns; // time that its steps took, for fairness between engines
     int32_t turn;    // rotates who is first among readers of prompts
     bool embeds_next; // which kind of step is next where there is work for both
@@ -197,6 +201,18 @@ HTH_NODISCARD hth_code plan_request(const hth_engine *e, int64_t n_prompt, int64
                                     uint64_t *out, hth_err *err);
 // Settles n_ctx and the limits of a new engine.
 HTH_NODISCARD hth_code plan_engine(hth_engine *e, const hth_engine_params *p, hth_err *err);
+
+// ---- reuse.c
+
+HTH_NODISCARD hth_code reuse_open(hth_engine *e, const hth_engine_params *p, hth_err *err);
+// The prompt's tokens become those cached for the same text. On the submitting thread.
+HTH_NODISCARD hth_code reuse_tokens(const hth_request *r, hth_token_list *tokens, hth_err *err);
+// Gives a new sequence the longest cached beginning of its prompt, if there is any.
+HTH_NODISCARD hth_code reuse_find(hth_engine *e, sequence *s, hth_err *err);
+// Drops what is cached beyond the memory that no request has been promised.
+void reuse_make_room(hth_engine *e);
+void reuse_keep_prompt(hth_engine *e, const sequence *s); // a copy, when the prompt has been read
+void reuse_keep_end(hth_engine *e, sequence *s);          // the state itself, when the sequence has ended
 
 // ---- sequence.c
 

@@ -75,6 +75,7 @@ static hth_code allocate(hth_engine *e, hth_err *err) {
 static void release(hth_engine *e) {
     const int n_thread = e->host ? hth_team_size(e->host->team) : 0;
     for (int i = 0; e->works && i < n_thread; i++) hth_sampler_work_free(e->works[i]);
+    hth_prefix_free(e->prefix);
     hth_free(e->works);
     hth_free(e->seqs);
     hth_free(e->stepping);
@@ -111,6 +112,7 @@ static hth_code set_up(hth_engine *e, const hth_engine_params *p, hth_err *err) 
     HTH_TRY(hth_sampler_defaults_of(e->model->container, &e->sampling, err));
     HTH_TRY(plan_engine(e, p, err));
     HTH_TRY(allocate(e, err));
+    HTH_TRY(reuse_open(e, p, err));
     host_add(e->host, e);
     return HTH_OK;
 }

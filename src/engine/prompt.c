@@ -172,11 +172,20 @@ static hth_code fit(hth_request *r, hth_token_list *prompt, hth_refusal *why, ht
     return HTH_OK;
 }
 
+// Tokens that a client chose are left as they are.
+static bool has_text(const hth_request_params *p) {
+    for (size_t i = 0; i < p->n_segment; i++) {
+        if (!p->segments[i].tokens && p->segments[i].n_text > 0) return true;
+    }
+    return false;
+}
+
 static hth_code make_prompt(hth_request *r, hth_refusal *why, hth_err *err) {
     const hth_request_params *p = &r->p;
     hth_token_list list = {0};
     const unsigned flags = p->add_special ? HTH_TOKENIZE_ADD_SPECIAL : 0;
     hth_code code = tokenize(r->engine, p->segments, p->n_segment, flags, &list, err);
+    if (code == HTH_OK && has_text(p)) code = reuse_tokens(r, &list, err);
     if (code == HTH_OK && list.n == 0) code = REFUSE("segments", "the prompt is empty");
     if (code == HTH_OK) code = fit(r, &list, why, err);
     if (code == HTH_OK) {
@@ -209,7 +218,8 @@ static hth_code copy_stops(hth_request *r, hth_err *err) {
     hth_request_params *p = &r->p;
     hth_bytes *stops = hth_arena_alloc(&r->arena, p->n_stop + 1, sizeof *stops);
     int32_t *tokens = hth_arena_alloc(&r->arena, p->n_stop_token + 1, sizeof *tokens);
-    if (!stops || !tokens) return hth_fail_nomem(err, p->n_stop * sizeof *stops);
+    const char *salt = hth_arena_strndup(&r->arena, p->salt.p ? p->salt.p : "", p->salt.n);
+    if (!stops || !tokens || !salt) return hth_fail_nomem(err, p->n_stop * sizeof *stops);
     for (size_t i = 0; i < p->n_stop; i++) {
         stops[i] = (hth_bytes){hth_arena_strndup(&r->arena, p->stop[i].p, p->stop[i].n), p->stop[i].n};
         if (!stops[i].p) return hth_fail_nomem(err, p->stop[i].n);
@@ -217,6 +227,7 @@ static hth_code copy_stops(hth_request *r, hth_err *err) {
     if (p->n_stop_token > 0) memcpy(tokens, p->stop_tokens, p->n_stop_token * sizeof *tokens);
     p->stop = stops;
     p->stop_tokens = tokens;
+    p->salt.p = salt;
     return HTH_OK;
 }
 

@@ -49,6 +49,8 @@ static hth_code fill(hth_engine *e, sequence *s, hth_err *err) {
     if (embeds) HTH_TRY(hth_pooled_init(&s->pooled, e->model, r->pooling, r->n_prompt, err));
     else HTH_TRY(make_chooser(e, s, err));
     if (!e->model->desc.causal || s->waits) return HTH_OK;
+    HTH_TRY(reuse_find(e, s, err));
+    if (s->state) return HTH_OK;
     const hth_state_params p = {.n_ctx = embeds ? r->n_prompt : e->n_ctx,
                                 .k_type = embeds ? HTH_KV_F32 : e->k_type,
                                 .v_type = embeds ? HTH_KV_F32 : e->v_type};
@@ -124,6 +126,7 @@ static void end(sequence *s) {
 void sequence_fail(sequence *s, const hth_err *err) {
     if (s->is_ended) return;
     request_fail(s->request, s->completion, err, NULL);
+    s->is_broken = true;
     end(s);
 }
 

@@ -51,6 +51,8 @@ static void start(hth_engine *e, hth_request *r) {
     if (code == HTH_OK) {
         r->n_live = r->n_seq;
         e->reserved_bytes += r->need_bytes;
+        reuse_make_room(e);
+        e->n_cached_token += (uint64_t)r->usage.n_cached;
         return;
     }
     while (e->n_seq > n_before) sequence_free(e->seqs[--e->n_seq]);
@@ -77,11 +79,16 @@ static void admit(hth_engine *e) {
 // What others may ask for, before they hear that something has ended.
 static void publish(hth_engine *e) {
     uint64_t kv_bytes = 0;
+    hth_prefix_stats cached = {0};
+    if (e->prefix) hth_prefix_get_stats(e->prefix, &cached);
     for (int32_t i = 0; i < e->n_seq; i++) kv_bytes += e->seqs[i]->state ? hth_state_bytes(e->seqs[i]->state) : 0;
     hth_lock(&e->host->lock);
     e->stats.kv_bytes = kv_bytes;
     e->stats.reserved_bytes = e->reserved_bytes;
     e->stats.n_sequence = e->n_seq;
+    e->stats.n_cached_token = e->n_cached_token;
+    e->stats.cache_bytes = cached.n_bytes;
+    e->stats.n_cache_entry = cached.n_entry;
     hth_unlock(&e->host->lock);
 }
 
@@ -96,6 +103,7 @@ static void reap(hth_engine *e) {
             continue;
         }
         hth_request *r = s->request;
+        reuse_keep_end(e, s);
         sequence_free(s);
         if (--r->n_live > 0) continue;
         e->reserved_bytes -= r->need_bytes;
@@ -403,8 +411,8 @@ static hth_code tell_progress(sequence *s, hth_err *err) {
     return request_tell(s->request, &event, err);
 }
 
-// What the prompt rows [begin, end) of a sequence were asked for besides the last row's logits.
-static hth_code deliver_prompt(hth_engine *e, sequence *s, int64_t begin, const float *logits, hth_err *err) {
+// What new rows of the prompt were asked for besides the last one's logits.
+static hth_code deliver_prompt(hth_engine *e, sequence *s, const float *logits, hth_err *err) {
     const hth_request *r = s->request;
     const int64_t end = s->n_computed;
     HTH_TRY(tell_progress(s, err));
@@ -419,7 +427,9 @@ static hth_code deliver_prompt(hth_engine *e, sequence *s, int64_t begin, const 
     }
     if (!r->p.echo && !r->p.prompt_logprobs) return HTH_OK;
     const int64_t last = end + 1 < r->n_prompt ? end + 1 : r->n_prompt;
-    return sequence_tell_prompt(e, s, begin == 0 ? 0 : begin + 1, last, logits, err);
+    const int64_t first = s->n_echoed;
+    s->n_echoed = last;
+    return sequence_tell_prompt(e, s, first, last, logits, err);
 }
 
 // The prompt has been read: tokens may come, of all completions.
@@ -428,6 +438,7 @@ static void begin_output(hth_engine *e, sequence *s, const float *last_logits) {
     hth_err err;
     s->has_prompt = true;
     r->prompt_ns = hth_clock_ns();
+    reuse_keep_prompt(e, s);
     if (r->p.no_output) {
         for (int32_t i = 0; i < e->n_seq; i++) {
             if (e->seqs[i]->request == r) sequence_stop(e->seqs[i], HTH_STOP_LENGTH, -1, -1);
@@ -467,12 +478,11 @@ static const float *logits_after(const hth_engine *e, const sequence *s) {
 }
 
 static hth_code deliver_rows(hth_engine *e, sequence *s, hth_err *err) {
-    const int64_t begin = s->n_computed;
     const bool was_reading = !sequence_is_generating(s);
     const float *out = outputs_of(e, s);
     s->n_computed += s->n_row - s->n_draft;
     if (sequence_is_embedding(s)) return deliver_embedding(e, s, out, err);
-    if (was_reading) HTH_TRY(deliver_prompt(e, s, begin, out, err));
+    if (was_reading) HTH_TRY(deliver_prompt(e, s, out, err));
     if (sequence_pending(s) > 0) return HTH_OK;
     const float *last = s->n_logits > 0 ? logits_after(e, s) : NULL;
     if (!s->has_prompt) begin_output(e, s, last);

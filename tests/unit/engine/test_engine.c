@@ -133,7 +133,7 @@ static void completions_share_a_prompt_and_draw_differently(void **state) {
     const hth_segment segment = asked_tokens(prompt, 80);
     hth_sampler_params hotter = hot;
     hotter.temperature = 5;
-    hth_request_params p = {.segments = &segment, .n_segment = 1, .sampling = &hotter, .max_tokens = N_OUT};
+    hth_request_params p = {.segments = &segment, .n_segment = 1, .sampling = &hotter, .max_tokens = N_OUT, .no_cache = true};
     asked *one = asked_run(e, &p);
     p.n = 4;
     asked *four = asked_run(e, &p), *again = asked_run(e, &p);

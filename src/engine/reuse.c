@@ -1,0 +1,88 @@
+// What was computed before is not computed again: the engine's side of the cache of beginnings (engine/prefix.h). All
+// of memory_bytes that no request has been promised may hold cached beginnings; they go when it is needed.
+#include "engine/impl.h"
+
+#define WRITE_AFTER_MS 2000
+#define LEAST_NEW_ROWS 32 // a prompt that adds fewer is not worth an entry of its own
+
+static const char *const activation_names[] = {"auto", "q8", "q16", "f32"};
+
+hth_code reuse_open(hth_engine *e, const hth_engine_params *p, hth_err *err) {
+    if (!e->model->desc.causal || p->no_cache) return HTH_OK;
+    const hth_prefix_params params = {
+        .executor = e->host->executor,
+        .model = e->model,
+        .tokenizer = e->tokenizer,
+        .state = {.n_ctx = e->n_ctx, .k_type = e->k_type, .v_type = e->v_type},
+        .limit_bytes = p->cache_bytes && p->cache_bytes < e->kv_limit_bytes ? p->cache_bytes : e->kv_limit_bytes,
+        .folder = p->cache_folder,
+        .folder_bytes = p->cache_folder_bytes ? p->cache_folder_bytes : (uint64_t)4 << 30,
+        .identity = activation_names[hth_activations_for(e->model, e->activations)],
+        .write_after_ms = WRITE_AFTER_MS,
+    };
+    return hth_prefix_new(&params, &e->prefix, err);
+}
+
+// Requests that ask about the rows of their prompt need them computed.
+static bool is_reusable(const hth_engine *e, const hth_request *r) {
+    return e->prefix && r->p.task == HTH_TASK_GENERATE && !r->p.no_cache && !r->p.prompt_logprobs && !r->p.on_logits &&
+           !r->p.prompt_as_generated;
+}
+
+static hth_prefix_text text_of(const hth_request *r, const hth_token *tokens, int64_t n) {
+    return (hth_prefix_text){.domain = r->p.salt.p, .n_domain = r->p.salt.n, .tokens = tokens, .n = (size_t)n};
+}
+
+hth_code reuse_tokens(const hth_request *r, hth_token_list *tokens, hth_err *err) {
+    if (!is_reusable(r->engine, r)) return HTH_OK;
+    return hth_prefix_reuse_tokens(r->engine->prefix, r->p.salt.p, r->p.salt.n, tokens, err);
+}
+
+hth_code reuse_find(hth_engine *e, sequence *s, hth_err *err) {
+    hth_request *r = s->request;
+    if (!is_reusable(e, r)) return HTH_OK;
+    const hth_prefix_text text = text_of(r, r->prompt, r->n_prompt);
+    hth_prefix_hit hit;
+    HTH_TRY(hth_prefix_find(e->prefix, &text, r->n_prompt - 1, &hit, err)); // the last row gives the first logits
+    s->state = hit.state;
+    s->n_computed = hit.n;
+    r->usage.n_cached = hit.n;
+    r->usage.miss = (hth_miss)hit.why;
+    r->usage.miss_at = hit.n_same;
+    return HTH_OK;
+}
+
+void reuse_make_room(hth_engine *e) {
+    hth_prefix_stats stats;
+    if (!e->prefix) return;
+    hth_prefix_get_stats(e->prefix, &stats);
+    const uint64_t most = e->kv_limit_bytes > e->reserved_bytes ? e->kv_limit_bytes - e->reserved_bytes : 0;
+    if (stats.n_bytes > most) (void)hth_prefix_make_room(e->prefix, stats.n_bytes - most);
+}
+
+// Takes the state. Whether it could be kept changes nothing for the request.
+static void put(hth_engine *e, const sequence *s, hth_state *state, int64_t n) {
+    hth_err ignored;
+    const hth_prefix_text text = text_of(s->request, s->tokens, n);
+    (void)!hth_prefix_put(e->prefix, &text, state, &ignored);
+    reuse_make_room(e);
+}
+
+// A title made in the background does not push a conversation out.
+static bool is_worth_keeping(const hth_engine *e, const sequence *s) {
+    return is_reusable(e, s->request) && s->request->p.priority == HTH_PRIORITY_INTERACTIVE && s->state && !s->is_broken;
+}
+
+void reuse_keep_prompt(hth_engine *e, const sequence *s) {
+    hth_state *copy;
+    hth_err ignored;
+    if (!is_worth_keeping(e, s) || s->n_computed - s->request->usage.n_cached < LEAST_NEW_ROWS) return;
+    if (hth_state_fork(s->state, s->n_computed, &copy, &ignored) == HTH_OK) put(e, s, copy, s->n_computed);
+}
+
+void reuse_keep_end(hth_engine *e, sequence *s) {
+    if (!is_worth_keeping(e, s) || s->n_computed <= s->request->usage.n_cached) return;
+    hth_state *state = s->state;
+    s->state = NULL;
+    put(e, s, state, s->n_computed);
+}
