@@ -2,6 +2,7 @@
 // of each, and what a long prompt does to them.
 //
 //   bench_chats MODEL [THREADS] [TOKENS]     CSV on standard output
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@ enum { MAX_CHAT = 16, MAX_TOKEN = 4096, PROMPT = 64, LONG_PROMPT = 2048 };
 
 typedef struct chat {
     uint64_t times[MAX_TOKEN]; // of its tokens
-    int n;
+    atomic_int n;
     hth_token prompt[LONG_PROMPT];
     hth_segment segment;
     hth_request *request;
@@ -43,7 +44,7 @@ static void begin_chat(hth_engine *e, chat *c, int number, int n_prompt, int n_t
     c->n = 0;
     c->begin = hth_clock_ns();
     const hth_request_params p = {.segments = &c->segment, .n_segment = 1, .sampling = &sampling, .max_tokens = n_token,
-                                  .ignore_end = true, .on_event = note_time, .user = c};
+                                  .ignore_end = true, .no_cache = true, .n_draft = -1, .on_event = note_time, .user = c};
     if (hth_request_submit(e, &p, &c->request, NULL, &err) == HTH_OK) return;
     fprintf(stderr, "%s\n", err.msg);
     exit(1);
@@ -61,11 +62,13 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-// Gaps of all chats, in ms, sorted.
-static int collect_gaps(int n_chat, double *gaps) {
+// Gaps of all chats from `first` on, in ms, sorted.
+static int collect_gaps(int n_chat, uint64_t first, double *gaps) {
     int n = 0;
     for (int i = 0; i < n_chat; i++) {
-        for (int k = 1; k < chats[i].n; k++) gaps[n++] = (double)(chats[i].times[k] - chats[i].times[k - 1]) / 1e6;
+        for (int k = 1; k < chats[i].n; k++) {
+            if (chats[i].times[k - 1] >= first) gaps[n++] = (double)(chats[i].times[k] - chats[i].times[k - 1]) / 1e6;
+        }
     }
     qsort(gaps, (size_t)n, sizeof *gaps, compare);
     return n;
@@ -94,7 +97,7 @@ static void run(hth_engine *e, int n_chat, int n_token, bool has_long) {
     }
     if (has_long) end_chat(&chats[MAX_CHAT]);
     hth_engine_get_stats(e, &after);
-    const int n_gap = collect_gaps(n_chat, gaps);
+    const int n_gap = collect_gaps(n_chat, first, gaps);
     const double n_step = (double)(after.n_step - before.n_step);
     printf("%d,%d,%.1f,%.2f,%.2f,%.2f,%.1f,%.1f", n_chat, has_long, n / ((double)(last - first) / 1e9), gaps[n_gap / 2],
            gaps[n_gap * 99 / 100], gaps[n_gap - 1], (double)(after.overhead_ns - before.overhead_ns) / n_step / 1e3,

@@ -34,6 +34,7 @@ struct hth_request {
     hth_request_params p; // what it points at lies in the arena
     hth_sampler_params sampling;
     hth_lora_set adapters;
+    hth_bytes domain; // of what is cached
     hth_arena arena;
     hth_token *prompt; // [n_prompt]
     int64_t n_prompt;
@@ -205,6 +206,7 @@ HTH_NODISCARD hth_code plan_engine(hth_engine *e, const hth_engine_params *p, ht
 // ---- reuse.c
 
 HTH_NODISCARD hth_code reuse_open(hth_engine *e, const hth_engine_params *p, hth_err *err);
+HTH_NODISCARD hth_code reuse_make_domain(hth_request *r, hth_err *err);
 // The prompt's tokens become those cached for the same text. On the submitting thread.
 HTH_NODISCARD hth_code reuse_tokens(const hth_request *r, hth_token_list *tokens, hth_err *err);
 // Gives a new sequence the longest cached beginning of its prompt, if there is any.

@@ -218,8 +218,7 @@ static hth_code copy_stops(hth_request *r, hth_err *err) {
     hth_request_params *p = &r->p;
     hth_bytes *stops = hth_arena_alloc(&r->arena, p->n_stop + 1, sizeof *stops);
     int32_t *tokens = hth_arena_alloc(&r->arena, p->n_stop_token + 1, sizeof *tokens);
-    const char *salt = hth_arena_strndup(&r->arena, p->salt.p ? p->salt.p : "", p->salt.n);
-    if (!stops || !tokens || !salt) return hth_fail_nomem(err, p->n_stop * sizeof *stops);
+    if (!stops || !tokens) return hth_fail_nomem(err, p->n_stop * sizeof *stops);
     for (size_t i = 0; i < p->n_stop; i++) {
         stops[i] = (hth_bytes){hth_arena_strndup(&r->arena, p->stop[i].p, p->stop[i].n), p->stop[i].n};
         if (!stops[i].p) return hth_fail_nomem(err, p->stop[i].n);
@@ -227,7 +226,6 @@ static hth_code copy_stops(hth_request *r, hth_err *err) {
     if (p->n_stop_token > 0) memcpy(tokens, p->stop_tokens, p->n_stop_token * sizeof *tokens);
     p->stop = stops;
     p->stop_tokens = tokens;
-    p->salt.p = salt;
     return HTH_OK;
 }
 
@@ -286,6 +284,7 @@ hth_code prompt_prepare(hth_request *r, const hth_request_params *p, hth_refusal
     r->p = *p;
     HTH_TRY(copy_adapters(r, err));
     HTH_TRY(copy_sampling(r, err));
+    HTH_TRY(reuse_make_domain(r, err));
     HTH_TRY(make_prompt(r, why, err));
     HTH_TRY(make_forced(r, err));
     r->p.segments = r->p.forced = NULL; // what is needed of them is tokens now

@@ -1,5 +1,7 @@
 // What was computed before is not computed again: the engine's side of the cache of beginnings (engine/prefix.h). All
 // of memory_bytes that no request has been promised may hold cached beginnings; they go when it is needed.
+#include <string.h>
+
 #include "engine/impl.h"
 
 #define WRITE_AFTER_MS 2000
@@ -29,13 +31,31 @@ static bool is_reusable(const hth_engine *e, const hth_request *r) {
            !r->p.prompt_as_generated;
 }
 
+// What must be equal besides the tokens: each adapter with its scale, then the salt.
+hth_code reuse_make_domain(hth_request *r, hth_err *err) {
+    const hth_lora_set *set = &r->adapters;
+    const size_t one = sizeof(uint64_t) + sizeof(float), n = 1 + (size_t)set->n * one + r->p.salt.n;
+    char *domain = hth_arena_alloc(&r->arena, n, 1), *at = domain + 1;
+    if (!domain) return hth_fail_nomem(err, n);
+    domain[0] = (char)set->n; // at most HTH_MAX_LORA
+    for (int32_t i = 0; i < set->n; i++, at += one) {
+        const uint64_t id = hth_lora_id(set->uses[i].lora);
+        memcpy(at, &id, sizeof id);
+        memcpy(at + sizeof id, &set->uses[i].scale, sizeof set->uses[i].scale);
+    }
+    if (r->p.salt.n > 0) memcpy(at, r->p.salt.p, r->p.salt.n);
+    r->domain = (hth_bytes){domain, n};
+    r->p.salt = (hth_bytes){0};
+    return HTH_OK;
+}
+
 static hth_prefix_text text_of(const hth_request *r, const hth_token *tokens, int64_t n) {
-    return (hth_prefix_text){.domain = r->p.salt.p, .n_domain = r->p.salt.n, .tokens = tokens, .n = (size_t)n};
+    return (hth_prefix_text){.domain = r->domain.p, .n_domain = r->domain.n, .tokens = tokens, .n = (size_t)n};
 }
 
 hth_code reuse_tokens(const hth_request *r, hth_token_list *tokens, hth_err *err) {
     if (!is_reusable(r->engine, r)) return HTH_OK;
-    return hth_prefix_reuse_tokens(r->engine->prefix, r->p.salt.p, r->p.salt.n, tokens, err);
+    return hth_prefix_reuse_tokens(r->engine->prefix, r->domain.p, r->domain.n, tokens, err);
 }
 
 hth_code reuse_find(hth_engine *e, sequence *s, hth_err *err) {
@@ -83,6 +103,9 @@ void reuse_keep_prompt(hth_engine *e, const sequence *s) {
 void reuse_keep_end(hth_engine *e, sequence *s) {
     if (!is_worth_keeping(e, s) || s->n_computed <= s->request->usage.n_cached) return;
     hth_state *state = s->state;
+    hth_err ignored;
+    // It may have ended before the last guessed rows.
+    if (hth_state_len(state) > s->n_computed && hth_state_truncate(state, s->n_computed, &ignored) != HTH_OK) return;
     s->state = NULL;
     put(e, s, state, s->n_computed);
 }
