@@ -22,6 +22,7 @@ static void fill_ref(hth_kernels *k) {
     hth_ref_kv(k);
     hth_ref_tile(k);
     hth_ref_softmax(k);
+    hth_ref_scan(k);
     hth_ref_recurrent(k);
 }
 
@@ -117,6 +118,7 @@ static const struct entry {
     ENTRY("tile_values", tile_values),
     ENTRY("conv", conv),
     ENTRY("delta", delta),
+    ENTRY("scan", scan),
     ENTRY("max", max),
     ENTRY("exp_sum", exp_sum),
     ENTRY("tanh_cap", tanh_cap),

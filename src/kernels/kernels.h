@@ -132,6 +132,11 @@ typedef struct hth_kernels {
     void (*delta)(float *to, const float *from, int64_t state_stride, const float *k, const float *q, const float *g,
                   int64_t g_step, const float *v, float beta, float *out, int64_t n_row, int64_t n_col);
 
+    // One row of a linear recurrence of a matrix [n, m]: to[i][j] = fma(b[i], x[j], decay * from[i][j]), and y[j] = the sum
+    // over i in order of c[i] * to[i][j], each step one fma to a sum that begins with 0. `to` may be `from`, y may be x.
+    void (*scan)(float *to, const float *from, const float *b, const float *c, float decay, int64_t n, int64_t m,
+                 const float *x, float *y);
+
     float (*max)(const float *x, int64_t n);                 // -inf for n = 0
     float (*exp_sum)(float *x, float max, int64_t n);        // x = exp(x - max), 0 where x - max < HTH_LEAST_SHARE; returns the sum
     void (*tanh_cap)(float *x, float cap, int64_t n);        // x = cap * tanh(x / cap)

@@ -19,6 +19,7 @@ void hth_ref_vector(hth_kernels *k);
 void hth_ref_kv(hth_kernels *k);
 void hth_ref_tile(hth_kernels *k);
 void hth_ref_softmax(hth_kernels *k);
+void hth_ref_scan(hth_kernels *k);
 void hth_ref_recurrent(hth_kernels *k);
 
 // e^x as the softmaxes take it.

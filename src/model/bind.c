@@ -806,7 +806,7 @@ static hth_code bind_embeddings(hth_binder *k) {
 
 static const char *find_root(const hth_binder *k) {
     static const char *const roots[] = {"model.", "", "model.language_model.", "language_model.model.", "language_model.",
-                                        "transformer.", "bert."};
+                                        "transformer.", "bert.", "backbone."};
     hth_binder try = *k;
     char base[HTH_NAME_LEN];
     for (size_t i = 0; i < HTH_COUNT(roots); i++) {

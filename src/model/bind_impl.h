@@ -46,6 +46,11 @@ HTH_NODISCARD hth_code hth_bind_numbers(hth_binder *k, hth_role role, int32_t la
                                         const float **out);
 // The recurrent mixer of a layer, where it has one (bind_recurrent.c).
 HTH_NODISCARD hth_code hth_bind_recurrent(hth_binder *k, int32_t layer, hth_recurrent_weights *w);
+// Its convolution.
+HTH_NODISCARD hth_code hth_bind_conv(hth_binder *k, int32_t layer, int promise, hth_recurrent_weights *w);
+// Its rates and biases of decay.
+HTH_NODISCARD hth_code hth_bind_decays(hth_binder *k, int32_t layer, hth_recurrent_weights *w);
+HTH_NODISCARD hth_code hth_bind_mamba(hth_binder *k, int32_t layer, hth_recurrent_weights *w); // (bind_mamba.c)
 void hth_bind_mark_used(hth_binder *k, const hth_tensor *t);
 
 // Latent attention of layer i, but for the output projection (bind_latent.c).

@@ -28,7 +28,7 @@ static hth_code bind_channels(hth_binder *k, int32_t layer, const hth_role *role
     return HTH_OK;
 }
 
-static hth_code bind_conv(hth_binder *k, int32_t layer, int promise, hth_recurrent_weights *w) {
+hth_code hth_bind_conv(hth_binder *k, int32_t layer, int promise, hth_recurrent_weights *w) {
     const hth_role role = HTH_ROLE_CONV;
     const int64_t n = k->b->d->layers[layer].recurrent.tail_width;
     HTH_TRY(bind_channels(k, layer, &role, 1, w));
@@ -40,7 +40,7 @@ static hth_code bind_short_conv(hth_binder *k, int32_t layer, hth_recurrent_weig
     const int promise = k->b->conv_bias;
     HTH_TRY(hth_bind_matrix(k, HTH_ROLE_RECURRENT_IN, layer, 3 * d, d, &w->in));
     HTH_TRY(hth_bind_bias(k, HTH_ROLE_RECURRENT_IN, layer, 3 * d, promise, &w->in_bias));
-    HTH_TRY(bind_conv(k, layer, promise, w));
+    HTH_TRY(hth_bind_conv(k, layer, promise, w));
     HTH_TRY(hth_bind_matrix(k, HTH_ROLE_RECURRENT_OUT, layer, d, d, &w->out));
     return hth_bind_bias(k, HTH_ROLE_RECURRENT_OUT, layer, d, promise, &w->out_bias);
 }
@@ -48,7 +48,7 @@ static hth_code bind_short_conv(hth_binder *k, int32_t layer, hth_recurrent_weig
 // ---- delta rule
 
 // One per head, repeated where every row of a state has a decay. GGUF has -e^a where folders have a.
-static hth_code bind_decays(hth_binder *k, int32_t layer, hth_recurrent_weights *w) {
+hth_code hth_bind_decays(hth_binder *k, int32_t layer, hth_recurrent_weights *w) {
     const hth_recurrent_desc *r = &k->b->d->layers[layer].recurrent;
     const int64_t n_each = r->delta.decay_by_row ? r->head_rows : 1, n = r->n_head * n_each;
     const float *file;
@@ -111,7 +111,7 @@ static hth_code bind_kda(hth_binder *k, int32_t layer, hth_recurrent_weights *w)
     HTH_TRY(hth_bind_matrix(k, HTH_ROLE_DELTA_GATE_A, layer, rank, d, &w->gate_a));
     HTH_TRY(hth_bind_matrix(k, HTH_ROLE_DELTA_GATE, layer, n, rank, &w->gate));
     HTH_TRY(hth_bind_matrix(k, HTH_ROLE_DELTA_BETA, layer, r->n_head, d, &w->beta));
-    HTH_TRY(bind_decays(k, layer, w));
+    HTH_TRY(hth_bind_decays(k, layer, w));
     HTH_TRY(hth_bind_numbers(k, HTH_ROLE_DELTA_NORM, layer, ".weight", r->head_cols, &w->norm));
     return hth_bind_matrix(k, HTH_ROLE_O, layer, d, n, &w->out);
 }
@@ -120,9 +120,9 @@ static hth_code bind_delta(hth_binder *k, int32_t layer, hth_recurrent_weights *
     const hth_recurrent_desc *r = &k->b->d->layers[layer].recurrent;
     if (r->delta.decay_by_row) return bind_kda(k, layer, w);
     HTH_TRY(bind_delta_inputs(k, layer, w));
-    HTH_TRY(bind_conv(k, layer, 0, w));
+    HTH_TRY(hth_bind_conv(k, layer, 0, w));
     if (w->is_grouped) HTH_TRY(group_channels(k, r, w));
-    HTH_TRY(bind_decays(k, layer, w));
+    HTH_TRY(hth_bind_decays(k, layer, w));
     HTH_TRY(hth_bind_numbers(k, HTH_ROLE_DELTA_NORM, layer, ".weight", r->head_cols, &w->norm));
     return hth_bind_matrix(k, HTH_ROLE_RECURRENT_OUT, layer, k->b->d->d_model, (int64_t)r->n_head * r->head_cols, &w->out);
 }
@@ -131,6 +131,7 @@ hth_code hth_bind_recurrent(hth_binder *k, int32_t layer, hth_recurrent_weights 
     switch (k->b->d->layers[layer].recurrent.kind) {
     case HTH_RECURRENT_CONV: return bind_short_conv(k, layer, w);
     case HTH_RECURRENT_DELTA: return bind_delta(k, layer, w);
+    case HTH_RECURRENT_MAMBA2: return hth_bind_mamba(k, layer, w);
     case HTH_RECURRENT_NONE: break;
     }
     return HTH_OK;

@@ -234,6 +234,8 @@ void cpu_short_conv(const cpu_thread *t, int32_t i, const float *in, float *out)
 
 void cpu_delta(const cpu_thread *t, int32_t i, const float *in, float *out);      // of HTH_RECURRENT_DELTA
 int64_t cpu_delta_width(const hth_recurrent_desc *r);
+void cpu_mamba(const cpu_thread *t, int32_t i, const float *in, float *out);      // of HTH_RECURRENT_MAMBA2
+int64_t cpu_mamba_width(const hth_recurrent_desc *r);
 
 // Channels that a convolution takes through all rows before the next ones, so that their tails stay in cache.
 #define CPU_CONV_CHANNELS 256

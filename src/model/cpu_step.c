@@ -247,9 +247,15 @@ static void run_mixers(const cpu_thread *t, int32_t layer, const float *in) {
     cpu_recurrent(t, layer, in, attends ? t->c->s.branch2 : t->c->s.branch);
     if (!attends) return;
     const cpu_range r = cpu_my_rows(t);
-    const int64_t d = t->c->model->desc.d_model;
+    const int64_t d = t->c->model->desc.d_model, n = (r.last - r.first) * d;
     float *sum = t->c->s.branch + r.first * d;
-    t->c->k->add(sum, sum, t->c->s.branch2 + r.first * d, (r.last - r.first) * d);
+    const float *more = t->c->s.branch2 + r.first * d;
+    if (ld->attn.out_scale != 0) t->c->k->scale(sum, sum, ld->attn.out_scale, n);
+    if (ld->recurrent.out_scale != 0) {
+        t->c->k->add_scaled(sum, more, ld->recurrent.out_scale, n);
+    } else {
+        t->c->k->add(sum, sum, more, n);
+    }
 }
 
 // ---- feed-forward block: in [n, d] -> out [n, d]
@@ -259,9 +265,10 @@ static void activate(const cpu_thread *t, const void *layer_desc, int64_t first,
     const hth_layer_desc *ld = layer_desc;
     const cpu_scratch *s = &t->c->s;
     for (int64_t i = 0; i < t->c->n_row; i++) {
-        float *up = s->up + i * ld->d_ff + first;
+        float *up = s->up + i * ld->d_ff + first, *gate = s->gate + i * ld->d_ff + first;
         if (ld->ffn == HTH_FFN_GATED) {
-            t->c->k->act_mul[ld->act](up, s->gate + i * ld->d_ff + first, up, last - first);
+            if (ld->gate_scale != 0) t->c->k->scale(gate, gate, ld->gate_scale, last - first);
+            t->c->k->act_mul[ld->act](up, gate, up, last - first);
         } else {
             t->c->k->act[ld->act](up, up, last - first);
         }
@@ -296,6 +303,13 @@ static void run_ffn(const cpu_thread *t, int32_t layer, const float *in, float *
 }
 
 // ---- one layer
+
+static void scale_branch(const cpu_thread *t, float scale) {
+    const int64_t d = t->c->model->desc.d_model;
+    const cpu_range r = cpu_my_rows(t);
+    float *b = t->c->s.branch + r.first * d;
+    if (scale != 0) t->c->k->scale(b, b, scale, (r.last - r.first) * d);
+}
 
 // x += scale * post(branch), for the rows of this thread.
 static void add_branch(const cpu_thread *t, const hth_layer_desc *ld, float *branch, const float *post,
@@ -383,6 +397,7 @@ static bool run_layer(const cpu_thread *t, int32_t layer) {
         if (ld->ffn != HTH_FFN_NONE) {
             in = norm_input(t, l->ffn_norm, l->ffn_norm_bias);
             run_ffn(t, layer, in, t->c->s.branch);
+            scale_branch(t, ld->ffn_scale);
             add_branch(t, ld, t->c->s.branch, l->ffn_post_norm, l->ffn_post_norm_bias);
         }
     }

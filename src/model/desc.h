@@ -71,6 +71,7 @@ typedef struct hth_attention_desc {
     float pos_scale_beta;
     int64_t pos_scale_n_orig;
     int32_t pos_scale_offset;
+    float out_scale; // of the mixer's output; 0: none
 } hth_attention_desc;
 
 // A mixer that hands one block of numbers from row to row.
@@ -78,6 +79,7 @@ typedef enum hth_recurrent {
     HTH_RECURRENT_NONE,
     HTH_RECURRENT_CONV,  // gated short convolution (LFM2): cpu_conv.c
     HTH_RECURRENT_DELTA, // gated delta rule (Qwen3-Next, Kimi Linear): cpu_delta.c
+    HTH_RECURRENT_MAMBA2, // cpu_mamba.c
 } hth_recurrent;
 
 // Heads of a delta rule: n_head (of values) states of head_rows (a key) x head_cols (a value); each key head serves
@@ -89,6 +91,15 @@ typedef struct hth_delta_desc {
     hth_act gate_act;    // the results are multiplied by this of their gates
 } hth_delta_desc;
 
+// Heads of Mamba 2: n_head states of head_rows (the state's size) x head_cols (a head's).
+typedef struct hth_mamba_desc {
+    int32_t n_group;      // heads of a group share what their states take in and give out
+    int32_t norm_parts;   // parts that the norm of the output takes each alone; 0: no norm
+    bool norm_before_gate;
+    float dt_min, dt_max; // limits of a step
+    float in_scale[5];    // of the input's projections: gate, x, B, C, step
+} hth_mamba_desc;
+
 // A block is [tail_rows, tail_width]: the latest inputs of a causal convolution, the oldest first, then
 // [n_head, head_rows, head_cols]: a matrix per head. Before the first row it is zero.
 typedef struct hth_recurrent_desc {
@@ -96,9 +107,12 @@ typedef struct hth_recurrent_desc {
     int32_t tail_rows, tail_width;
     int32_t n_head, head_rows, head_cols;
     hth_delta_desc delta; // of HTH_RECURRENT_DELTA
+    hth_mamba_desc mamba; // of HTH_RECURRENT_MAMBA2
+    float out_scale;      // of the mixer's output; 0: none
 } hth_recurrent_desc;
 
 #define HTH_MAX_TAIL_ROWS 64
+#define HTH_MAX_HEAD_COLS 1024 // of Mamba
 
 // Numbers of a block, rounded to whole cache lines.
 static inline int64_t hth_recurrent_len(const hth_recurrent_desc *r) {
@@ -166,6 +180,7 @@ typedef struct hth_layer_desc {
     hth_act act;
     int32_t d_ff;     // of HTH_FFN_MOE: of the shared feed-forward
     hth_moe_desc moe; // of HTH_FFN_MOE
+    float gate_scale, ffn_scale; // of the gate's projection and of the result; 0: none
     bool has_gate_cut; // gate values below mean + gate_cut * deviation of their row become 0, others are lowered by it
     float gate_cut;
     // Where norms stand; each is present when its weight is bound.

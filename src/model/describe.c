@@ -218,8 +218,9 @@ static void read_heads(hth_builder *b, int64_t *work) {
 static void read_ffn(hth_builder *b, int64_t *work) {
     hth_desc *d = b->d;
     const unsigned t = b->family->traits;
+    const int64_t least = t & HTH_TRAIT_HYBRID ? 0 : 1;
     if (!hth_meta_ints(b->m, "feed_forward_length|expert_feed_forward_length",
-                       "intermediate_size|n_inner|block_ff_dim|moe_intermediate_size", 1, MAX_DIM, work, d->n_layer)) {
+                       "intermediate_size|n_inner|block_ff_dim|moe_intermediate_size", least, MAX_DIM, work, d->n_layer)) {
         hth_builder_missing(b, "the feed-forward width", "feed_forward_length", "intermediate_size");
         return;
     }
@@ -228,6 +229,14 @@ static void read_ffn(hth_builder *b, int64_t *work) {
         d->layers[i].ffn = t & HTH_TRAIT_PLAIN_FFN ? HTH_FFN_PLAIN : HTH_FFN_GATED;
         d->layers[i].act = act;
         d->layers[i].d_ff = (int32_t)work[i];
+    }
+}
+
+static void leave_out_attention(hth_builder *b) {
+    for (int32_t i = 0; i < b->d->n_layer; i++) {
+        b->d->layers[i].mixer = HTH_MIXER_NONE;
+        b->d->layers[i].attn.kv_layer = i;
+        b->d->layers[i].attn.rope = -1;
     }
 }
 
@@ -270,14 +279,19 @@ static void read_shape(hth_builder *b, int64_t *work) {
     hth_meta_int(b->m, "context_length", "max_position_embeddings|n_positions|model_max_length", 1, INT64_MAX / 4, &d->n_ctx_train);
     double eps = 0;
     const char *eps_key = t & HTH_TRAIT_LAYER_NORM ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
-    if (!hth_meta_num(b->m, eps_key, "rms_norm_eps|layer_norm_eps|norm_epsilon|layer_norm_epsilon|norm_eps|layernorm_epsilon", &eps)) {
+    const char *eps_keys = t & HTH_TRAIT_HYBRID ? "attention.layer_norm_rms_epsilon|attention.layer_norm_epsilon" : eps_key;
+    if (!hth_meta_num(b->m, eps_keys, "rms_norm_eps|layer_norm_eps|norm_epsilon|layer_norm_epsilon|norm_eps|layernorm_epsilon", &eps)) {
         hth_builder_missing(b, "the norm's epsilon", eps_key, "rms_norm_eps");
     } else if (!(eps >= 0 && eps < 1)) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "the norm's epsilon is %g, outside 0..1", eps);
     }
     d->norm_eps = (float)eps;
-    read_heads(b, work);
-    read_ffn(b, work);
+    if (t & HTH_TRAIT_RECURRENT) {
+        leave_out_attention(b);
+    } else {
+        read_heads(b, work);
+        read_ffn(b, work);
+    }
     if (b->m->code == HTH_OK) apply_traits(b);
 }
 
@@ -374,7 +388,7 @@ hth_code hth_describe(hth_builder *b, hth_err *err) {
     if (!d->layers || !work) return hth_fail_nomem(err, (uint64_t)d->n_layer * sizeof *d->layers);
     read_shape(b, work);
     HTH_TRY(hth_meta_check(b->m));
-    read_main_rope(b);
+    if (!(b->family->traits & HTH_TRAIT_RECURRENT)) read_main_rope(b);
     HTH_TRY(hth_meta_check(b->m));
     if (b->family->adjust) b->family->adjust(b);
     for (int32_t i = 0; b->m->code == HTH_OK && i < d->n_layer; i++) check_layer(b, i);

@@ -612,6 +612,33 @@ static const hth_name names_mimo2[] = {{HTH_ROLE_ATTN_POST_NORM, ""},
                                        {HTH_ROLE_SINKS, "layers.%d.self_attn.attention_sink_bias"},
                                        {HTH_ROLE_NONE, NULL}};
 
+static const hth_name names_mamba[] = {{HTH_ROLE_TOKEN_EMBD, "embeddings"},
+                                       {HTH_ROLE_ATTN_NORM, "layers.%d.norm"},
+                                       {HTH_ROLE_OUTPUT_NORM, "norm_f"},
+                                       {HTH_ROLE_NONE, NULL}};
+static const hth_name names_falcon_h1[] = {{HTH_ROLE_FFN_NORM, "layers.%d.pre_ff_layernorm"},
+                                           {HTH_ROLE_GATE, "layers.%d.feed_forward.gate_proj"},
+                                           {HTH_ROLE_UP, "layers.%d.feed_forward.up_proj"},
+                                           {HTH_ROLE_DOWN, "layers.%d.feed_forward.down_proj"},
+                                           {HTH_ROLE_NONE, NULL}};
+static const hth_name names_granite_hybrid[] = {{HTH_ROLE_ATTN_POST_NORM, ""},
+                                                {HTH_ROLE_FFN_NORM, "layers.%d.post_attention_layernorm"},
+                                                {HTH_ROLE_GATE_UP, "layers.%d.shared_mlp.input_linear"},
+                                                {HTH_ROLE_DOWN, "layers.%d.mlp.down_proj|layers.%d.shared_mlp.output_linear"},
+                                                {HTH_ROLE_NONE, NULL}};
+static const hth_name names_nemotron_h[] = {{HTH_ROLE_TOKEN_EMBD, "embeddings"},
+                                            {HTH_ROLE_OUTPUT_NORM, "norm_f"},
+                                            {HTH_ROLE_ATTN_NORM, "layers.%d.norm"},
+                                            {HTH_ROLE_FFN_NORM, "layers.%d.norm"},
+                                            {HTH_ROLE_Q, "layers.%d.mixer.q_proj"},
+                                            {HTH_ROLE_K, "layers.%d.mixer.k_proj"},
+                                            {HTH_ROLE_V, "layers.%d.mixer.v_proj"},
+                                            {HTH_ROLE_O, "layers.%d.mixer.o_proj"},
+                                            {HTH_ROLE_UP, "layers.%d.mixer.up_proj"},
+                                            {HTH_ROLE_DOWN, "layers.%d.mixer.down_proj"},
+                                            {HTH_ROLE_NONE, NULL}};
+static const hth_name names_nemotron_h_gguf[] = {{HTH_ROLE_FFN_NORM, "blk.%d.attn_norm"}, {HTH_ROLE_NONE, NULL}};
+
 static const hth_name names_bailing[] = {{HTH_ROLE_TOKEN_EMBD, "word_embeddings"},
                                          {HTH_ROLE_QKV, "layers.%d.attention.query_key_value"},
                                          {HTH_ROLE_O, "layers.%d.attention.dense"},
@@ -733,6 +760,12 @@ static const hth_family families[] = {
     {"glm4moe-lite", {NULL}, {"glm4_moe_lite"}, LATENT | PAIRS_BOTH, names_prenorm, NULL, hth_family_glm4_moe_lite, NULL},
     {"youtu", {NULL}, {"youtu_llm", "youtu"}, HTH_TRAIT_LATENT | PAIRS_BOTH, names_prenorm, NULL, hth_family_youtu, NULL},
     {"minicpm3", {"minicpm3"}, {"minicpm3"}, HTH_TRAIT_LATENT, names_prenorm, NULL, hth_family_minicpm3, NULL},
+    {"mamba2", {"mamba2"}, {"mamba2"}, HTH_TRAIT_RECURRENT, names_mamba, NULL, hth_family_mamba2, NULL},
+    {"falcon-h1", {"falcon-h1"}, {"falcon_h1"}, HTH_TRAIT_HYBRID, names_falcon_h1, NULL, hth_family_falcon_h1, NULL},
+    {"granitehybrid", {"granitehybrid"}, {"granitemoehybrid"}, HTH_TRAIT_HYBRID | HTH_TRAIT_MOE | PAIRS_GGUF, names_granite_hybrid, NULL,
+     hth_family_granite_hybrid, NULL},
+    {"nemotron_h", {"nemotron_h"}, {"nemotron_h"}, HTH_TRAIT_HYBRID | HTH_TRAIT_PLAIN_FFN, names_nemotron_h, names_nemotron_h_gguf,
+     hth_family_nemotron_h, NULL},
     {"bert", {"bert"}, {"bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN, NULL, NULL, adjust_bert, NULL},
     {"nomic-bert", {"nomic-bert"}, {"nomic_bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM, NULL, NULL, adjust_nomic_bert, NULL},
 };

@@ -24,6 +24,7 @@ typedef enum hth_trait {
     HTH_TRAIT_MOE = 1 << 13,           // files may have routed experts
     HTH_TRAIT_HYBRID = 1 << 14,        // layers may lack attention or a feed-forward: their sizes may be listed as 0
     HTH_TRAIT_LATENT = 1 << 15,        // multi-head latent attention
+    HTH_TRAIT_RECURRENT = 1 << 16,     // no layer has attention, or a feed-forward of the usual kind
 } hth_trait;
 
 typedef struct hth_builder hth_builder;
@@ -50,6 +51,7 @@ struct hth_builder {
     // Which biases the metadata promises for hub folders: 1 yes, 0 no, -1 by presence.
     int8_t qkv_bias, o_bias, mlp_bias;
     int8_t conv_bias;   // of a recurrent mixer's convolution and projections, in either container
+    int8_t mixer_bias;  // Mamba 2: of the projections alone
     int32_t dense_ff[HTH_MAX_LAYER]; // feed-forward widths where layers with experts would be dense
     int8_t choice_bias; // of routed experts, in either container
     bool bare_experts;  // experts in one tensor stand there without ".weight", as transformers stores parameters

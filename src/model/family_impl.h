@@ -48,6 +48,12 @@ void hth_family_deepseek_1(hth_builder *b);
 void hth_family_llama4(hth_builder *b);
 void hth_family_mimo2(hth_builder *b);
 
+// Families with Mamba 2 mixers (family_mamba.c).
+void hth_family_mamba2(hth_builder *b);
+void hth_family_falcon_h1(hth_builder *b);
+void hth_family_granite_hybrid(hth_builder *b);
+void hth_family_nemotron_h(hth_builder *b);
+
 // Families with recurrent layers (family_hybrid.c).
 void hth_family_lfm2(hth_builder *b);
 void hth_family_lfm2_moe(hth_builder *b);

@@ -58,7 +58,7 @@ static hth_code build(hth_model *m, const char *path, hth_err *err) {
     meta.defaults = family->defaults;
     HTH_TRY(refuse_experts(&meta, family, err));
     hth_builder b = {.m = &meta, .model = m, .d = &m->desc, .family = family, .is_gguf = is_gguf,
-                     .qkv_bias = -1, .o_bias = -1, .mlp_bias = -1, .conv_bias = -1, .choice_bias = -1};
+                     .qkv_bias = -1, .o_bias = -1, .mlp_bias = -1, .conv_bias = -1, .mixer_bias = -1, .choice_bias = -1};
     HTH_TRY(hth_describe(&b, err));
     return hth_bind(&b, err);
 }

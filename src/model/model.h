@@ -25,12 +25,14 @@ typedef struct hth_recurrent_weights {
     // CONV: [3 * d, d] gates before and after the convolution, then its input.
     // DELTA: queries of all heads, keys, values. Where the file groups them by key head, each group being a query, a
     // key, the values and then their gates, this holds the gates too and is_grouped is set.
+    // MAMBA2: gates of all heads, x of all heads, B and C of all groups, a step for each head.
     hth_weight in;
     hth_weight out; // [d, all heads]
     const float *in_bias, *out_bias;
     const float *conv;      // [tail_rows + 1, tail_width] the oldest row's factors first; channels as `in` has them
     const float *conv_bias; // [tail_width]
-    // DELTA alone
+    const float *skip;       // MAMBA2: [n_head] what a head's input adds to its output
+    // DELTA, and of these MAMBA2: decay_bias (of a head's step), decay_rate, norm [all heads]
     bool is_grouped, beta_is_grouped; // and so `beta` has the decays of each group behind its betas
     hth_weight key, value;   // where `in` holds the queries alone
     hth_weight gate;         // [all heads, d]

@@ -116,11 +116,13 @@ static const role_names table[HTH_ROLE_COUNT] = {
                               "layers.%d.feed_forward.shared_expert.down_proj"},
     [HTH_ROLE_SHARED_ROUTER] = {"gate of the shared expert", "blk.%d.ffn_gate_inp_shexp", "layers.%d.mlp.shared_expert_gate"},
     [HTH_ROLE_RECURRENT_IN] = {"input projection of the recurrent mixer", "blk.%d.ssm_in|blk.%d.shortconv.in_proj",
-                               "layers.%d.conv.in_proj|layers.%d.linear_attn.in_proj_qkvz"},
+                               "layers.%d.conv.in_proj|layers.%d.linear_attn.in_proj_qkvz|layers.%d.mamba.in_proj|"
+                               "layers.%d.mixer.in_proj"},
     [HTH_ROLE_RECURRENT_OUT] = {"output projection of the recurrent mixer", "blk.%d.ssm_out|blk.%d.shortconv.out_proj",
-                                "layers.%d.conv.out_proj|layers.%d.linear_attn.out_proj"},
+                                "layers.%d.conv.out_proj|layers.%d.linear_attn.out_proj|layers.%d.mamba.out_proj|"
+                                "layers.%d.mixer.out_proj"},
     [HTH_ROLE_CONV] = {"causal convolution", "blk.%d.ssm_conv1d|blk.%d.shortconv.conv",
-                       "layers.%d.conv.conv|layers.%d.linear_attn.conv1d"},
+                       "layers.%d.conv.conv|layers.%d.linear_attn.conv1d|layers.%d.mamba.conv1d|layers.%d.mixer.conv1d"},
     [HTH_ROLE_DELTA_QKV] = {"projection of a delta rule", "blk.%d.attn_qkv", "layers.%d.linear_attn.in_proj_qkv"},
     [HTH_ROLE_DELTA_GATE] = {"gate of a delta rule", "blk.%d.attn_gate|blk.%d.ssm_g_b",
                              "layers.%d.linear_attn.in_proj_z|layers.%d.self_attn.g_b_proj"},
@@ -128,15 +130,19 @@ static const role_names table[HTH_ROLE_COUNT] = {
     [HTH_ROLE_DELTA_BETA] = {"betas", "blk.%d.ssm_beta", "layers.%d.linear_attn.in_proj_b|layers.%d.self_attn.b_proj"},
     [HTH_ROLE_DELTA_DECAY] = {"decays", "blk.%d.ssm_alpha|blk.%d.ssm_f_b",
                               "layers.%d.linear_attn.in_proj_a|layers.%d.self_attn.f_b_proj"},
-    [HTH_ROLE_DELTA_RATE] = {"rates of decay", "blk.%d.ssm_a", "layers.%d.linear_attn.A_log|layers.%d.self_attn.A_log"},
+    [HTH_ROLE_DELTA_RATE] = {"rates of decay", "blk.%d.ssm_a", "layers.%d.linear_attn.A_log|layers.%d.self_attn.A_log|layers.%d.mamba.A_log|"
+                             "layers.%d.mixer.A_log"},
     [HTH_ROLE_DELTA_DECAY_BIAS] = {"bias of the decays", "blk.%d.ssm_dt",
-                                   "layers.%d.linear_attn.dt_bias|layers.%d.self_attn.dt_bias"},
-    [HTH_ROLE_DELTA_NORM] = {"norm of a delta rule", "blk.%d.ssm_norm", "layers.%d.linear_attn.norm|layers.%d.self_attn.o_norm"},
+                                   "layers.%d.linear_attn.dt_bias|layers.%d.self_attn.dt_bias|layers.%d.mamba.dt_bias|"
+                                   "layers.%d.mixer.dt_bias"},
+    [HTH_ROLE_DELTA_NORM] = {"norm of a recurrent mixer", "blk.%d.ssm_norm",
+                             "layers.%d.linear_attn.norm|layers.%d.self_attn.o_norm|layers.%d.mamba.norm|layers.%d.mixer.norm"},
     [HTH_ROLE_DELTA_GATE_A] = {"first matrix of the gate", "blk.%d.ssm_g_a", "layers.%d.self_attn.g_a_proj"},
     [HTH_ROLE_DELTA_DECAY_A] = {"first matrix of the decays", "blk.%d.ssm_f_a", "layers.%d.self_attn.f_a_proj"},
     [HTH_ROLE_CONV_Q] = {"convolution of queries", "blk.%d.ssm_conv1d_q", "layers.%d.self_attn.q_conv1d|layers.%d.self_attn.q_conv.conv"},
     [HTH_ROLE_CONV_K] = {"convolution of keys", "blk.%d.ssm_conv1d_k", "layers.%d.self_attn.k_conv1d|layers.%d.self_attn.k_conv.conv"},
     [HTH_ROLE_CONV_V] = {"convolution of values", "blk.%d.ssm_conv1d_v", "layers.%d.self_attn.v_conv1d|layers.%d.self_attn.v_conv.conv"},
+    [HTH_ROLE_SSM_SKIP] = {"skip of a recurrent mixer", "blk.%d.ssm_d", "layers.%d.mamba.D|layers.%d.mixer.D"},
 };
 
 const char *hth_role_gguf(hth_role role) {

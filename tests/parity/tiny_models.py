@@ -349,6 +349,14 @@ def random_parameter(family, name, shape, rng):
         return rng.standard_normal(shape) * 1.5
     if leaf in ("layer_scalar", "correct_output_scale"):
         return rng.uniform(0.5, 1.4, shape)
+    if leaf == "A_log":  # decays of Mamba: fast and slow ones
+        return rng.uniform(-2.5, 1.5, shape)
+    if leaf == "D":
+        return rng.uniform(0.4, 1.6, shape)
+    if leaf == "dt_bias":
+        return rng.standard_normal(shape) - 0.5
+    if "conv1d.weight" in name:
+        return rng.standard_normal(shape) * 0.6
     if leaf in ("alpha_p", "alpha_n", "beta", "eps"):  # xIELU
         return {"eps": -1e-6}.get(leaf, rng.uniform(0.3, 0.9)) * np.ones(shape)
     if leaf == "weight" and is_norm(name) and (len(shape) == 1 or "q_norm" in name or "k_norm" in name):

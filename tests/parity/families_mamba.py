@@ -1,0 +1,253 @@
+"""The rows of families.py with Mamba 2 mixers."""
+import numpy as np
+
+from configs import vary
+
+MAMBA2 = {
+    "architectures": ["Mamba2ForCausalLM"],
+    "bos_token_id": 0,
+    "chunk_size": 256,
+    "conv_kernel": 4,
+    "eos_token_id": 0,
+    "expand": 2,
+    "head_dim": 18,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.1,
+    "intermediate_size": 144,
+    "layer_norm_epsilon": 1e-05,
+    "model_type": "mamba2",
+    "n_groups": 1,
+    "norm_before_gate": True,
+    "num_heads": 8,
+    "num_hidden_layers": 3,
+    "pad_token_id": 0,
+    "rescale_prenorm_residual": False,
+    "residual_in_fp32": True,
+    "rms_norm": True,
+    "state_size": 20,
+    "tie_word_embeddings": False,
+    "time_step_floor": 0.0001,
+    "time_step_init_scheme": "random",
+    "time_step_limit": [0.05, 2.5],
+    "time_step_max": 0.1,
+    "time_step_min": 0.001,
+    "time_step_rank": 256,
+    "time_step_scale": 1.0,
+    "torch_dtype": "float32",
+    "transformers_version": "4.44.0",
+    "use_bias": False,
+    "use_cache": True,
+    "use_conv_bias": True,
+    "vocab_size": 283,
+}
+TRAINING = {key: "for training" for key in (
+    "chunk_size", "rescale_prenorm_residual", "residual_in_fp32", "time_step_floor", "time_step_init_scheme", "time_step_max",
+    "time_step_min", "time_step_rank", "time_step_scale", "mamba_chunk_size")}
+
+
+def hub_convolutions(weights, config):
+    """[channels, taps, 1] as MLX stores them -> [channels, 1, taps]."""
+    return {name: value.swapaxes(1, 2) if "conv1d.weight" in name else value for name, value in weights.items()}
+
+
+FALCON_H1 = {
+    "architectures": ["FalconH1ForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "attention_in_multiplier": 0.9,
+    "attention_out_multiplier": 0.8,
+    "bos_token_id": 1,
+    "embedding_multiplier": 2.3,
+    "eos_token_id": 2,
+    "head_dim": 20,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.02,
+    "intermediate_size": 104,
+    "key_multiplier": 0.64,
+    "lm_head_multiplier": 0.7,
+    "mamba_chunk_size": 128,
+    "mamba_conv_bias": True,
+    "mamba_d_conv": 4,
+    "mamba_d_head": 18,
+    "mamba_d_ssm": 108,
+    "mamba_d_state": 20,
+    "mamba_expand": 2,
+    "mamba_n_groups": 2,
+    "mamba_n_heads": 6,
+    "mamba_norm_before_gate": False,
+    "mamba_proj_bias": False,
+    "mamba_rms_norm": False,
+    "mamba_use_mlp": True,
+    "max_position_embeddings": 512,
+    "mlp_bias": False,
+    "mlp_expansion_factor": 8,
+    "mlp_multipliers": [0.88, 0.59],
+    "model_type": "falcon_h1",
+    "num_attention_heads": 6,
+    "num_hidden_layers": 3,
+    "num_key_value_heads": 2,
+    "num_logits_to_keep": 1,
+    "pad_token_id": 0,
+    "projectors_bias": False,
+    "rms_norm_eps": 0.003,
+    "rope_scaling": None,
+    "rope_theta": 900.0,
+    "ssm_in_multiplier": 1.25,
+    "ssm_multipliers": [0.85, 0.75, 0.65, 1.2, 0.9],
+    "ssm_out_multiplier": 0.74,
+    "tie_word_embeddings": False,
+    "torch_dtype": "float32",
+    "transformers_version": "4.53.0",
+    "use_cache": True,
+    "vocab_size": 283,
+}
+# mlx-lm does not multiply keys by key_multiplier, nor values by attention_in_multiplier: the same by what it does read.
+FALCON_REFERENCE = {"config": {"attention_in_multiplier": 0.9 * 0.64**0.5, "attention_out_multiplier": 0.8 * 0.9}}
+
+GRANITE_HYBRID = {
+    "architectures": ["GraniteMoeHybridForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "attention_multiplier": 0.21,
+    "bos_token_id": 0,
+    "embedding_multiplier": 2.2,
+    "eos_token_id": 0,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.02,
+    "intermediate_size": 44,
+    "layer_types": ["mamba", "mamba", "attention", "mamba"],
+    "logits_scaling": 1.7,
+    "mamba_chunk_size": 256,
+    "mamba_conv_bias": True,
+    "mamba_d_conv": 4,
+    "mamba_d_head": 18,
+    "mamba_d_state": 20,
+    "mamba_expand": 2,
+    "mamba_n_groups": 1,
+    "mamba_n_heads": 8,
+    "mamba_proj_bias": False,
+    "max_position_embeddings": 512,
+    "model_type": "granitemoehybrid",
+    "normalization_function": "rmsnorm",
+    "num_attention_heads": 6,
+    "num_experts_per_tok": 4,
+    "num_hidden_layers": 4,
+    "num_key_value_heads": 2,
+    "num_local_experts": 12,
+    "output_router_logits": False,
+    "pad_token_id": 0,
+    "position_embedding_type": "nope",
+    "residual_multiplier": 0.62,
+    "rms_norm_eps": 0.003,
+    "rope_scaling": None,
+    "rope_theta": 900.0,
+    "router_aux_loss_coef": 0.0001,
+    "shared_intermediate_size": 60,
+    "tie_word_embeddings": True,
+    "time_step_limit": [0.05, 2.5],
+    "torch_dtype": "float32",
+    "transformers_version": "4.56.0",
+    "use_cache": True,
+    "vocab_size": 283,
+}
+
+NEMOTRON_H = {
+    "architectures": ["NemotronHForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "bos_token_id": 1,
+    "chunk_size": 128,
+    "conv_kernel": 4,
+    "eos_token_id": 12,
+    "expand": 2,
+    "head_dim": 20,
+    "hidden_dropout": 0.0,
+    "hidden_size": 72,
+    "hybrid_override_pattern": "M-M*-",
+    "initializer_range": 0.02,
+    "intermediate_size": 104,
+    "layer_norm_epsilon": 0.003,
+    "mamba_head_dim": 18,
+    "mamba_hidden_act": "silu",
+    "mamba_num_heads": 8,
+    "mamba_proj_bias": False,
+    "max_position_embeddings": 512,
+    "mlp_bias": False,
+    "mlp_hidden_act": "relu2",
+    "model_type": "nemotron_h",
+    "n_groups": 2,
+    "num_attention_heads": 6,
+    "num_hidden_layers": 5,
+    "num_key_value_heads": 2,
+    "num_logits_to_keep": 1,
+    "pad_token_id": 0,
+    "rescale_prenorm_residual": True,
+    "residual_in_fp32": False,
+    "rms_norm_eps": 0.003,
+    "sliding_window": None,
+    "ssm_state_size": 20,
+    "tie_word_embeddings": False,
+    "time_step_floor": 0.0001,
+    "time_step_limit": [0.05, 2.5],
+    "time_step_max": 0.1,
+    "time_step_min": 0.001,
+    "torch_dtype": "float32",
+    "transformers_version": "4.48.0.dev0",
+    "use_bias": False,
+    "use_cache": True,
+    "use_conv_bias": True,
+    "use_mamba_kernels": True,
+    "vocab_size": 283,
+}
+
+
+def granite_names(weights, config):
+    """The shared feed-forward and the experts with gate and up in one, as hubs have them."""
+    out = hub_convolutions(weights, config)
+    for name in [n for n in out if "mlp.gate_proj" in n]:
+        up, down = name.replace("gate_proj", "up_proj"), name.replace("gate_proj", "down_proj")
+        stem = name.split(".switch_mlp")[0] if "switch_mlp" in name else name.split(".mlp")[0] + ".shared_mlp"
+        value = np.concatenate([out.pop(name), out.pop(up)], axis=-2)
+        out[stem + ".input_linear.weight"] = value
+        out[stem + ".output_linear.weight"] = out.pop(down)
+    return out
+
+
+def add_all(add):
+    unread = dict(TRAINING, expand="the heads say it", intermediate_size="the heads say it", hidden_act="one kind is published",
+                  norm_before_gate="the authors' code does not read it")
+    limits = {"time_step_limit": [0.2, 2.5]}
+    add("mamba2", MAMBA2, to_hub=hub_convolutions, ignored=unread, mutations=limits)
+    add("mamba2-mlx", vary(MAMBA2, use_bias=True, use_conv_bias=False, tie_word_embeddings=True, conv_kernel=3), tied=True,
+        ignored=unread, mutations=limits)
+    unread = dict(TRAINING, mamba_expand="the heads say it", mamba_d_ssm="the heads say it", mamba_use_mlp="one kind is published",
+                  mlp_expansion_factor="intermediate_size says it", num_logits_to_keep="what to return, not what to compute",
+                  mamba_norm_before_gate="there is no norm")
+    add("falcon-h1", FALCON_H1, to_hub=hub_convolutions, reference=FALCON_REFERENCE, ignored=unread,
+        mutations={"ssm_multipliers": [0.85, 0.75, 0.65, 1.2, 1.1]})
+    add("falcon-h1-norm", vary(FALCON_H1, mamba_rms_norm=True, mamba_norm_before_gate=True, mamba_n_groups=1, mamba_d_conv=3,
+                               tie_word_embeddings=True, mamba_conv_bias=False), tied=True, to_hub=hub_convolutions,
+        reference=FALCON_REFERENCE, ignored={k: v for k, v in unread.items() if k != "mamba_norm_before_gate"})
+    unread = dict(TRAINING, mamba_expand="the heads say it", normalization_function="one kind is published")
+    rotated = {"rope_theta": "there are no positions", "rope_scaling": "there are no positions"}
+    add("granite-hybrid", GRANITE_HYBRID, tied=True, embed_std=0.3, to_hub=granite_names, mutations=dict(
+        limits, position_embedding_type="rope", layer_types=["attention", "mamba", "attention", "mamba"]),
+        ignored=dict(unread, **rotated))
+    add("granite-hybrid-dense", vary(GRANITE_HYBRID, num_local_experts=0, num_experts_per_tok=0, intermediate_size=60,
+                                     position_embedding_type="rope", tie_word_embeddings=False, mamba_conv_bias=False),
+        embed_std=0.3, to_hub=granite_names, mutations=dict(
+            limits, layer_types=["attention", "mamba", "attention", "mamba"], num_local_experts=4),
+        ignored=dict(unread, intermediate_size="shared_intermediate_size says it", rope_scaling="the reference has none",
+                     num_experts_per_tok="there are no experts"))
+    unread = dict(TRAINING, expand="the heads say it", num_logits_to_keep="what to return, not what to compute",
+                  use_mamba_kernels="how to run, not what", sliding_window="the authors' code does not read it",
+                  mamba_hidden_act="one kind is published", use_bias="mamba_proj_bias says it", rms_norm_eps="stated twice")
+    add("nemotron-h", NEMOTRON_H, to_hub=hub_convolutions, ignored=unread, mutations=dict(
+        limits, hybrid_override_pattern="M-*M-", mlp_hidden_act="gelu"))
+    add("nemotron-h-listed", vary(NEMOTRON_H, hybrid_override_pattern=None, mamba_proj_bias=True, attention_bias=True, mlp_bias=True,
+                                  use_conv_bias=False, layers_block_type=["mamba", "mlp", "mamba", "attention", "mlp"]),
+        ignored=unread, mutations=dict(limits, hybrid_override_pattern="M-*M-", mlp_hidden_act="gelu",
+                                       layers_block_type=["mamba", "mlp", "attention", "mamba", "mlp"]))
