@@ -309,6 +309,7 @@ hth_code hth_bind_vector(hth_binder *k, const hth_tensor *t, int64_t n, float pl
 hth_code hth_bind_norm(hth_binder *k, hth_role role, int32_t layer, int64_t n, const float **w, const float **bias) {
     char base[HTH_NAME_LEN];
     const hth_tensor *t = hth_bind_find(k, role, layer, ".weight", base);
+    if (!t && k->b->is_gguf) t = hth_bind_find(k, role, layer, "", base); // one of Falcon H1's
     if (!t) return hth_bind_missing(k, role, layer, base, ".weight");
     HTH_TRY(hth_bind_vector(k, t, n, k->plus_one ? 1 : 0, w));
     const hth_tensor *b = bias ? find_named(k, base, ".bias") : NULL;

@@ -378,9 +378,18 @@ static void check_layer(hth_builder *b, int32_t i) {
     }
 }
 
+// Configs that list the kinds of layers may leave out how many there are.
+static bool count_listed(hth_builder *b) {
+    const hth_json *list = b->is_gguf ? NULL : hth_json_get(b->m->text, "layers_block_type");
+    const bool is_count = list && list->kind == HTH_JSON_ARRAY && list->n >= 1 && list->n <= HTH_MAX_LAYER;
+    if (!is_count || hth_meta_has(b->m, NULL, "num_hidden_layers")) return false;
+    b->d->n_layer = (int32_t)list->n;
+    return true;
+}
+
 hth_code hth_describe(hth_builder *b, hth_err *err) {
     hth_desc *d = b->d;
-    read_size(b, "the number of layers", "block_count", "num_hidden_layers|num_layers|n_layer", HTH_MAX_LAYER, &d->n_layer);
+    if (!count_listed(b)) read_size(b, "the number of layers", "block_count", "num_hidden_layers|num_layers|n_layer", HTH_MAX_LAYER, &d->n_layer);
     read_size(b, "the width", "embedding_length", "hidden_size|n_embd", MAX_DIM, &d->d_model);
     HTH_TRY(hth_meta_check(b->m));
     d->layers = hth_arena_alloc(&b->model->arena, (size_t)d->n_layer, sizeof *d->layers);

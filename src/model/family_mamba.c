@@ -15,6 +15,13 @@ typedef struct mamba_names {
 static const mamba_names prefixed = {"mamba_n_heads",  "mamba_d_head",    "mamba_d_state",  "mamba_d_conv",
                                      "mamba_n_groups", "mamba_proj_bias", "mamba_conv_bias"};
 
+// Infinity as Python's json module writes it, or as transformers does; -1: no number.
+static double limit_of(const hth_json *v) {
+    const char *name = hth_json_str(v, "__float__", "", NULL);
+    if (v->kind == HTH_JSON_OBJECT) return strcmp(name, "Infinity") == 0 ? INFINITY : -1;
+    return v->kind == HTH_JSON_NUMBER ? v->u.num.d : -1;
+}
+
 // Limits of a step; the second may be infinite.
 static void read_limits(hth_builder *b, hth_recurrent_desc *r) {
     static const char *const names[] = {"time_step_limit", "mamba_dt_limit"};
@@ -23,15 +30,14 @@ static void read_limits(hth_builder *b, hth_recurrent_desc *r) {
     for (size_t i = 0; i < HTH_COUNT(names) && !b->is_gguf; i++) {
         const hth_json *v = hth_json_get(b->m->text, names[i]);
         if (!v || v->kind == HTH_JSON_NULL) continue;
-        const hth_json *item = v->kind == HTH_JSON_ARRAY && v->n == 2 ? v->u.items : NULL;
-        const bool ok = item && item[0].kind == HTH_JSON_NUMBER && item[1].kind == HTH_JSON_NUMBER &&
-                        item[0].u.num.d >= 0 && item[1].u.num.d > item[0].u.num.d;
-        if (!ok) {
+        const bool is_pair = v->kind == HTH_JSON_ARRAY && v->n == 2;
+        const double lo = is_pair ? limit_of(&v->u.items[0]) : -1, hi = is_pair ? limit_of(&v->u.items[1]) : -1;
+        if (!(lo >= 0 && lo < 3.4e38 && hi > lo)) {
             hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: %s is not two ascending numbers from 0 on", names[i]);
             return;
         }
-        r->mamba.dt_min = (float)fmin(item[0].u.num.d, 3.4e38);
-        r->mamba.dt_max = item[1].u.num.d > 3.4e38 ? INFINITY : (float)item[1].u.num.d;
+        r->mamba.dt_min = (float)lo;
+        r->mamba.dt_max = hi > 3.4e38 ? INFINITY : (float)hi;
     }
 }
 
@@ -174,16 +180,20 @@ void hth_family_falcon_h1(hth_builder *b) {
 
 // ---- Granite 4: layers have attention or Mamba 2
 
+static bool is_mamba(const char *type) {
+    return strcmp(type, "mamba") == 0 || strcmp(type, "linear_attention") == 0;
+}
+
 static bool granite_attends(hth_builder *b, int32_t i) {
     if (b->is_gguf) return b->d->layers[i].attn.n_kv_head > 0;
     const char *type = hth_meta_item(b->m, "layer_types", i);
     if (!type) {
         hth_meta_fail(b->m, HTH_ERR_FORMAT, "config.json: layer_types does not cover layer %d", (int)i);
-    } else if (strcmp(type, "attention") != 0 && strcmp(type, "full_attention") != 0 && strcmp(type, "mamba") != 0) {
+    } else if (strcmp(type, "attention") != 0 && strcmp(type, "full_attention") != 0 && !is_mamba(type)) {
         hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: layer type \"%s\" is not known to family %s", type,
                       b->family->name);
     }
-    return type && strcmp(type, "mamba") != 0;
+    return type && !is_mamba(type);
 }
 
 static void granite_positions(hth_builder *b) {
@@ -251,6 +261,7 @@ void hth_family_nemotron_h(hth_builder *b) {
     no_positions(b);
     const hth_recurrent_desc r = read_mixer(b, &names);
     const char *act = "relu2";
+    hth_meta_float(b->m, NULL, "layer_norm_epsilon", &b->d->norm_eps); // files state two, of which this is in use
     hth_meta_str(b->m, NULL, "mlp_hidden_act", &act);
     if (strcmp(act, "relu2") != 0) {
         hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: mlp_hidden_act \"%s\" is not known to family nemotron_h", act);

@@ -244,7 +244,8 @@ def add_all(add):
                      num_experts_per_tok="there are no experts"))
     unread = dict(TRAINING, expand="the heads say it", num_logits_to_keep="what to return, not what to compute",
                   use_mamba_kernels="how to run, not what", sliding_window="the authors' code does not read it",
-                  mamba_hidden_act="one kind is published", use_bias="mamba_proj_bias says it", rms_norm_eps="stated twice")
+                  mamba_hidden_act="one kind is published", use_bias="mamba_proj_bias says it",
+                  rms_norm_eps="layer_norm_epsilon says it")
     add("nemotron-h", NEMOTRON_H, to_hub=hub_convolutions, ignored=unread, mutations=dict(
         limits, hybrid_override_pattern="M-*M-", mlp_hidden_act="gelu"))
     add("nemotron-h-listed", vary(NEMOTRON_H, hybrid_override_pattern=None, mamba_proj_bias=True, attention_bias=True, mlp_bias=True,

@@ -13,6 +13,7 @@ import numpy as np
 
 import families
 import tiny_gguf_hybrid
+import tiny_gguf_mamba
 import tiny_models
 from families import vary
 
@@ -31,9 +32,10 @@ ARCH = {
     "minicpm3": "minicpm3", "llama4_text": "llama4", "mimo_v2_flash": "mimo2", "deepseek": "deepseek",
     "lfm2": "lfm2", "lfm2_moe": "lfm2moe", "qwen3_next": "qwen3next", "qwen3_5_text": "qwen35",
     "qwen3_5_moe_text": "qwen35moe", "kimi_linear": "kimi-linear",
+    "mamba2": "mamba2", "falcon_h1": "falcon-h1", "granitemoehybrid": "granitehybrid", "nemotron_h": "nemotron_h",
 }
 # Converters turn the hub's half-and-half pairs of these into neighbours; the others keep the hub's order.
-PERMUTED = {"llama", "mistral3", "smollm3", "granite", "granitemoe", "minicpm", "internlm2", "deepseek"}
+PERMUTED = {"llama", "mistral3", "smollm3", "granite", "granitemoe", "minicpm", "internlm2", "deepseek", "granitehybrid"}
 NORM_PLUS_ONE = {"gemma", "gemma2", "gemma3", "nemotron"}
 
 
@@ -113,7 +115,7 @@ def write_common(w, c):
     for key in ("layer_norm_eps", "norm_epsilon", "layer_norm_epsilon"):
         if key in c:
             w.number("attention.layer_norm_epsilon", c[key])
-    if "head_dim" in c and w.arch not in ("granite", "granitemoe", "gemma4"):
+    if "head_dim" in c and w.arch not in ("granite", "granitemoe", "gemma4", "mamba2"):
         w.number("attention.key_length", c["head_dim"])
         w.number("attention.value_length", c.get("v_head_dim", c["head_dim"]))
     w.file.add_string("tokenizer.ggml.model", "none")
@@ -191,11 +193,11 @@ def write_special(w, c):
             NormalDist().inv_cdf(s) if s > 0 else -1e30 for s in c["activation_sparsity_pattern"]])
     if arch == "gemma4":
         write_gemma4(w, c)
-    if arch in ("command-r", "cohere2", "granite", "granitemoe"):
+    if arch in ("command-r", "cohere2", "granite", "granitemoe", "granitehybrid"):
         w.number("logit_scale", c.get("logit_scale", c.get("logits_scaling")))
     if arch in ("command-r", "cohere2"):
         w.number("rope.scaling.type", "none")
-    if arch in ("granite", "granitemoe"):
+    if arch in ("granite", "granitemoe", "granitehybrid"):
         w.number("attention.scale", c["attention_multiplier"])
         w.number("embedding_scale", c["embedding_multiplier"])
         w.number("residual_scale", c["residual_multiplier"])
@@ -416,8 +418,14 @@ def convert(family, weights, path, changes=None):
         c["num_key_value_heads"] = 1
     if c["model_type"] == "ministral3":
         c["rope_theta"] = c["rope_parameters"]["rope_theta"]
+    if c["model_type"] in tiny_gguf_mamba.TYPES:
+        c, weights, ready, lists = tiny_gguf_mamba.prepare(c, weights)
+        tiny_gguf_mamba.write_keys(w, c)
+        for name, value in ready.items():
+            w.tensor(name, value)
     write_common(w, c)
-    write_rope(w, c)
+    if c["num_attention_heads"]:
+        write_rope(w, c)
     write_special(w, c)
     write_expert_keys(w, c)
     write_tensors(w, c, weights)
@@ -466,6 +474,7 @@ def gguf_rows():
     rows += [row(name) for name in ("mixtral", "mixtral-stacked", "qwen2-moe", "qwen3-moe", "glm4-moe", "glm4-moe-groups",
                                     "granite-moe", "hunyuan-moe", "minimax-m2", "mimo-v2",
                                     "deepseek-1")]
+    rows += tiny_gguf_mamba.rows(row, by_name)
     # No keys for chunks and the scale by position: those of the published models.
     rows.append(row("llama4", text_config=vary(by_name("llama4").text_config, attention_chunk_size=8192, floor_scale=8192)))
     rows += [row(name, num_key_value_heads=6) for name in ("olmoe", "dots1")]  # as many as of queries, for llama.cpp

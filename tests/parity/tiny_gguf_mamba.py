@@ -1,0 +1,111 @@
+"""Mamba 2 and its hybrids in GGUF's conventions (see tiny_gguf.py)."""
+import numpy as np
+
+TYPES = ("mamba2", "falcon_h1", "granitemoehybrid", "nemotron_h")
+
+
+def first(c, *names):
+    return next(c[name] for name in names if c.get(name) is not None)
+
+
+def sizes(c):
+    """(heads, numbers of a head, groups)"""
+    return (first(c, "mamba_num_heads", "mamba_n_heads", "num_heads"),
+            first(c, "mamba_head_dim", "mamba_d_head", "head_dim"), first(c, "mamba_n_groups", "n_groups"))
+
+
+def fold_falcon(c, weights):
+    """Its multipliers are in the weights."""
+    f, out = c, dict(weights)
+    d_ssm, d_state = c["mamba_d_ssm"], c["mamba_n_groups"] * c["mamba_d_state"]
+    widths = (d_ssm, d_ssm, d_state, d_state, c["mamba_n_heads"])
+    parts = np.concatenate([np.full(n, m) for n, m in zip(widths, c["ssm_multipliers"])]) * c["ssm_in_multiplier"]
+    by_name = {"q_proj.weight": f["attention_in_multiplier"], "v_proj.weight": f["attention_in_multiplier"],
+               "k_proj.weight": f["attention_in_multiplier"] * f["key_multiplier"], "o_proj.weight": f["attention_out_multiplier"],
+               "mamba.out_proj.weight": f["ssm_out_multiplier"], "mamba.in_proj.weight": parts[:, None],
+               "gate_proj.weight": f["mlp_multipliers"][0], "down_proj.weight": f["mlp_multipliers"][1],
+               "embed_tokens.weight": f["embedding_multiplier"], "lm_head.weight": f["lm_head_multiplier"]}
+    for name, value in weights.items():
+        for end, factor in by_name.items():
+            if name.endswith(end):
+                out[name] = value * factor
+    return out
+
+
+def mamba_names(c, weights):
+    """Shapes and names of the mixer's tensors."""
+    n_head, head_dim, n_group = sizes(c)
+    out = {}
+    for name, value in weights.items():
+        if name.endswith("conv1d.weight"):
+            value = value.reshape(value.shape[0], -1)
+        elif name.endswith(".A_log"):
+            value = -np.exp(value.reshape(-1, 1))
+        elif name.endswith(".D"):
+            value = value.reshape(-1, 1)
+        elif name.endswith((".mixer.norm.weight", ".mamba.norm.weight")):
+            value = value.reshape(n_group, -1)
+        out[name.replace(".dt_bias", ".dt_proj.bias")] = value
+    return out
+
+
+def split_shared(c, weights):
+    """(others, tensors by GGUF's names): Granite's shared feed-forward, which is the only one of dense models."""
+    end, others, ready = "_shexp.weight" if c["num_local_experts"] else ".weight", {}, {}
+    for name, value in weights.items():
+        layer = name.split(".")[2] if ".shared_mlp." in name else None
+        if layer and "input_linear" in name:
+            ready[f"blk.{layer}.ffn_gate{end}"], ready[f"blk.{layer}.ffn_up{end}"] = np.split(value, 2)
+        elif layer:
+            ready[f"blk.{layer}.ffn_down{end}"] = value
+        else:
+            others[name] = value
+    return others, ready
+
+
+def prepare(c, weights):
+    """(config as the writer reads it, tensors, tensors by GGUF's names, numbers by layer)"""
+    c, ready, lists = dict(c), {}, {}
+    if c["model_type"] == "mamba2":
+        c.update(num_attention_heads=0, num_key_value_heads=0, intermediate_size=0, max_position_embeddings=2**20,
+                 rms_norm_eps=c["layer_norm_epsilon"])
+    if c["model_type"] == "falcon_h1":
+        weights = fold_falcon(c, weights)
+    if c["model_type"] == "granitemoehybrid":
+        weights, ready = split_shared(c, weights)
+        attends = [kind == "attention" for kind in c["layer_types"]]
+        lists["attention.head_count_kv"] = [c["num_key_value_heads"] if a else 0 for a in attends]
+    if c["model_type"] == "nemotron_h":
+        lists["attention.head_count_kv"] = [c["num_key_value_heads"] if k == "*" else 0 for k in c["hybrid_override_pattern"]]
+        lists["feed_forward_length"] = [c["intermediate_size"] if k == "-" else 0 for k in c["hybrid_override_pattern"]]
+    return c, mamba_names(c, weights), ready, lists
+
+
+def write_keys(w, c):
+    n_head, head_dim, n_group = sizes(c)
+    w.number("ssm.conv_kernel", first(c, "mamba_d_conv", "conv_kernel"))
+    w.number("ssm.inner_size", n_head * head_dim)
+    w.number("ssm.state_size", first(c, "mamba_d_state", "ssm_state_size", "state_size"))
+    w.number("ssm.time_step_rank", n_head)
+    w.number("ssm.group_count", n_group)
+    if c["model_type"] == "granitemoehybrid":
+        w.number("rope.scaling.finetuned", c["position_embedding_type"] == "rope")
+        if c["num_local_experts"]:
+            w.number("expert_shared_feed_forward_length", c["shared_intermediate_size"])
+
+
+def is_unread(c, key):
+    """Keys that converters write and that mean nothing."""
+    if c["model_type"] == "mamba2":
+        return key in ("feed_forward_length", "attention.head_count", "attention.head_count_kv", "attention.layer_norm_epsilon")
+    if c["model_type"] == "nemotron_h":
+        return key == "attention.layer_norm_epsilon" or key.startswith("rope.")
+    return c.get("position_embedding_type") == "nope" and key == "rope.freq_base"
+
+
+def rows(row, by_name):
+    """No key for the limits of a step; the published models have none."""
+    free = {"time_step_limit": [0.0, 1e9]}
+    made = [row("mamba2", **free), row("falcon-h1"),
+            row("granite-hybrid", **free), row("granite-hybrid-dense", **free, mamba_conv_bias=True), row("nemotron-h", **free)]
+    return made
