@@ -59,6 +59,44 @@ static void the_delta_rule_has_the_bits_of_the_reference_at_every_level(void **s
             }
 }
 
+static void the_scan_has_the_bits_of_the_reference_at_every_level(void **state) {
+    (void)state;
+    static float want[MAX_WIDTH], want_to[MAX_ROWS * MAX_WIDTH];
+    hth_kernels k, ref;
+    const char *level;
+    hth_kernels_fill(&ref, 0);
+    FOR_EACH_LEVEL(k, level)
+    for (guard_side side = 0; side < GUARD_SIDES; side++)
+        for (int64_t n_row = 1; n_row <= MAX_ROWS; n_row += 13)
+            FOR_EACH_WIDTH(width) {
+                const int64_t n = (int64_t)width;
+                float *from = guarded_floats(0, n_row * n, side), *bc = guarded_floats(1, 2 * n_row, side);
+                float *x = guarded_floats(2, n, side), *y = guarded_floats(3, n, side);
+                float *to = guarded_floats(4, n_row * n, side);
+                fill_normal(from, n_row * n);
+                fill_normal(bc, 2 * n_row);
+                fill_normal(x, n);
+                ref.scan(want_to, from, bc, bc + n_row, 0.7f, n_row, n, x, want);
+                k.scan(to, from, bc, bc + n_row, 0.7f, n_row, n, x, y);
+                assert_same_floats(level, "scan out", y, want, n);
+                assert_same_floats(level, "scan state", to, want_to, n_row * n);
+                k.scan(from, from, bc, bc + n_row, 0.7f, n_row, n, x, x); // in place
+                assert_same_floats(level, "scan out in place", x, want, n);
+                assert_same_floats(level, "scan state in place", from, want_to, n_row * n);
+            }
+}
+
+static void the_scan_decays_takes_in_and_gives_out(void **state) {
+    (void)state;
+    const hth_kernels *k = hth_kernels_get();
+    float s[2 * 3] = {8, 0, 0, 0, 4, 0}, y[3];
+    const float b[2] = {1, 2}, c[2] = {10, 100}, x[3] = {0, 1, 3};
+    k->scan(s, s, b, c, 0.5f, 2, 3, x, y);
+    const float want[2 * 3] = {4, 1, 3, 0, 4, 6};
+    for (int i = 0; i < 6; i++) assert_true(s[i] == want[i]);
+    assert_true(y[0] == 40 && y[1] == 410 && y[2] == 630);
+}
+
 // With unit keys and beta 1 the state answers a key with the value that was stored under it last.
 static void the_delta_rule_replaces_what_a_key_held(void **state) {
     (void)state;
@@ -81,6 +119,8 @@ int main(void) {
         cmocka_unit_test(convolutions_have_the_bits_of_the_reference_at_every_level),
         cmocka_unit_test(the_delta_rule_has_the_bits_of_the_reference_at_every_level),
         cmocka_unit_test(the_delta_rule_replaces_what_a_key_held),
+        cmocka_unit_test(the_scan_has_the_bits_of_the_reference_at_every_level),
+        cmocka_unit_test(the_scan_decays_takes_in_and_gives_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

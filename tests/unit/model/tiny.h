@@ -22,6 +22,8 @@ typedef enum tiny_kind {
     TINY_LFM2,    // short convolutions in layers 0 and 2
     TINY_QWEN35,  // gated delta rule in layers 0 and 2, gated attention
     TINY_LATENT,  // latent attention: compressed queries, keys and values
+    TINY_FALCON_H1, // attention and Mamba 2 side by side, with multipliers
+    TINY_NEMOTRON_H, // layers of one kind each: Mamba 2, feed-forward, attention
     TINY_CAUSAL_COUNT,
     TINY_BERT = TINY_CAUSAL_COUNT, // encoder
     TINY_COUNT
@@ -648,9 +650,82 @@ static inline void tiny_bert(tiny *t) {
     tiny_layer_norm(t, "embeddings.", "LayerNorm", s.d);
 }
 
+// 4 heads of 6 in 2 groups, with states of 10.
+static inline void tiny_mamba(tiny *t, const char *p, const char *mixer, int64_t d) {
+    char q[96];
+    snprintf(q, sizeof q, "%s%s.", p, mixer);
+    tiny_matrix(t, q, "in_proj", 2 * 24 + 2 * 20 + 4, d, 1);
+    tiny_named(t, q, "conv1d.weight", 24 + 2 * 20, 4, 0, 1);
+    tiny_vector(t, q, "conv1d.bias", 24 + 2 * 20, 0);
+    tiny_named(t, q, "A_log", 4, 0, -1, 1.5f);
+    tiny_vector(t, q, "D", 4, 1);
+    tiny_vector(t, q, "dt_bias", 4, 0);
+    tiny_vector(t, q, "norm.weight", 24, 1);
+    tiny_matrix(t, q, "out_proj", d, 24, 1);
+}
+
+static inline void tiny_falcon_h1(tiny *t) {
+    static const char *const norms[] = {"input_layernorm", "pre_ff_layernorm", NULL};
+    const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 8, .d_ff = 56, .norm = 1};
+    tiny_common(t, "falcon_h1", &s, 2);
+    tiny_set(t, "rms_norm_eps", "1e-5");
+    tiny_set(t, "mamba_n_heads", "4");
+    tiny_set(t, "mamba_d_head", "6");
+    tiny_set(t, "mamba_d_state", "10");
+    tiny_set(t, "mamba_d_conv", "4");
+    tiny_set(t, "mamba_n_groups", "2");
+    tiny_set(t, "mamba_rms_norm", "true");
+    tiny_set(t, "mamba_norm_before_gate", "false");
+    tiny_set(t, "ssm_multipliers", "[0.8, 1.2, 0.9, 1.1, 0.7]");
+    tiny_set(t, "mlp_multipliers", "[0.8, 1.2]");
+    tiny_set(t, "key_multiplier", "0.6");
+    tiny_set(t, "ssm_out_multiplier", "0.7");
+    for (int i = 0; i < 2; i++) {
+        char p[64];
+        snprintf(p, sizeof p, "model.layers.%d.", i);
+        tiny_norms(t, p, &s, norms);
+        tiny_attention(t, p, &s);
+        tiny_mamba(t, p, "mamba", s.d);
+        tiny_matrix(t, p, "feed_forward.gate_proj", s.d_ff, s.d, 1);
+        tiny_matrix(t, p, "feed_forward.up_proj", s.d_ff, s.d, 1);
+        tiny_matrix(t, p, "feed_forward.down_proj", s.d, s.d_ff, 1);
+    }
+    tiny_ends(t, &s, false);
+}
+
+static inline void tiny_nemotron_h(tiny *t) {
+    static const char kinds[] = "M-*M";
+    const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 8, .d_ff = 56, .norm = 1};
+    tiny_common(t, "nemotron_h", &s, 4);
+    tiny_set(t, "layer_norm_epsilon", "1e-5");
+    tiny_set(t, "hybrid_override_pattern", "\"M-*M\"");
+    tiny_set(t, "mamba_num_heads", "4");
+    tiny_set(t, "mamba_head_dim", "6");
+    tiny_set(t, "ssm_state_size", "10");
+    tiny_set(t, "conv_kernel", "4");
+    tiny_set(t, "n_groups", "2");
+    for (int i = 0; i < 4; i++) {
+        char p[64];
+        snprintf(p, sizeof p, "backbone.layers.%d.", i);
+        tiny_vector(t, p, "norm.weight", s.d, 1);
+        if (kinds[i] == 'M') tiny_mamba(t, p, "mixer", s.d);
+        if (kinds[i] == '-') tiny_matrix(t, p, "mixer.up_proj", s.d_ff, s.d, 1);
+        if (kinds[i] == '-') tiny_matrix(t, p, "mixer.down_proj", s.d, s.d_ff, 1);
+        if (kinds[i] != '*') continue;
+        tiny_matrix(t, p, "mixer.q_proj", s.n_head * s.head_dim, s.d, 2);
+        tiny_matrix(t, p, "mixer.k_proj", s.n_kv * s.head_dim, s.d, 2);
+        tiny_matrix(t, p, "mixer.v_proj", s.n_kv * s.head_dim, s.d, 1);
+        tiny_matrix(t, p, "mixer.o_proj", s.d, s.n_head * s.head_dim, 1);
+    }
+    tiny_matrix(t, "backbone.", "embeddings", TINY_VOCAB, s.d, 4);
+    tiny_vector(t, "backbone.", "norm_f.weight", s.d, 1);
+    tiny_matrix(t, "", "lm_head", TINY_VOCAB, s.d, 2);
+}
+
 static inline void tiny_make(tiny_kind kind, tiny *t) {
-    static void (*const makers[TINY_COUNT])(tiny *) = {tiny_llama,  tiny_gemma3, tiny_gemma4, tiny_gemma3n,
-                                                       tiny_cohere, tiny_phi3,   tiny_lfm2,   tiny_qwen35, tiny_latent, tiny_bert};
+    static void (*const makers[TINY_COUNT])(tiny *) = {tiny_llama,  tiny_gemma3,    tiny_gemma4,     tiny_gemma3n,
+                                                       tiny_cohere, tiny_phi3,      tiny_lfm2,       tiny_qwen35,
+                                                       tiny_latent, tiny_falcon_h1,  tiny_nemotron_h, tiny_bert};
     makers[kind](t);
 }
 
