@@ -389,7 +389,9 @@ static bool count_listed(hth_builder *b) {
 
 hth_code hth_describe(hth_builder *b, hth_err *err) {
     hth_desc *d = b->d;
-    if (!count_listed(b)) read_size(b, "the number of layers", "block_count", "num_hidden_layers|num_layers|n_layer", HTH_MAX_LAYER, &d->n_layer);
+    if (!count_listed(b)) {
+        read_size(b, "the number of layers", "block_count", "num_hidden_layers|num_layers|n_layer", HTH_MAX_LAYER, &d->n_layer);
+    }
     read_size(b, "the width", "embedding_length", "hidden_size|n_embd", MAX_DIM, &d->d_model);
     HTH_TRY(hth_meta_check(b->m));
     d->layers = hth_arena_alloc(&b->model->arena, (size_t)d->n_layer, sizeof *d->layers);

@@ -130,7 +130,8 @@ static const role_names table[HTH_ROLE_COUNT] = {
     [HTH_ROLE_DELTA_BETA] = {"betas", "blk.%d.ssm_beta", "layers.%d.linear_attn.in_proj_b|layers.%d.self_attn.b_proj"},
     [HTH_ROLE_DELTA_DECAY] = {"decays", "blk.%d.ssm_alpha|blk.%d.ssm_f_b",
                               "layers.%d.linear_attn.in_proj_a|layers.%d.self_attn.f_b_proj"},
-    [HTH_ROLE_DELTA_RATE] = {"rates of decay", "blk.%d.ssm_a", "layers.%d.linear_attn.A_log|layers.%d.self_attn.A_log|layers.%d.mamba.A_log|"
+    [HTH_ROLE_DELTA_RATE] = {"rates of decay", "blk.%d.ssm_a",
+                             "layers.%d.linear_attn.A_log|layers.%d.self_attn.A_log|layers.%d.mamba.A_log|"
                              "layers.%d.mixer.A_log"},
     [HTH_ROLE_DELTA_DECAY_BIAS] = {"bias of the decays", "blk.%d.ssm_dt",
                                    "layers.%d.linear_attn.dt_bias|layers.%d.self_attn.dt_bias|layers.%d.mamba.dt_bias|"
