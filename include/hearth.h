@@ -173,7 +173,8 @@ typedef struct hth_request_params {
     bool echo;           // the prompt's tokens as events
     bool logprobs, prompt_logprobs;
     int32_t n_top;       // most likely tokens that are listed with each logprob; at most 100
-    int32_t n_draft;     // most tokens that are guessed per step, which changes none of them; 0: by itself, -1: none
+    int32_t n_draft;     // tokens that are guessed per step, which changes none of them. 0: as far as it pays; n: up to so
+                         // many, whether it pays or not; -1: none
     hth_mask_fn mask;
     const hth_segment *forced; // [n_forced] the scripted model: every completion is this, then ends
     size_t n_forced;

@@ -41,7 +41,7 @@ HTH_NODISCARD hth_code hth_drafter_propose(hth_drafter *d, const int32_t *tokens
                                            hth_err *err);
 void hth_drafter_free(hth_drafter *d); // NULL is valid
 
-// Looks up the last 2 to 4 tokens in the sequence and guesses what followed them before. Constant time and about 24
+// Looks up the last 2 to 4 tokens in the sequence and guesses what followed them before. Constant time and about 40
 // bytes per token.
 HTH_NODISCARD hth_code hth_drafter_ngram_new(hth_drafter **out, hth_err *err);
 

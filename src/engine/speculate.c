@@ -27,7 +27,8 @@ static void guess(hth_engine *e, sequence *s, int32_t n_row, int32_t n_writing, 
     if (most <= 0) return;
     if (!s->drafter && hth_drafter_ngram_new(&s->drafter, &err) != HTH_OK) return; // it goes on without
     if (hth_drafter_propose(s->drafter, s->tokens, s->n_token, (int32_t)most, &s->draft, &err) != HTH_OK) return;
-    s->n_draft = hth_gain_length(&s->gain, &e->row_cost, s->draft.source, n_row, n_writing, s->draft.n);
+    s->n_draft = s->draft.n;
+    if (r->p.n_draft == 0) s->n_draft = hth_gain_length(&s->gain, &e->row_cost, s->draft.source, n_row, n_writing, s->draft.n);
     s->n_row += s->n_draft;
 }
 

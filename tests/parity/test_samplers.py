@@ -106,6 +106,38 @@ def test_bias_moves_and_bans(run_probe, rows):
     np.testing.assert_allclose(got, softmax(want), rtol=2e-5)
 
 
+def test_penalties_follow_their_formula(run_probe, rows):
+    row, rng = rows[0], np.random.default_rng(2)
+    history = rng.integers(0, 60, 500)
+    for last_n in (1, 40, -1):
+        want, window = row.astype(np.float64), history[-last_n:] if last_n > 0 else history
+        for token, n in zip(*np.unique(window, return_counts=True)):
+            x = want[token]
+            want[token] = (x * 1.4 if x <= 0 else x / 1.4) - (0.3 * n + 0.7)
+        got = run_probe(row, history, repeat_last_n=last_n, repeat_penalty=1.4, frequency_penalty=0.3, presence_penalty=0.7)
+        np.testing.assert_allclose(distribution(np.frombuffer(got, PAIR), len(row)), softmax(want), rtol=1e-4)
+
+
+def test_dry_follows_its_formula(run_probe, rows):
+    """A token that stood behind an earlier copy of the sequence's end loses multiplier * base ^ (copy's length - allowed)."""
+    row, rng = rows[0], np.random.default_rng(12)
+    for n, allowed, last_n in ((400, 2, 64), (400, 1, -1), (30, 3, 100), (5, 0, 5)):
+        history = list(rng.integers(0, 3, n))
+        window = history[-last_n:] if last_n > 0 else history
+        longest = {}
+        for end in range(len(window) - 1):
+            k = 0
+            while k <= end and window[end - k] == window[-1 - k]:
+                k += 1
+            if k >= allowed:
+                longest[window[end + 1]] = max(k, longest.get(window[end + 1], 0))
+        want = row.astype(np.float64)
+        for token, k in longest.items():
+            want[token] -= 0.5 * 1.3 ** (k - allowed)
+        got = run_probe(row, history, dry_multiplier=0.5, dry_base=1.3, dry_allowed_length=allowed, dry_penalty_last_n=last_n)
+        np.testing.assert_allclose(distribution(np.frombuffer(got, PAIR), len(row)), softmax(want), rtol=1e-4)
+
+
 @pytest.mark.parametrize("parameters", [
     dict(temperature=0.7), dict(top_k=20), dict(top_p=0.7), dict(min_p=0.1), dict(typical_p=0.6), dict(top_n_sigma=1),
     dict(xtc_probability=1, xtc_threshold=0.02, top_k=40), dict(dynatemp_range=0.5, top_k=50), dict(mirostat=2)])

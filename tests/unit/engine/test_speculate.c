@@ -1,0 +1,200 @@
+// Guessing ahead: tokens, log-probabilities and ends are those of a run without, for one request and for many.
+#include "engine/draft.h"
+#include "engine/random.h"
+#include "unit/engine/asked.h"
+
+enum { N_REQUEST = 6, N_OUT = 200 };
+
+static const tiny_kind KINDS[] = {TINY_LLAMA, TINY_GEMMA3, TINY_GEMMA4, TINY_LATENT, TINY_LFM2};
+
+// A prompt that repeats itself, so that there is something to find.
+static void make_prompt(hth_token *tokens, int n, uint64_t seed) {
+    asked_random(tokens, 12, seed);
+    for (int i = 12; i < n; i++) tokens[i] = tokens[i - 12 + (i % 25 == 0)];
+}
+
+static void compare(const asked *got, const asked *want, bool has_logprobs) {
+    assert_int_equal(got->of[0].code, HTH_OK);
+    assert_int_equal(got->of[0].n, want->of[0].n);
+    assert_memory_equal(got->of[0].tokens, want->of[0].tokens, (size_t)want->of[0].n * sizeof(hth_token));
+    if (has_logprobs) assert_memory_equal(got->of[0].logprobs, want->of[0].logprobs, (size_t)want->of[0].n * sizeof(float));
+    assert_int_equal(got->of[0].reason, want->of[0].reason);
+    assert_int_equal(got->of[0].n_cut, want->of[0].n_cut);
+}
+
+static void guesses_change_no_token(void **state) {
+    (void)state;
+    int64_t n_accepted = 0, n_wrong = 0;
+    for (size_t k = 0; k < HTH_COUNT(KINDS); k++) {
+        hth_engine *e = asked_open(KINDS[k], &(hth_engine_params){.n_thread = 2, .n_ctx = 300, .n_sequence = N_REQUEST});
+        for (int t = 0; t < 3; t++) {
+            hth_token prompt[60];
+            make_prompt(prompt, 60, (uint64_t)t + 3);
+            const hth_segment segment = asked_tokens(prompt, 60);
+            hth_sampler_params sampling = hth_sampler_neutral();
+            sampling.temperature = t == 0 ? 0 : 0.3f * (float)t;
+            sampling.frequency_penalty = t == 2 ? 0.1f : 0;
+            sampling.seed = (uint64_t)t;
+            hth_request_params p = {.segments = &segment, .n_segment = 1, .sampling = &sampling, .max_tokens = N_OUT, .logprobs = true,
+                                    .n_draft = -1};
+            asked *plain = asked_run(e, &p);
+            assert_int_equal(plain->usage.n_drafted, 0);
+            p.n_draft = t == 1 ? 4 : 0;
+            asked *guessed = asked_run(e, &p);
+            compare(guessed, plain, true);
+            n_accepted += guessed->usage.n_accepted;
+            n_wrong += guessed->usage.n_drafted - guessed->usage.n_accepted;
+            free(plain);
+            free(guessed);
+        }
+        hth_engine_close(e);
+    }
+    assert_true(n_accepted > 50 && n_wrong > 5); // otherwise nothing was seen
+}
+
+static void many_who_guess_do_not_mix(void **state) {
+    (void)state;
+    hth_token prompts[N_REQUEST][40];
+    hth_segment segments[N_REQUEST];
+    hth_sampler_params sampling[N_REQUEST];
+    hth_request_params p[N_REQUEST];
+    asked *alone[N_REQUEST];
+    hth_request *r[N_REQUEST];
+    hth_engine *e = asked_open(TINY_LLAMA, &(hth_engine_params){.n_thread = 2, .n_ctx = 128, .n_sequence = N_REQUEST, .n_chunk = 8});
+    for (int i = 0; i < N_REQUEST; i++) {
+        make_prompt(prompts[i], 40, (uint64_t)i + 20);
+        segments[i] = asked_tokens(prompts[i], 40);
+        sampling[i] = hth_sampler_neutral();
+        sampling[i].temperature = i % 2 ? 0 : 0.4f;
+        sampling[i].seed = (uint64_t)i;
+        // Odd ones roll: what they have guessed goes with what is cut.
+        p[i] = (hth_request_params){.segments = &segments[i], .n_segment = 1, .sampling = &sampling[i], .max_tokens = N_OUT,
+                                    .overflow = i % 2 ? HTH_OVERFLOW_ROLLING : HTH_OVERFLOW_ERROR, .n_draft = -1};
+        alone[i] = asked_run(e, &p[i]);
+        assert_int_equal(alone[i]->of[0].reason, i % 2 ? HTH_STOP_LENGTH : HTH_STOP_CONTEXT);
+        p[i].n_draft = 3 + i;
+    }
+    int64_t n_accepted = 0;
+    for (int i = 0; i < N_REQUEST; i++) r[i] = asked_submit(e, &p[i]);
+    for (int i = 0; i < N_REQUEST; i++) {
+        asked *a = asked_all(r[i]);
+        compare(a, alone[i], false);
+        n_accepted += a->usage.n_accepted;
+        free(a);
+        free(alone[i]);
+        hth_request_free(r[i]);
+    }
+    if (n_accepted < 10) fail_msg("only %lld guesses were right", (long long)n_accepted);
+    hth_engine_close(e);
+}
+
+static void an_absurd_number_of_guesses_is_named(void **state) {
+    (void)state;
+    hth_engine *e = asked_open(TINY_LLAMA, &(hth_engine_params){.n_thread = 1, .n_ctx = 64});
+    const hth_token one = 1;
+    const hth_segment segment = asked_tokens(&one, 1);
+    for (int32_t n = -2; n < 99; n += 100) { // -2, 98
+        hth_request *r;
+        hth_refusal why;
+        hth_err err;
+        const hth_request_params p = {.segments = &segment, .n_segment = 1, .n_draft = n};
+        assert_int_equal(hth_request_submit(e, &p, &r, &why, &err), HTH_ERR_RANGE);
+        assert_string_equal(why.parameter, "n_draft");
+    }
+    hth_engine_close(e);
+}
+
+// ---- the parts
+
+static void lookup_continues_what_stood_there_before(void **state) {
+    (void)state;
+    hth_drafter *d;
+    hth_draft draft;
+    hth_err err;
+    assert_int_equal(hth_drafter_ngram_new(&d, &err), HTH_OK);
+    const int32_t tokens[] = {1, 2, 3, 4, 5, 6, 7, 9, 2, 3, 4};
+    assert_int_equal(hth_drafter_propose(d, tokens, 8, 4, &draft, &err), HTH_OK);
+    assert_int_equal(draft.n, 0); // nothing is there twice
+    assert_int_equal(hth_drafter_propose(d, tokens, 11, 3, &draft, &err), HTH_OK);
+    assert_int_equal(draft.n, 3);
+    const int32_t want[] = {5, 6, 7};
+    assert_memory_equal(draft.tokens, want, sizeof want);
+    assert_true(hth_draft_is_line(&draft));
+    assert_int_equal(hth_draft_child(&draft, -1, 5), 0);
+    assert_int_equal(hth_draft_child(&draft, 0, 6), 1);
+    assert_int_equal(hth_draft_child(&draft, -1, 6), -1);
+    const int32_t other[] = {8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 3, 4}; // another sequence
+    assert_int_equal(hth_drafter_propose(d, other, 14, 4, &draft, &err), HTH_OK);
+    assert_int_equal(draft.n, 0);
+    hth_drafter_free(d);
+}
+
+// What is guessed always stands behind an equal stretch of at least two tokens; the longest is preferred.
+static void lookup_agrees_with_searching(void **state) {
+    (void)state;
+    enum { N = 3000 };
+    static int32_t tokens[N];
+    hth_drafter *d;
+    hth_draft draft;
+    hth_err err;
+    int n_found = 0, n_missed = 0;
+    assert_int_equal(hth_drafter_ngram_new(&d, &err), HTH_OK);
+    for (int i = 0; i < N; i++) tokens[i] = (int32_t)(12 * hth_random_at(5, i)) * (i % 3 != 0);
+    for (int n = 5; n <= N; n++) {
+        assert_int_equal(hth_drafter_propose(d, tokens, (size_t)n, 5, &draft, &err), HTH_OK);
+        bool is_there = false, is_right = draft.n == 0;
+        for (int at = 1; at < n - 1; at++) {
+            const bool two = tokens[at] == tokens[n - 1] && tokens[at - 1] == tokens[n - 2];
+            is_there |= at >= 3 && two && tokens[at - 2] == tokens[n - 3] && tokens[at - 3] == tokens[n - 4];
+            is_right |= tokens[at] == tokens[n - 1] && memcmp(tokens + at + 1, draft.tokens, (size_t)draft.n * sizeof *tokens) == 0;
+        }
+        assert_true(is_right);
+        n_found += is_there && draft.n > 0;
+        n_missed += is_there && draft.n == 0;
+    }
+    if (n_found < 100 || n_missed > n_found / 50) fail_msg("%d found, %d missed", n_found, n_missed); // chains are cut
+    hth_drafter_free(d);
+}
+
+static hth_row_cost cost_of(double row_share) {
+    hth_row_cost c = {{0}};
+    for (int32_t n = 1; n <= HTH_MAX_COST_ROWS; n++) hth_row_cost_add(&c, n, 1e6 * (1 + row_share * (n - 1)));
+    return c;
+}
+
+static void guessing_stops_when_it_does_not_pay_and_loses_little(void **state) {
+    (void)state;
+    static const double rates[] = {0, 0.2, 0.5, 0.9, 0.99};
+    for (int shares = 0; shares < 3; shares++) {
+        const hth_row_cost cost = cost_of(shares == 0 ? 0.05 : shares == 1 ? 0.3 : 0.9);
+        for (size_t k = 0; k < HTH_COUNT(rates); k++) {
+            hth_gain g;
+            double time = 0;
+            int64_t n_token = 0;
+            hth_gain_init(&g);
+            for (int step = 0; step < 3000; step++) {
+                const int32_t n = hth_gain_length(&g, &cost, 2, 1, 1, 15);
+                int32_t accepted = 0;
+                while (accepted < n && hth_random_draw(7, step, (uint32_t)accepted) < rates[k]) accepted++;
+                hth_gain_add(&g, &cost, 2, 1, 1, n, accepted);
+                time += hth_row_cost_ns(&cost, 1 + n);
+                n_token += 1 + accepted;
+            }
+            const double speed = (double)n_token * 1e6 / time;
+            assert_true(speed > 0.985);
+            if (rates[k] > 0.8 && shares < 2) assert_true(speed > (shares == 0 ? 3 : 1.6));
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(guesses_change_no_token),
+        cmocka_unit_test(many_who_guess_do_not_mix),
+        cmocka_unit_test(an_absurd_number_of_guesses_is_named),
+        cmocka_unit_test(lookup_continues_what_stood_there_before),
+        cmocka_unit_test(lookup_agrees_with_searching),
+        cmocka_unit_test(guessing_stops_when_it_does_not_pay_and_loses_little),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
