@@ -274,26 +274,32 @@ static int by_name(const void *a, const void *b) {
 
 static hth_code announce(hth_gguf_writer *w, const hth_imatrix_sums *s, hth_err *err) {
     char name[MAX_NAME + 16];
-    const int64_t one = 1;
+    const int64_t sums[] = {s->n_expert, s->n}, counts[] = {s->n_expert, 1};
+    const int skip = s->n_expert == 1; // an ordinary matrix has vectors
     const size_t n = strlen(s->name);
     if (n > MAX_NAME) return hth_fail(err, HTH_ERR_LIMIT, "a weight's name of %zu bytes", n);
     memcpy(name, s->name, n);
     memcpy(name + n, SUMS, sizeof SUMS);
-    HTH_TRY(hth_gguf_writer_tensor(w, name, HTH_TYPE_F32, 1, &s->n, err));
+    HTH_TRY(hth_gguf_writer_tensor(w, name, HTH_TYPE_F32, 2 - skip, sums + skip, err));
     memcpy(name + n, COUNTS, sizeof COUNTS);
-    return hth_gguf_writer_tensor(w, name, HTH_TYPE_F32, 1, &one, err);
+    return hth_gguf_writer_tensor(w, name, HTH_TYPE_F32, 2 - skip, counts + skip, err);
+}
+
+// Numbers i < n of either list as f32; one of them is NULL.
+static hth_code write_numbers(hth_gguf_writer *w, const double *sums, const int64_t *counts, int64_t n, hth_err *err) {
+    uint8_t piece[1024];
+    const int64_t most = (int64_t)sizeof piece / 4;
+    for (int64_t i = 0; i < n; i += most) {
+        const int64_t some = n - i < most ? n - i : most;
+        for (int64_t j = 0; j < some; j++) hth_store_f32(piece + 4 * j, sums ? (float)sums[i + j] : (float)counts[i + j]);
+        HTH_TRY(hth_gguf_writer_data(w, piece, (uint64_t)some * 4, err));
+    }
+    return HTH_OK;
 }
 
 static hth_code write_sums(hth_gguf_writer *w, const hth_imatrix_sums *s, hth_err *err) {
-    uint8_t piece[1024];
-    int64_t n;
-    for (int64_t i = 0; i < s->n; i += n) {
-        n = s->n - i < (int64_t)sizeof piece / 4 ? s->n - i : (int64_t)sizeof piece / 4;
-        for (int64_t j = 0; j < n; j++) hth_store_f32(piece + 4 * j, (float)s->sum[i + j]);
-        HTH_TRY(hth_gguf_writer_data(w, piece, (uint64_t)n * 4, err));
-    }
-    hth_store_f32(piece, (float)s->count);
-    return hth_gguf_writer_data(w, piece, 4, err);
+    HTH_TRY(write_numbers(w, s->sum, NULL, s->n_expert * s->n, err));
+    return write_numbers(w, NULL, s->count, s->n_expert, err);
 }
 
 static hth_code write_all(hth_gguf_writer *w, const hth_imatrix_sums *const *sums, size_t n, const char *dataset,

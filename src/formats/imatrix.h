@@ -26,12 +26,13 @@ const hth_imatrix_entry *hth_imatrix_find(const hth_imatrix *m, const char *name
 int64_t hth_imatrix_n_chunk(const hth_imatrix *m);    // 0: the file does not say
 const char *hth_imatrix_dataset(const hth_imatrix *m); // the first text's name, "" when the file does not say
 
-// What a writer has per weight: sums over `count` rows of squares.
+// What a writer has per weight: for each of its matrices (experts) sums over `count` rows of squares.
 typedef struct hth_imatrix_sums {
     const char *name;
     int64_t n;         // columns
-    const double *sum; // [n]
-    int64_t count;
+    int64_t n_expert;  // 1 for an ordinary matrix
+    const double *sum; // [n_expert, n]
+    const int64_t *count; // [n_expert]
 } hth_imatrix_sums;
 
 // Writes the GGUF kind, weights in the order of their names whatever the order of `sums` [n].

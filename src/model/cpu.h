@@ -56,7 +56,7 @@ typedef struct cpu_moe_scratch {
     float *weights; // [n, n_used]
     int32_t *ids;   // [n, n_used] chosen experts, best first
     int32_t *place; // [n, n_used] where that pair stands among the gathered rows
-    int32_t *source; // [m] the row that a gathered row is
+    int32_t *seqs;  // [m] each gathered row's sequence
     uint8_t *kinds; // [m]
     int64_t *count; // [2 * n_expert]
     cpu_expert *experts; // [n_expert] those in use
@@ -192,6 +192,7 @@ typedef struct cpu_input {
     const float *x;
     int64_t x_stride, n_tok;
     const uint8_t *kinds;
+    const int32_t *seqs; // [n_tok] each row's sequence; NULL: as `kinds` tells, if they are the batch's
 } cpu_input;
 
 // Rows [first, last) of one product by this thread alone, with f32 activations; the step's hook does not apply.
@@ -208,8 +209,7 @@ void cpu_linear_then(const cpu_thread *t, const cpu_product *products, int n_pro
                      const void *user);
 
 // The same for routed experts: in's rows are those of experts[0], then of experts[1], ..., and each product's weight and
-// bias ([n_expert, n_row]) are those of all experts. Waits for experts that are still being read. Adapters and reductions
-// of the step's hook do not apply.
+// bias ([n_expert, n_row]) are those of all experts. Waits for experts that are still being read.
 void cpu_linear_experts(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_expert *experts,
                         int64_t n_expert, const cpu_input *in);
 

@@ -114,6 +114,9 @@ static hth_code check_step(const hth_step *step, hth_err *err) {
         return hth_fail(err, HTH_ERR_RANGE, "a step of %d rows; 1 to %d are possible", (int)b->n_row, MAX_STEP_ROWS);
     }
     HTH_TRY(check_layers(step, err));
+    if (step->hook && step->hook->reduce && step->model->stream) {
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "a model whose experts are on disk cannot be split between machines");
+    }
     for (int32_t s = 0; d->causal && s < b->n_seq; s++) HTH_TRY(check_state(step, s, err));
     for (int32_t i = 0; i < b->n_row; i++) {
         HTH_TRY(check_row(step, i, err));

@@ -35,11 +35,13 @@ static const float *rows_in_place(const hth_weight *w, int64_t expert, int64_t *
     return (const float *)(const void *)p;
 }
 
-static void add_bias(const cpu_product *p, int64_t first, int64_t last, int64_t n_tok) {
+// The bias of the product's expert to rows [first, last) of tokens [tok, tok_end).
+static void add_bias(const cpu_product *p, int64_t first, int64_t last, int64_t tok, int64_t tok_end) {
     if (!p->bias) return;
-    for (int64_t t = 0; t < n_tok; t++) {
+    const float *bias = p->bias + p->expert * p->w->n_row;
+    for (int64_t t = tok; t < tok_end; t++) {
         float *y = p->y + t * p->y_stride;
-        for (int64_t r = first; r < last; r++) y[r] += p->bias[r];
+        for (int64_t r = first; r < last; r++) y[r] += bias[r];
     }
 }
 
@@ -294,21 +296,25 @@ static void multiply_tokens(const cpu_thread *t, const cpu_product *p, int64_t f
     }
 }
 
-// Which sequence each row of a product's input belongs to, where they are rows of the batch.
+// Which sequence each row of a product's input belongs to, where that is known.
 static const int32_t *sequences_of(const cpu_thread *t, const cpu_input *in) {
+    if (in->seqs) return in->seqs;
     return in->kinds == t->c->kinds ? t->c->seqs : in->kinds == t->c->logit_kinds ? t->c->logit_seqs : NULL;
 }
 
+// Rows [first, last) of one product, of one expert where it has several, with tokens [tok, tok_end).
 static void multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in,
-                          const hth_q8 *q8) {
+                          const hth_q8 *q8, int64_t tok, int64_t tok_end) {
     const hth_op before = cpu_profile_linear(t, p->w);
-    multiply_tokens(t, p, first, last, in, q8, 0, in->n_tok);
+    multiply_tokens(t, p, first, last, in, q8, tok, tok_end);
     const hth_linear_hook *hook = t->c->step->hook;
     if (hook && hook->add) {
-        const hth_linear_call call = {p->w, in->x, in->x_stride, in->n_tok, sequences_of(t, in), t->i};
-        hook->add(hook->user, &call, first, last, p->y, p->y_stride);
+        const int32_t *seqs = sequences_of(t, in);
+        const hth_linear_call call = {.w = p->w, .expert = p->expert, .x = in->x + tok * in->x_stride, .x_stride = in->x_stride,
+                                      .n_tok = tok_end - tok, .seqs = seqs ? seqs + tok : NULL, .i_thread = t->i};
+        hook->add(hook->user, &call, first, last, p->y + tok * p->y_stride, p->y_stride);
     }
-    if (!hook || !hook->reduce) add_bias(p, first, last, in->n_tok);
+    if (!hook || !hook->reduce) add_bias(p, first, last, tok, tok_end);
     (void)cpu_profile_enter(t, before);
 }
 
@@ -318,7 +324,7 @@ static void reduce_products(const cpu_thread *t, const cpu_product *products, in
     if (!hook || !hook->reduce) return;
     for (int i = 0; t->i == 0 && i < n_product; i++) {
         hook->reduce(hook->user, products[i].w, n_tok, products[i].y, products[i].y_stride);
-        add_bias(&products[i], 0, products[i].w->n_row, n_tok);
+        add_bias(&products[i], 0, products[i].w->n_row, 0, n_tok);
     }
     cpu_barrier(t);
 }
@@ -353,7 +359,7 @@ void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product,
         for (int64_t i = 0, before = 0; i < n_product; before += products[i++].w->n_row) { // one column of all rows
             const int64_t n = products[i].w->n_row;
             const int64_t a = first - before < 0 ? 0 : first - before, b = last - before > n ? n : last - before;
-            if (a < b) multiply_rows(t, &products[i], a, b, in, &q8);
+            if (a < b) multiply_rows(t, &products[i], a, b, in, &q8, 0, in->n_tok);
         }
     }
     cpu_barrier(t);
@@ -374,7 +380,7 @@ void cpu_linear_then(const cpu_thread *t, const cpu_product *products, int n_pro
     const hth_q8 q8 = input_of(t, products, n_product, in);
     cpu_deal deal = cpu_deal_begin(t->c->lanes, t->i, t->n, n_row, CPU_PANEL_ROWS, piece_of(t, products[0].w, n_row, in->n_tok));
     while (cpu_deal_next(&deal, &first, &last)) {
-        for (int i = 0; i < n_product; i++) multiply_rows(t, &products[i], first, last, in, &q8);
+        for (int i = 0; i < n_product; i++) multiply_rows(t, &products[i], first, last, in, &q8, 0, in->n_tok);
         fn(t, user, first, last);
     }
     cpu_barrier(t);
@@ -403,7 +409,6 @@ static int64_t row_at(const expert_split *s, int64_t cost, int64_t before, int64
 // tok_begin of the input.
 static void multiply_expert(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_expert *e,
                             int64_t tok_begin, const cpu_input *in, const hth_q8 *q8, int64_t first, int64_t last) {
-    const int64_t tok_end = tok_begin + e->n;
     if (!cpu_expert_wait(t, e->expert)) return;
     for (int i = 0; i < n_product; i++) {
         cpu_product p = products[i];
@@ -412,15 +417,25 @@ static void multiply_expert(const cpu_thread *t, const cpu_product *products, in
         last -= n;
         if (a >= b) continue;
         p.expert = e->expert;
-        const hth_op before = cpu_profile_linear(t, p.w);
-        multiply_tokens(t, &p, a, b, in, q8, tok_begin, tok_end);
-        for (int64_t tok = tok_begin; p.bias && tok < tok_end; tok++) {
-            const float *bias = p.bias + e->expert * n;
-            float *y = p.y + tok * p.y_stride;
-            for (int64_t r = a; r < b; r++) y[r] += bias[r];
-        }
-        (void)cpu_profile_enter(t, before);
+        multiply_rows(t, &p, a, b, in, q8, tok_begin, tok_begin + e->n);
     }
+}
+
+// After a reduction over machines, as above; the bias is that of each row's expert.
+static void reduce_experts(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_expert *experts,
+                           int64_t n_expert, int64_t n_tok) {
+    const hth_linear_hook *hook = t->c->step->hook;
+    if (!hook || !hook->reduce) return;
+    for (int i = 0; t->i == 0 && i < n_product; i++) {
+        cpu_product p = products[i];
+        hook->reduce(hook->user, p.w, n_tok, p.y, p.y_stride);
+        for (int64_t g = 0; g < n_expert; g++) {
+            const int64_t tok = experts[g].first - experts[0].first;
+            p.expert = experts[g].expert;
+            add_bias(&p, 0, p.w->n_row, tok, tok + experts[g].n);
+        }
+    }
+    cpu_barrier(t);
 }
 
 void cpu_linear_experts(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_expert *experts,
@@ -446,4 +461,5 @@ void cpu_linear_experts(const cpu_thread *t, const cpu_product *products, int n_
         before += cost * s.n_row;
     }
     cpu_barrier(t);
+    reduce_experts(t, products, n_product, experts, n_expert, in->n_tok);
 }

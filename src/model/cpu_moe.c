@@ -47,7 +47,7 @@ hth_code cpu_moe_prepare(cpu_executor *ex, cpu_step *c, hth_err *err) {
     const moe_buffer buffers[] = {
         {&s->logits, n * n_expert, sizeof(float)}, {&s->choice, n_thread * n_expert, sizeof(float)},
         {&s->weights, m, sizeof(float)},           {&s->ids, m, sizeof(int32_t)},
-        {&s->place, m, sizeof(int32_t)},           {&s->source, m, sizeof(int32_t)},
+        {&s->place, m, sizeof(int32_t)},           {&s->seqs, m, sizeof(int32_t)},
         {&s->kinds, m, 1},                         {&s->count, 2 * n_expert, sizeof(int64_t)},
         {&s->experts, n_expert, sizeof(cpu_expert)}, {&s->absent, n_expert, sizeof(cpu_expert)},
         {&s->x, m * width, sizeof(float)},
@@ -222,7 +222,7 @@ static void place_pairs(const cpu_step *c, const hth_moe_desc *moe, cpu_moe_scra
     for (int64_t p = 0; p < n_pair; p++) {
         const int64_t row = p / moe->n_used, to = s->count[2 * s->ids[p] + (c->kinds[row] == HTH_ROW_GENERATED)]++;
         s->place[p] = (int32_t)to;
-        s->source[to] = (int32_t)row;
+        s->seqs[to] = c->seqs[row];
         s->kinds[to] = c->kinds[row];
     }
 }
@@ -266,15 +266,16 @@ static void run_experts(const cpu_thread *t, int32_t layer, int64_t first, int64
     const int64_t d = t->c->model->desc.d_model, d_ff = ld->moe.d_ff, row = experts->first, m = end->first + end->n - row;
     float *x = s->x + row * d, *gate = s->gate + row * d_ff, *up = s->up + row * d_ff;
     const uint8_t *kinds = s->kinds + row;
+    const int32_t *seqs = s->seqs + row;
     const cpu_product p[2] = {{.w = &l->expert_up, .bias = l->expert_up_bias, .y = up, .y_stride = d_ff},
                               {.w = &l->expert_gate, .bias = l->expert_gate_bias, .y = gate, .y_stride = d_ff}};
-    cpu_linear_experts(t, p, 2, experts, last - first, &(cpu_input){x, d, m, kinds});
+    cpu_linear_experts(t, p, 2, experts, last - first, &(cpu_input){x, d, m, kinds, seqs});
     int64_t a, b;
     hth_team_part(m * d_ff, 16, t->i, t->n, &a, &b);
     activate(t, ld, gate + a, up + a, b - a);
     cpu_barrier(t);
     const cpu_product down = {.w = &l->expert_down, .bias = l->expert_down_bias, .y = x, .y_stride = d};
-    cpu_linear_experts(t, &down, 1, experts, last - first, &(cpu_input){up, d_ff, m, kinds});
+    cpu_linear_experts(t, &down, 1, experts, last - first, &(cpu_input){up, d_ff, m, kinds, seqs});
 }
 
 // ---- experts on disk

@@ -103,6 +103,7 @@ typedef struct hth_batch {
 // A product w x at work: x [n_tok, x_stride], computed by several threads.
 typedef struct hth_linear_call {
     const hth_weight *w;
+    int64_t expert; // of routed experts, else 0
     const float *x;
     int64_t x_stride, n_tok;
     const int32_t *seqs; // [n_tok] each row's hth_row.i_seq; NULL for rows that are none of the batch's
@@ -113,9 +114,10 @@ typedef struct hth_linear_call {
 // that was split by columns between machines. Each function may be NULL.
 typedef struct hth_linear_hook {
     // Adds to y[t, first_row .. last_row) of the product; y [n_tok, y_stride]. Each row is asked for once, by the thread
-    // that has computed it.
+    // that has computed it; of routed experts, for each expert in use with that one's tokens.
     void (*add)(void *user, const hth_linear_call *call, int64_t first_row, int64_t last_row, float *y, int64_t y_stride);
-    // Called once per product by one thread when all rows are there.
+    // Called once per product by one thread when all rows are there: of a routed one, those of all its experts in
+    // ascending order of experts. Not with experts on disk, which are multiplied as they come.
     void (*reduce)(void *user, const hth_weight *w, int64_t n_tok, float *y, int64_t y_stride);
     // Adds to the embedding x [d_model] of a token, before it is scaled.
     void (*embed)(void *user, int32_t i_seq, int32_t token, float *x);

@@ -8,8 +8,9 @@
 
 typedef struct entry {
     const char *name; // borrowed from the container
-    double *sum;      // [n] owned
-    int64_t n, count;
+    double *sum;      // [n_expert, n] owned
+    int64_t *count;   // [n_expert] behind the sums
+    int64_t n, n_expert;
 } entry;
 
 struct hth_importance {
@@ -27,12 +28,15 @@ struct hth_importance {
 static hth_code add_entry(hth_importance *im, const hth_weight *w, hth_err *err) {
     if (!hth_weight_exists(w) || !w->name || w->row0 != 0 || w->col0 != 0) return HTH_OK;
     bool was_there;
-    entry e = {.name = w->name, .n = w->n_col};
-    e.sum = hth_calloc(HTH_MEM_MODEL, (size_t)w->n_col, sizeof *e.sum);
+    entry e = {.name = w->name, .n = w->n_col, .n_expert = w->n_expert};
+    _Static_assert(sizeof *e.sum == sizeof *e.count, "both lie in one block");
+    const size_t n = (size_t)w->n_expert * ((size_t)w->n_col + 1);
+    e.sum = hth_calloc(HTH_MEM_MODEL, n, sizeof *e.sum);
+    if (e.sum) e.count = (int64_t *)(void *)(e.sum + w->n_expert * w->n_col);
     if (!e.sum || !hth_grow(HTH_MEM_MODEL, (void **)&im->entries, &im->cap, im->n + 1, sizeof e, SIZE_MAX / sizeof e) ||
         !hth_map_insert(&im->by_name, e.name, strlen(e.name), (uint32_t)im->n, NULL, &was_there)) {
         hth_free(e.sum);
-        return hth_fail_nomem(err, (uint64_t)w->n_col * sizeof *e.sum);
+        return hth_fail_nomem(err, n * sizeof *e.sum);
     }
     if (was_there) hth_free(e.sum);
     else im->entries[im->n++] = e;
@@ -44,7 +48,7 @@ static hth_code add_entries(hth_importance *im, hth_err *err) {
     for (int32_t i = 0; i < m->desc.n_layer; i++) {
         const hth_layer *l = &m->layers[i];
         const hth_weight *all[] = {&l->q,  &l->k,    &l->v, &l->o, &l->gate, &l->up, &l->down, &l->per_layer_gate,
-                                   &l->per_layer_proj};
+                                   &l->per_layer_proj, &l->expert_gate, &l->expert_up, &l->expert_down};
         for (size_t k = 0; k < HTH_COUNT(all); k++) HTH_TRY(add_entry(im, all[k], err));
     }
     if (im->with_output) HTH_TRY(add_entry(im, &m->output, err));
@@ -86,11 +90,12 @@ static void collect(void *user, const hth_linear_call *call, int64_t first_row, 
     if (first_row != 0 || w->row0 != 0 || w->col0 != 0 || !w->name) return;
     if (!hth_map_find(&im->by_name, w->name, strlen(w->name), &i)) return;
     entry *e = &im->entries[i];
+    double *sum = e->sum + call->expert * e->n;
     for (int64_t t = 0; t < call->n_tok; t++) {
         const float *row = call->x + t * call->x_stride;
-        for (int64_t c = 0; c < e->n; c++) e->sum[c] += (double)row[c] * (double)row[c];
+        for (int64_t c = 0; c < e->n; c++) sum[c] += (double)row[c] * (double)row[c];
     }
-    e->count += call->n_tok;
+    e->count[call->expert] += call->n_tok;
 }
 
 hth_linear_hook hth_importance_hook(hth_importance *im) {
@@ -149,12 +154,14 @@ hth_code hth_importance_sums(hth_importance *im, const hth_imatrix_sums **sums, 
     *sums = im->sums;
     for (size_t i = 0; i < im->n; i++) {
         const entry *e = &im->entries[i];
-        if (e->count == 0) continue;
-        for (int64_t c = 0; c < e->n; c++) {
+        int64_t n_row = 0;
+        for (int64_t k = 0; k < e->n_expert; k++) n_row += e->count[k];
+        if (n_row == 0) continue;
+        for (int64_t c = 0; c < e->n_expert * e->n; c++) {
             if (!(e->sum[c] <= 3e38))
                 return hth_fail(err, HTH_ERR_RANGE, "tensor '%s' was multiplied with numbers that are not finite", e->name);
         }
-        im->sums[(*n)++] = (hth_imatrix_sums){.name = e->name, .n = e->n, .sum = e->sum, .count = e->count};
+        im->sums[(*n)++] = (hth_imatrix_sums){.name = e->name, .n = e->n, .n_expert = e->n_expert, .sum = e->sum, .count = e->count};
     }
     return HTH_OK;
 }

@@ -8,7 +8,7 @@
 
 typedef struct hth_importance hth_importance;
 
-// For the matrices inside layers but those of routed experts, and with `with_output` for the output matrix, under
+// For the matrices inside layers, each routed expert's for itself, and with `with_output` for the output matrix, under
 // the names of the container's tensors. Returns owned.
 HTH_NODISCARD hth_code hth_importance_new(const hth_model *m, bool with_output, hth_importance **out, hth_err *err);
 void hth_importance_free(hth_importance *im);

@@ -16,7 +16,8 @@
 #define N_READER 8                          // requests that keep a disk busy
 #define DENSE_READ ((uint64_t)16 << 20)     // one read of the dense part
 #define N_DENSE_READ 4                      // of them at a time
-#define PROBE_NS 500000000u                 // for measuring the disk
+#define PROBE_NS 600000000u                 // for measuring the disk
+#define PROBE_WINDOW_NS 150000000u
 #define N_PLANE (3 * 3)                     // three weights of three planes
 
 _Static_assert(N_PLANE <= HTH_TIER_PARTS, "every plane may be a part");
@@ -356,30 +357,40 @@ static hth_code load_dense(hth_model *m, hth_tier *tier, const parts *dense, hth
 
 // ---- carrying it out
 
-// Reads experts here and there for a moment, as many at a time as one token needs; what came stays in the cache.
-static hth_code probe_disk(hth_model *m, hth_stream *s, hth_err *err) {
-    const hth_tier_stats before = hth_tier_get_stats(s->tier);
-    const uint64_t begin = hth_clock_ns();
+// Reads as many experts of a layer as a token uses, from the first-th on.
+static hth_code probe_layer(const hth_model *m, hth_stream *s, int32_t layer, int32_t first, hth_err *err) {
+    const int32_t table = s->tables[layer], n = m->desc.layers[layer].moe.n_expert, some = m->desc.layers[layer].moe.n_used;
+    int32_t n_begun = 0;
     hth_code code = HTH_OK;
-    for (int32_t turn = 0; turn < 4096 && code == HTH_OK && hth_clock_ns() - begin < PROBE_NS; turn++) {
-        const int32_t layer = turn % m->desc.n_layer, table = s->tables[layer];
-        if (table < 0) continue;
-        const int32_t n = m->desc.layers[layer].moe.n_expert, some = m->desc.layers[layer].moe.n_used;
-        int32_t n_begun = 0;
-        hth_tier_enter(s->tier, table);
-        const int32_t first = turn / m->desc.n_layer * some;
-        while (n_begun < some && first + n_begun < n && hth_tier_begin(s->tier, table, first + n_begun)) n_begun++;
-        for (int32_t i = 0; i < n_begun; i++) {
-            if (code == HTH_OK) code = hth_tier_wait(s->tier, table, first + i, err);
-            hth_tier_end(s->tier, table, first + i);
-        }
-        hth_tier_leave(s->tier);
+    hth_tier_enter(s->tier, table);
+    while (n_begun < some && first + n_begun < n && hth_tier_begin(s->tier, table, first + n_begun)) n_begun++;
+    for (int32_t i = 0; i < n_begun; i++) {
+        if (code == HTH_OK) code = hth_tier_wait(s->tier, table, first + i, err);
+        hth_tier_end(s->tier, table, first + i);
     }
-    const hth_tier_stats after = hth_tier_get_stats(s->tier);
-    if (after.busy_ns > before.busy_ns) {
-        s->residency.read_rate = (double)(after.read_bytes - before.read_bytes) * 1e9 / (double)(after.busy_ns - before.busy_ns);
-    }
+    hth_tier_leave(s->tier);
     return code;
+}
+
+// Reads experts here and there for a moment; what came stays in the cache. The rate is the best of several windows: what
+// disturbs a disk for a while does not make it slower.
+static hth_code probe_disk(const hth_model *m, hth_stream *s, hth_err *err) {
+    const uint64_t begin = hth_clock_ns();
+    uint64_t since = begin;
+    hth_tier_stats before = hth_tier_get_stats(s->tier);
+    for (int32_t turn = 0; turn < 4096 && hth_clock_ns() - begin < PROBE_NS; turn++) {
+        const int32_t layer = turn % m->desc.n_layer;
+        if (s->tables[layer] < 0) continue;
+        HTH_TRY(probe_layer(m, s, layer, turn / m->desc.n_layer * m->desc.layers[layer].moe.n_used, err));
+        const hth_tier_stats now = hth_tier_get_stats(s->tier);
+        const bool is_last = hth_clock_ns() - begin >= PROBE_NS || s->residency.read_rate == 0;
+        if (now.busy_ns == before.busy_ns || (hth_clock_ns() - since < PROBE_WINDOW_NS && !is_last)) continue;
+        const double rate = (double)(now.read_bytes - before.read_bytes) * 1e9 / (double)(now.busy_ns - before.busy_ns);
+        if (rate > s->residency.read_rate) s->residency.read_rate = rate;
+        before = now;
+        since = hth_clock_ns();
+    }
+    return HTH_OK;
 }
 
 // The tables and the files of the tier, and the list of what else is read.

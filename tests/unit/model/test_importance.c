@@ -57,7 +57,7 @@ static void sums_are_those_of_the_input(void **unused) {
             const hth_imatrix_sums *q = find(sums, n, r.m->layers[0].q.name);
             assert_non_null(q);
             assert_int_equal(q->n, d);
-            assert_int_equal(q->count, N);
+            assert_int_equal(q->count[0], N);
             assert_null(find(sums, n, r.m->output.name));
             double *want = calloc((size_t)d, sizeof *want);
             expected(&r, tokens, want);
@@ -88,7 +88,7 @@ static void runs_add_up_and_the_output_counts_when_asked_for(void **unused) {
     for (int run = 1; run <= 2; run++) {
         const hth_imatrix_sums *sums = collect(&r, im, tokens, 8, &n), *out = find(sums, n, r.m->output.name);
         assert_non_null(out);
-        assert_int_equal(out->count, run * N);
+        assert_int_equal(out->count[0], run * N);
         assert_true(out->sum[0] > 0);
         if (run == 1) once = out->sum[0];
         assert_true(fabs(out->sum[0] - run * once) <= 1e-9 * once);

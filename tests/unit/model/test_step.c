@@ -176,13 +176,14 @@ static int find_product(watch *w, const hth_weight *p) {
     return 0;
 }
 
-static void add_and_count(void *user, const hth_weight *p, const float *x, int64_t x_stride, int64_t n_tok,
-                          int64_t first, int64_t last, float *y, int64_t y_stride) {
+static void add_and_count(void *user, const hth_linear_call *call, int64_t first, int64_t last, float *y, int64_t y_stride) {
     watch *w = user;
+    const hth_weight *p = call->w;
     const int i = find_product(w, p);
     for (int64_t r = first; r < last; r++) atomic_fetch_add(&w->added[i][r], 1);
-    for (int64_t t = 0; p == w->output && t < n_tok; t++) {
-        for (int64_t r = first; r < last; r++) y[t * y_stride + r] += 0.125f * x[t * x_stride + r % p->n_col];
+    for (int64_t t = 0; p == w->output && t < call->n_tok; t++) {
+        const float *x = call->x + t * call->x_stride;
+        for (int64_t r = first; r < last; r++) y[t * y_stride + r] += 0.125f * x[r % p->n_col];
     }
 }
 
@@ -253,13 +254,9 @@ static void double_everything(void *user, const hth_weight *p, int64_t n_tok, fl
     }
 }
 
-static void add_itself(void *user, const hth_weight *p, const float *x, int64_t x_stride, int64_t n_tok,
-                       int64_t first, int64_t last, float *y, int64_t y_stride) {
+static void add_itself(void *user, const hth_linear_call *call, int64_t first, int64_t last, float *y, int64_t y_stride) {
     (void)user;
-    (void)p;
-    (void)x;
-    (void)x_stride;
-    for (int64_t t = 0; t < n_tok; t++) {
+    for (int64_t t = 0; t < call->n_tok; t++) {
         for (int64_t r = first; r < last; r++) y[t * y_stride + r] *= 2;
     }
 }

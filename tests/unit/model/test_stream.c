@@ -1,43 +1,16 @@
 // A model whose experts come from disk gives the bits of the resident one, and a disk that fails costs a step.
 #include "model/residency.h"
 #include "rig.h"
+#include "tiny_moe.h"
 
-enum { N_LAYER = 2, N_EXPERT = 16, N_ROW = 40, D = 48, D_FF = 64 };
-
-static void make_moe(tiny *t) {
-    static const char *const norms[] = {"input_layernorm", "post_attention_layernorm", NULL};
-    const tiny_shape s = {.d = D, .n_head = 6, .n_kv = 2, .head_dim = 16, .d_ff = 80, .norm = 1};
-    tiny_common(t, "qwen3_moe", &s, N_LAYER);
-    tiny_set(t, "rms_norm_eps", "1e-5");
-    tiny_set(t, "hidden_act", "\"silu\"");
-    tiny_set_int(t, "num_experts", N_EXPERT);
-    tiny_set(t, "num_experts_per_tok", "3");
-    tiny_set_int(t, "moe_intermediate_size", D_FF);
-    tiny_set(t, "norm_topk_prob", "true");
-    for (int i = 0; i < N_LAYER; i++) {
-        char p[64];
-        snprintf(p, sizeof p, "model.layers.%d.", i);
-        tiny_norms(t, p, &s, norms);
-        tiny_attention(t, p, &s);
-        tiny_vector(t, p, "self_attn.q_norm.weight", s.head_dim, 1);
-        tiny_vector(t, p, "self_attn.k_norm.weight", s.head_dim, 1);
-        tiny_matrix(t, p, "mlp.gate", N_EXPERT, D, 2);
-        for (int e = 0; e < N_EXPERT; e++) {
-            snprintf(p, sizeof p, "model.layers.%d.mlp.experts.%d.", i, e);
-            tiny_matrix(t, p, "gate_proj", D_FF, D, 2);
-            tiny_matrix(t, p, "up_proj", D_FF, D, 2);
-            tiny_matrix(t, p, "down_proj", D, D_FF, 2);
-        }
-    }
-    tiny_ends(t, &s, false);
-}
+enum { N_LAYER = MOE_LAYERS, N_EXPERT = MOE_EXPERTS, N_ROW = 40, D = MOE_D, D_FF = MOE_D_FF };
 
 static char folder[128], weights[160];
 
 static int write_model(void **state) {
     (void)state;
     tiny *t = malloc(sizeof *t);
-    make_moe(t);
+    tiny_moe(t);
     tiny_make_dir(folder);
     tiny_write_config(t, folder);
     tiny_write_weights(t, folder);
