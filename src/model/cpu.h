@@ -64,6 +64,7 @@ typedef struct cpu_moe_scratch {
     float *x;        // [m, d] gathered input, then the experts' results
     float *gate, *up; // [m, d_ff]
     int64_t n_in_use; // of experts
+    int64_t n_pair;   // gathered rows
     int32_t table;    // of the tier that they come from; -1: all are in memory
     int64_t turn, turn_end, n_begun; // experts at work: [turn, turn_end); those before n_begun are held in memory
 } cpu_moe_scratch;
@@ -192,7 +193,6 @@ typedef struct cpu_input {
     const float *x;
     int64_t x_stride, n_tok;
     const uint8_t *kinds;
-    const int32_t *seqs; // [n_tok] each row's sequence; NULL: as `kinds` tells, if they are the batch's
 } cpu_input;
 
 // Rows [first, last) of one product by this thread alone, with f32 activations; the step's hook does not apply.

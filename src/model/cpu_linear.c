@@ -296,9 +296,11 @@ static void multiply_tokens(const cpu_thread *t, const cpu_product *p, int64_t f
     }
 }
 
-// Which sequence each row of a product's input belongs to, where that is known.
+// Which sequence each row of a product's input belongs to, where they are rows of the batch, or gathered ones.
 static const int32_t *sequences_of(const cpu_thread *t, const cpu_input *in) {
-    if (in->seqs) return in->seqs;
+    const cpu_moe_scratch *moe = &t->c->s.moe;
+    const uintptr_t gathered = (uintptr_t)in->kinds - (uintptr_t)moe->kinds; // huge where it is elsewhere
+    if (gathered < (uintptr_t)moe->n_pair) return moe->seqs + gathered;
     return in->kinds == t->c->kinds ? t->c->seqs : in->kinds == t->c->logit_kinds ? t->c->logit_seqs : NULL;
 }
 

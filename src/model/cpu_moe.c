@@ -210,7 +210,7 @@ static void count_pairs(const cpu_step *c, const hth_moe_desc *moe, cpu_moe_scra
 
 // Sorts the pairs by expert, in the order of the list; prompt rows before generated ones, else in order. By one thread.
 static void place_pairs(const cpu_step *c, const hth_moe_desc *moe, cpu_moe_scratch *s) {
-    const int64_t n_pair = (int64_t)c->n_row * moe->n_used;
+    const int64_t n_pair = s->n_pair = (int64_t)c->n_row * moe->n_used;
     int64_t at = 0;
     for (int64_t i = 0; i < s->n_in_use; i++) { // counts become the places of the next pair
         int64_t *count = s->count + 2 * s->experts[i].expert;
@@ -266,16 +266,15 @@ static void run_experts(const cpu_thread *t, int32_t layer, int64_t first, int64
     const int64_t d = t->c->model->desc.d_model, d_ff = ld->moe.d_ff, row = experts->first, m = end->first + end->n - row;
     float *x = s->x + row * d, *gate = s->gate + row * d_ff, *up = s->up + row * d_ff;
     const uint8_t *kinds = s->kinds + row;
-    const int32_t *seqs = s->seqs + row;
     const cpu_product p[2] = {{.w = &l->expert_up, .bias = l->expert_up_bias, .y = up, .y_stride = d_ff},
                               {.w = &l->expert_gate, .bias = l->expert_gate_bias, .y = gate, .y_stride = d_ff}};
-    cpu_linear_experts(t, p, 2, experts, last - first, &(cpu_input){x, d, m, kinds, seqs});
+    cpu_linear_experts(t, p, 2, experts, last - first, &(cpu_input){x, d, m, kinds});
     int64_t a, b;
     hth_team_part(m * d_ff, 16, t->i, t->n, &a, &b);
     activate(t, ld, gate + a, up + a, b - a);
     cpu_barrier(t);
     const cpu_product down = {.w = &l->expert_down, .bias = l->expert_down_bias, .y = x, .y_stride = d};
-    cpu_linear_experts(t, &down, 1, experts, last - first, &(cpu_input){up, d_ff, m, kinds, seqs});
+    cpu_linear_experts(t, &down, 1, experts, last - first, &(cpu_input){up, d_ff, m, kinds});
 }
 
 // ---- experts on disk

@@ -17,7 +17,6 @@
 #define DENSE_READ ((uint64_t)16 << 20)     // one read of the dense part
 #define N_DENSE_READ 4                      // of them at a time
 #define PROBE_NS 600000000u                 // for measuring the disk
-#define PROBE_WINDOW_NS 150000000u
 #define N_PLANE (3 * 3)                     // three weights of three planes
 
 _Static_assert(N_PLANE <= HTH_TIER_PARTS, "every plane may be a part");
@@ -357,42 +356,6 @@ static hth_code load_dense(hth_model *m, hth_tier *tier, const parts *dense, hth
 
 // ---- carrying it out
 
-// Reads as many experts of a layer as a token uses, from the first-th on.
-static hth_code probe_layer(const hth_model *m, hth_stream *s, int32_t layer, int32_t first, hth_err *err) {
-    const int32_t table = s->tables[layer], n = m->desc.layers[layer].moe.n_expert, some = m->desc.layers[layer].moe.n_used;
-    int32_t n_begun = 0;
-    hth_code code = HTH_OK;
-    hth_tier_enter(s->tier, table);
-    while (n_begun < some && first + n_begun < n && hth_tier_begin(s->tier, table, first + n_begun)) n_begun++;
-    for (int32_t i = 0; i < n_begun; i++) {
-        if (code == HTH_OK) code = hth_tier_wait(s->tier, table, first + i, err);
-        hth_tier_end(s->tier, table, first + i);
-    }
-    hth_tier_leave(s->tier);
-    return code;
-}
-
-// Reads experts here and there for a moment; what came stays in the cache. The rate is the best of several windows: what
-// disturbs a disk for a while does not make it slower.
-static hth_code probe_disk(const hth_model *m, hth_stream *s, hth_err *err) {
-    const uint64_t begin = hth_clock_ns();
-    uint64_t since = begin;
-    hth_tier_stats before = hth_tier_get_stats(s->tier);
-    for (int32_t turn = 0; turn < 4096 && hth_clock_ns() - begin < PROBE_NS; turn++) {
-        const int32_t layer = turn % m->desc.n_layer;
-        if (s->tables[layer] < 0) continue;
-        HTH_TRY(probe_layer(m, s, layer, turn / m->desc.n_layer * m->desc.layers[layer].moe.n_used, err));
-        const hth_tier_stats now = hth_tier_get_stats(s->tier);
-        const bool is_last = hth_clock_ns() - begin >= PROBE_NS || s->residency.read_rate == 0;
-        if (now.busy_ns == before.busy_ns || (hth_clock_ns() - since < PROBE_WINDOW_NS && !is_last)) continue;
-        const double rate = (double)(now.read_bytes - before.read_bytes) * 1e9 / (double)(now.busy_ns - before.busy_ns);
-        if (rate > s->residency.read_rate) s->residency.read_rate = rate;
-        before = now;
-        since = hth_clock_ns();
-    }
-    return HTH_OK;
-}
-
 // The tables and the files of the tier, and the list of what else is read.
 static hth_code make_tables(hth_model *m, hth_stream *s, routed *layers, parts *dense, hth_err *err) {
     parts all = {0};
@@ -443,7 +406,7 @@ static hth_code apply(hth_model *m, hth_stream *s, routed *layers, hth_residency
     for (int32_t i = 0; i < m->desc.n_layer; i++) {
         if (s->tables[i] >= 0) HTH_TRY(redirect(m, s->tier, s->tables[i], &layers[i], err));
     }
-    HTH_TRY(probe_disk(m, s, err));
+    HTH_TRY(hth_tier_probe(s->tier, PROBE_NS, &s->residency.read_rate, err));
     complete(&s->residency, s->tier);
     return HTH_OK;
 }

@@ -9,6 +9,7 @@
 
 #include "base/checked.h"
 #include "base/mem.h"
+#include "os/clock.h"
 #include "os/page.h"
 
 #define MAX_BANK 16
@@ -407,6 +408,81 @@ hth_code hth_tier_wait(hth_tier *t, int32_t i, int32_t which, hth_err *err) {
         return hth_fail_in(err, code, where);
     }
     return HTH_OK;
+}
+
+// ---- measuring
+
+#define N_PROBE 24                     // reads at a time: three parts of eight experts
+#define PROBE_READ ((uint64_t)4 << 20) // longest
+#define N_WINDOW 4
+
+typedef struct probe {
+    hth_tier *t;
+    uint8_t *memory; // [N_PROBE, room] aligned
+    uint64_t room;
+    hth_direct_read reads[N_PROBE];
+    uint64_t n_asked, n_waited; // reads
+} probe;
+
+// Another table, item and part each time.
+static void ask_probe(probe *p) {
+    const uint64_t n = p->n_asked++;
+    const hth_tier_table *d = &p->t->tables[n % p->t->n_table].d;
+    const size_t at = (size_t)(n * 7919 % ((uint64_t)d->n_item * (uint64_t)d->n_part));
+    const uint64_t want = d->part_bytes[at % (size_t)d->n_part];
+    uint64_t lead;
+    (void)hth_direct_cover(d->places[at].off, want, &lead);
+    hth_direct_read *r = &p->reads[n % N_PROBE];
+    *r = (hth_direct_read){.file = p->t->files[d->places[at].i_file], .off = d->places[at].off - lead,
+                           .n_bytes = lead + (want < PROBE_READ ? want : PROBE_READ), .to = p->memory + n % N_PROBE * p->room};
+    hth_reader_ask(p->t->reader, r);
+}
+
+static hth_code wait_probe(probe *p, hth_err *err) {
+    return hth_reader_wait(p->t->reader, &p->reads[p->n_waited++ % N_PROBE], err);
+}
+
+static hth_code run_probe(probe *p, uint64_t ns, double *best, hth_err *err) {
+    const uint64_t begin = hth_clock_ns();
+    uint64_t since = begin, before = hth_reader_get_stats(p->t->reader).n_bytes;
+    for (uint64_t now = begin; now - begin < ns; now = hth_clock_ns()) {
+        if (p->n_asked - p->n_waited == N_PROBE) HTH_TRY(wait_probe(p, err));
+        ask_probe(p);
+        if (now - since < ns / N_WINDOW) continue;
+        const uint64_t n_bytes = hth_reader_get_stats(p->t->reader).n_bytes;
+        const double rate = (double)(n_bytes - before) * 1e9 / (double)(now - since);
+        if (rate > *best) *best = rate;
+        before = n_bytes;
+        since = now;
+    }
+    return HTH_OK;
+}
+
+hth_code hth_tier_probe(hth_tier *t, uint64_t ns, double *bytes_per_second, hth_err *err) {
+    probe p = {.t = t};
+    *bytes_per_second = 0;
+    for (size_t i = 0; i < t->n_table; i++) {
+        for (int32_t k = 0; k < t->tables[i].d.n_part; k++) {
+            const uint64_t n = t->tables[i].d.part_bytes[k];
+            const uint64_t room = (n < PROBE_READ ? n : PROBE_READ) + 2 * HTH_DIRECT_ALIGN;
+            if (room > p.room) p.room = room / HTH_DIRECT_ALIGN * HTH_DIRECT_ALIGN;
+        }
+    }
+    const size_t n_bytes = (size_t)(p.room * N_PROBE + HTH_DIRECT_ALIGN);
+    uint8_t *memory = hth_alloc_aligned(HTH_MEM_SCRATCH, n_bytes);
+    if (!memory) return hth_fail_nomem(err, n_bytes);
+    memset(memory, 0, n_bytes); // what was never touched is slow to write to
+    p.memory = memory + (HTH_DIRECT_ALIGN - (uintptr_t)memory % HTH_DIRECT_ALIGN) % HTH_DIRECT_ALIGN;
+    hth_code code = run_probe(&p, ns, bytes_per_second, err);
+    while (p.n_waited < p.n_asked) { // nobody may write into freed memory
+        hth_err later;
+        const hth_code one = wait_probe(&p, &later);
+        if (code != HTH_OK || one == HTH_OK) continue;
+        code = one;
+        if (err) *err = later;
+    }
+    hth_free(memory);
+    return code;
 }
 
 hth_tier_stats hth_tier_get_stats(hth_tier *t) {

@@ -60,6 +60,10 @@ void hth_tier_end(hth_tier *t, int32_t table, int32_t item);
 // Until an item that was begun is there. An error names the file, the table and the item.
 HTH_NODISCARD hth_code hth_tier_wait(hth_tier *t, int32_t table, int32_t item, hth_err *err);
 
+// Measures the disk for about `ns` nanoseconds with the reads that items need, into memory of its own. The rate is the best of
+// some windows, so that what disturbs the disk for a moment does not count.
+HTH_NODISCARD hth_code hth_tier_probe(hth_tier *t, uint64_t ns, double *bytes_per_second, hth_err *err);
+
 typedef struct hth_tier_stats {
     uint64_t n_used, n_read;  // items begun; those that had to be read
     uint64_t read_bytes;      // from disk
