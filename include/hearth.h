@@ -52,7 +52,7 @@ typedef struct hth_engine_params {
     hth_host *host;  // borrowed, outlives the engine; NULL: the engine makes its own
     int n_thread;    // of its own host
     int64_t n_ctx;   // most tokens of a sequence; 0: what the model was made for, as far as memory holds it
-    const char *k_type, *v_type;   // how keys and values are stored: "f32", "f16", "bf16", "q8_0", "q4_0"; NULL: f16
+    const char *k_type, *v_type;   // how keys and values are stored: "f32", "f16", "bf16", "q8_0", "q4_0", "q5_0"; NULL: f16
     const char *activations;       // "auto", "q8", "q16", "f32"; NULL: auto
     int32_t n_sequence;            // most sequences at work at once; 0: 16
     int32_t n_queue;               // most requests that wait; 0: 256

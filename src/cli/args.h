@@ -87,10 +87,10 @@ static inline int cli_kv_v(const cli_kv *kv) {
         .help = "most memory, like 8G: experts beyond it stay on disk (default: what is free)"     \
     }
 // Three rows for a cli_kv. The last two are called as llama-bench calls them.
-#define CLI_KV_TYPES "f32|f16|bf16|q8_0|q4_0"
+#define CLI_KV_TYPES "f32|f16|bf16|q8_0|q4_0|q5_0"
 #define CLI_OPTION_KV(type, field, default_)                                                                   \
     CLI_OPTION_CHOICE("kv", 0, "TYPE", type, field.both, CLI_KV_TYPES,                                         \
-                      "type of keys and values: f32, f16, bf16, q8_0, q4_0 (default: " default_ ")"),          \
+                      "type of keys and values: f32, f16, bf16, q8_0, q4_0, q5_0 (default: " default_ ")"),          \
     CLI_OPTION_CHOICE("ctk", 0, "TYPE", type, field.k, CLI_KV_TYPES, "type of the keys (default: that of --kv)"), \
     CLI_OPTION_CHOICE("ctv", 0, "TYPE", type, field.v, CLI_KV_TYPES, "type of the values (default: that of --kv)")
 // An hth_activations.

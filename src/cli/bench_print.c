@@ -6,7 +6,7 @@
 #include "cli/bench.h"
 #include "cli/out.h"
 
-static const char *const kv_names[] = {"f32", "f16", "bf16", "q8_0", "q4_0"};
+static const char *const kv_names[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "q5_0"};
 static const char *const peak_names[] = {"f32", "bf16", "int8"};
 
 // ---- JSON and CSV

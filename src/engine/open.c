@@ -32,7 +32,7 @@ static hth_code check_number(const char *parameter, int64_t value, int64_t most,
 }
 
 static hth_code take_params(hth_engine *e, const hth_engine_params *p, hth_err *err) {
-    static const char *const kv_names[HTH_KV_TYPE_COUNT] = {"f32", "f16", "bf16", "q8_0", "q4_0"};
+    static const char *const kv_names[HTH_KV_TYPE_COUNT] = {"f32", "f16", "bf16", "q8_0", "q4_0", "q5_0"};
     static const char *const activation_names[] = {"auto", "q8", "q16", "f32"};
     int k = HTH_KV_F16, v = HTH_KV_F16, activations = HTH_ACTIVATIONS_AUTO;
     HTH_TRY(find_name("k_type", p->k_type, kv_names, HTH_KV_TYPE_COUNT, &k, err));

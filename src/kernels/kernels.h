@@ -13,21 +13,28 @@
 
 #include "quant/type.h"
 
-// Types in which keys and values may be stored. The last two are ggml's blocks of 32 numbers (quant/type_q8_0.c,
-// quant/type_q4_0.c); a vector stored in them has a multiple of 32 numbers.
+// Types in which keys and values may be stored. The last three are ggml's blocks of 32 numbers (quant/type_q8_0.c,
+// quant/type_q4_0.c, quant/type_q5_0.c); a vector stored in them has a multiple of 32 numbers.
 typedef enum hth_kv_type {
-    HTH_KV_F32, HTH_KV_F16, HTH_KV_BF16, HTH_KV_Q8_0, HTH_KV_Q4_0, HTH_KV_TYPE_COUNT
+    HTH_KV_F32, HTH_KV_F16, HTH_KV_BF16, HTH_KV_Q8_0, HTH_KV_Q4_0, HTH_KV_Q5_0, HTH_KV_TYPE_COUNT
 } hth_kv_type;
 
 #define HTH_KV_BLOCK 32
 
 static inline bool hth_kv_is_block(hth_kv_type t) {
-    return t == HTH_KV_Q8_0 || t == HTH_KV_Q4_0;
+    return t == HTH_KV_Q8_0 || t == HTH_KV_Q4_0 || t == HTH_KV_Q5_0;
+}
+
+// Types of few bits store a head's numbers mixed by hth_hadamard, so that one large number does not cost the others of
+// its block their bits (arXiv:2404.00456). Queries are mixed like keys, which leaves their products as they were, and
+// what attention made of mixed values is mixed once more, which undoes it.
+static inline bool hth_kv_is_mixed(hth_kv_type t) {
+    return t == HTH_KV_Q4_0 || t == HTH_KV_Q5_0;
 }
 
 // Bytes of one stored vector of n numbers.
 static inline uint32_t hth_kv_row_bytes(hth_kv_type t, int64_t n) {
-    static const uint8_t bytes_of_32[HTH_KV_TYPE_COUNT] = {128, 64, 64, 34, 18};
+    static const uint8_t bytes_of_32[HTH_KV_TYPE_COUNT] = {128, 64, 64, 34, 18, 22};
     return (uint32_t)(n * bytes_of_32[t] / HTH_KV_BLOCK);
 }
 
@@ -36,6 +43,10 @@ typedef struct hth_kv_run {
     const void *data;
     int64_t stride, n_key, dim;
 } hth_kv_run;
+
+// Multiplies each head of `dim` numbers in x [n] by Hadamard matrices: symmetric, orthogonal, their own inverse; of the
+// largest power of two that divides dim (for 80: five blocks of 16).
+void hth_hadamard(float *x, int64_t n, int64_t dim);
 
 // Queries that the tile kernels compute side by side: lane c of a tile is query c.
 #define HTH_TILE_LANES 32

@@ -154,6 +154,16 @@ static void store_kv(const cpu_thread *t, int32_t layer, int64_t i, const float 
     }
 }
 
+// Undoes the mixing of stored values in what attention made of them, for the rows of this thread.
+static void unmix_heads(const cpu_thread *t, const hth_attention_desc *a) {
+    const cpu_range r = cpu_my_rows(t);
+    const int64_t n = (int64_t)a->n_head * a->head_dim_v;
+    for (int64_t i = r.first; i < r.last; i++) {
+        if (hth_kv_is_mixed(t->c->rows[i].state->v_type)) hth_hadamard(t->c->s.attn + i * n, n, a->head_dim_v);
+    }
+    cpu_barrier(t);
+}
+
 // Where a head's query and behind it its gate were projected to.
 static float *gated_query(const cpu_thread *t, const hth_attention_desc *a, int64_t i, int32_t h) {
     return t->c->s.recurrent + 2 * (i * a->n_head + h) * a->head_dim;
@@ -188,6 +198,8 @@ static void prepare_qkv(const cpu_thread *t, int32_t layer, int64_t i) {
         double turns = floor((double)pos / (double)a->pos_scale_n_orig);
         kern->scale(q, q, (float)(1 + (double)a->pos_scale_beta * log(1 + turns)), n_q);
     }
+    const hth_state *state = t->c->rows[i].state;
+    if (hth_kv_is_mixed(state->k_type)) hth_hadamard(q, n_q, a->head_dim);
     if (a->kv_layer != layer) return;
     if (a->v_is_k) memcpy(v, k, (size_t)n_v * sizeof *v);
     for (int32_t h = 0; a->v_norm && h < a->n_kv_head; h++) {
@@ -196,6 +208,8 @@ static void prepare_qkv(const cpu_thread *t, int32_t layer, int64_t i) {
     }
     if (a->v_scale != 0) kern->scale(v, v, a->v_scale, n_v);
     norm_and_rotate(t, a, i, k, a->n_kv_head, l->k_norm, l->k_norm_bias);
+    if (hth_kv_is_mixed(state->k_type)) hth_hadamard(k, n_k, a->head_dim);
+    if (hth_kv_is_mixed(state->v_type)) hth_hadamard(v, n_v, a->head_dim_v);
     store_kv(t, layer, i, k, v);
 }
 
@@ -222,6 +236,7 @@ static void attend(const cpu_thread *t, int32_t layer, const float *in) {
     (void)cpu_profile_enter(t, HTH_OP_ATTENTION);
     cpu_attention(t, layer);
     (void)cpu_profile_enter(t, HTH_OP_SMALL);
+    if (t->c->mixes_values) unmix_heads(t, a);
     if (a->gated) gate_heads(t, a);
 }
 

@@ -38,7 +38,7 @@ static hth_code check_blocks(const hth_model *m, const hth_state_params *params,
         const bool bad_v = hth_kv_is_block(v_type) && a->head_dim_v % HTH_KV_BLOCK != 0;
         if (!bad_k && !bad_v) continue;
         return hth_fail(err, HTH_ERR_UNSUPPORTED,
-                        "%s of layer %d have %d numbers per head: q8_0 and q4_0 store multiples of %d; f32, f16 and bf16 fit",
+                        "%s of layer %d have %d numbers per head: q8_0, q5_0 and q4_0 store multiples of %d; f32, f16 and bf16 fit",
                         bad_k ? "keys" : "values", (int)i, (int)(bad_k ? a->head_dim : a->head_dim_v), HTH_KV_BLOCK);
     }
     return HTH_OK;

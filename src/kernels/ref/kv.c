@@ -39,6 +39,12 @@ static float load_q4_0(const uint8_t *p, int64_t i) {
     return (float)((at < 16 ? byte & 15 : byte >> 4) - 8) * load_f16(block, 0);
 }
 
+static float load_q5_0(const uint8_t *p, int64_t i) {
+    const uint8_t *block = p + i / HTH_KV_BLOCK * 22;
+    const int at = (int)(i % HTH_KV_BLOCK), byte = block[6 + at % 16], fifth = block[2 + at / 8] >> at % 8 & 1;
+    return (float)(((at < 16 ? byte & 15 : byte >> 4) | fifth << 4) - 16) * load_f16(block, 0);
+}
+
 static float fold(float sum[LANES]) {
     for (int half = LANES / 2; half > 0; half /= 2)
         for (int i = 0; i < half; i++) sum[i] += sum[i + half];
@@ -76,6 +82,7 @@ DEFINE_KV(f16)
 DEFINE_KV(bf16)
 DEFINE_KV(q8_0)
 DEFINE_KV(q4_0)
+DEFINE_KV(q5_0)
 
 static void kv_store_f32_ref(void *dst, const float *src, int64_t n) {
     if (n > 0) memcpy(dst, src, (size_t)n * sizeof *src);
@@ -118,6 +125,10 @@ static void kv_store_q4_0_ref(void *dst, const float *src, int64_t n) {
     store_blocks(HTH_TYPE_Q4_0, dst, src, n);
 }
 
+static void kv_store_q5_0_ref(void *dst, const float *src, int64_t n) {
+    store_blocks(HTH_TYPE_Q5_0, dst, src, n);
+}
+
 #define ENTRIES(type, name)                    \
     k->kv_dot[type] = kv_dot_##name##_ref;     \
     k->kv_acc[type] = kv_acc_##name##_ref;     \
@@ -130,4 +141,5 @@ void hth_ref_kv(hth_kernels *k) {
     ENTRIES(HTH_KV_BF16, bf16);
     ENTRIES(HTH_KV_Q8_0, q8_0);
     ENTRIES(HTH_KV_Q4_0, q4_0);
+    ENTRIES(HTH_KV_Q5_0, q5_0);
 }

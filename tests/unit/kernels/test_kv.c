@@ -1,7 +1,7 @@
 // Attention over stored keys and values, every level and type.
 #include "check.h"
 
-static const char *const type_names[] = {"f32", "f16", "bf16", "q8_0", "q4_0"};
+static const char *const type_names[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "q5_0"};
 static const int64_t head_dims[] = {0, 1, 3, 7, 8, 16, 17, 32, 40, 64, 80, 96, 100, 128, 160, 257, 576};
 enum { MAX_HEADS = 9, MAX_DIM = 600 };
 
@@ -12,8 +12,10 @@ static bool fits(hth_kv_type type, int64_t n) {
 static float read_kv(hth_kv_type type, const uint8_t *p, int64_t i) {
     float f, block[HTH_KV_BLOCK];
     uint16_t h;
+    static const hth_type types[HTH_KV_TYPE_COUNT] = {
+        [HTH_KV_Q8_0] = HTH_TYPE_Q8_0, [HTH_KV_Q4_0] = HTH_TYPE_Q4_0, [HTH_KV_Q5_0] = HTH_TYPE_Q5_0};
     if (hth_kv_is_block(type)) {
-        const hth_type_info *info = hth_type_get(type == HTH_KV_Q8_0 ? HTH_TYPE_Q8_0 : HTH_TYPE_Q4_0);
+        const hth_type_info *info = hth_type_get(types[type]);
         info->dequantize(p + i / HTH_KV_BLOCK * info->block_bytes, block, HTH_KV_BLOCK);
         return block[i % HTH_KV_BLOCK];
     }
@@ -247,7 +249,7 @@ static void stores_of_blocks_are_the_quantizers(void **state) {
     hth_kernels k;
     const char *level;
     FOR_EACH_LEVEL(k, level)
-    for (hth_kv_type type = HTH_KV_Q8_0; type <= HTH_KV_Q4_0; type++)
+    for (hth_kv_type type = HTH_KV_Q8_0; type <= HTH_KV_Q5_0; type++)
         for (guard_side side = 0; side < GUARD_SIDES; side++)
             for (int64_t n = 0; n <= 4096; n = n < 320 ? n + 32 : n * 2) {
                 float *src = guarded_floats(0, n, side);
@@ -261,7 +263,7 @@ static void a_block_with_a_number_that_is_not_finite_becomes_nan(void **state) {
     hth_kernels k;
     const char *level;
     FOR_EACH_LEVEL(k, level)
-    for (hth_kv_type type = HTH_KV_Q8_0; type <= HTH_KV_Q4_0; type++) {
+    for (hth_kv_type type = HTH_KV_Q8_0; type <= HTH_KV_Q5_0; type++) {
         float src[96], got[96];
         uint8_t stored[96 * 4];
         fill_normal(src, 96);
@@ -269,6 +271,30 @@ static void a_block_with_a_number_that_is_not_finite_becomes_nan(void **state) {
         k.kv_store[type](stored, src, 96);
         k.kv_load[type](&(hth_kv_run){stored, 0, 1, 96}, got);
         for (int i = 0; i < 96; i++) assert_int_equal(isnan(got[i]) != 0, i / 32 == 1);
+    }
+}
+
+// Against the matrix itself: entry (i, j) has the sign of the parity of the bits that i and j share.
+static void the_hadamard_transform_is_its_matrix_and_its_own_inverse(void **state) {
+    static const int64_t dims[] = {64, 80, 96, 128, 256, 576, 12};
+    (void)state;
+    for (size_t c = 0; c < HTH_COUNT(dims); c++) {
+        const int64_t dim = dims[c], block = dim & -dim, n = 3 * dim;
+        float x[3 * 576], y[3 * 576];
+        fill_normal(x, n);
+        memcpy(y, x, sizeof x);
+        hth_hadamard(y, n, dim);
+        for (int64_t i = 0; i < n; i++) {
+            double want = 0;
+            for (int64_t j = 0; j < block; j++) {
+                int sign = 1;
+                for (int64_t both = i % block & j; both; both &= both - 1) sign = -sign;
+                want += sign * (double)x[i / block * block + j];
+            }
+            assert_true(fabs(y[i] - want / sqrt((double)block)) < 1e-5);
+        }
+        hth_hadamard(y, n, dim);
+        for (int64_t i = 0; i < n; i++) assert_true(fabsf(y[i] - x[i]) < 1e-5f);
     }
 }
 
@@ -280,6 +306,7 @@ int main(void) {
         cmocka_unit_test(nan_in_one_key_stays_in_its_score),
         cmocka_unit_test(stores_round_as_the_reference_does),
         cmocka_unit_test(stores_of_blocks_are_the_quantizers),
+        cmocka_unit_test(the_hadamard_transform_is_its_matrix_and_its_own_inverse),
         cmocka_unit_test(a_block_with_a_number_that_is_not_finite_becomes_nan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
