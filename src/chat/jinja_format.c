@@ -85,7 +85,7 @@ static hth_code put_real(jj_buf *b, const spec *s, double d) {
     if (!isfinite(d)) {
         snprintf(text, sizeof text, "%s", isnan(d) ? (is_upper ? "NAN" : "nan") : is_upper ? "INF" : "inf");
     } else if (type == 0 && s->precision < 0) {
-        char repr[40];
+        char repr[JJ_FLOAT_CHARS];
         jj_print_float(a, repr);
         snprintf(text, sizeof text, "%s", repr);
     } else if (tolower((unsigned char)type) == 'e') {

@@ -419,7 +419,8 @@ HTH_NODISCARD hth_code jj_put_value(jj_buf *b, jj_value v); // str(v)
 HTH_NODISCARD hth_code jj_put_repr(jj_buf *b, jj_value v);  // repr(v)
 HTH_NODISCARD hth_code jj_to_str(jj_vm *vm, jj_value v, jj_value *out);   // str(v)
 HTH_NODISCARD hth_code jj_soft_str(jj_vm *vm, jj_value v, jj_value *out); // the same, Markup stays
-void jj_print_float(double d, char out[40]);                              // repr(d)
+#define JJ_FLOAT_CHARS 64 // more than the longest number has
+void jj_print_float(double d, char out[JJ_FLOAT_CHARS]);                  // repr(d)
 HTH_NODISCARD hth_code jj_put_escaped(jj_buf *b, const jj_str *s);        // html
 HTH_NODISCARD hth_code jj_escape(jj_vm *vm, jj_value v, jj_value *out);
 HTH_NODISCARD hth_code jj_tojson(jj_vm *vm, jj_value v, const jj_args *args, jj_value *out);

@@ -11,12 +11,12 @@
 
 // The shortest digits that read back as d (> 0, finite), as "d.ddde+XX". The nearest decimal of each length is
 // tried, and the one above it: below a power of two the nearest may lie outside while that one does not.
-static void shortest(double d, char out[40]) {
+static void shortest(double d, char out[JJ_FLOAT_CHARS]) {
     for (int digits = 1; digits <= 17; digits++) {
-        snprintf(out, 40, "%.*e", digits - 1, d);
+        snprintf(out, JJ_FLOAT_CHARS, "%.*e", digits - 1, d);
         if (strtod(out, NULL) == d) return;
-        char up[40];
-        snprintf(up, sizeof up, "%s", out);
+        char up[JJ_FLOAT_CHARS];
+        memcpy(up, out, sizeof up);
         char *last = strchr(up, 'e') - 1;
         if (*last == '9' || *last == '.') continue;
         (*last)++;
@@ -27,17 +27,17 @@ static void shortest(double d, char out[40]) {
     }
 }
 
-void jj_print_float(double d, char out[40]) {
+void jj_print_float(double d, char out[JJ_FLOAT_CHARS]) {
     if (isnan(d) || isinf(d)) {
-        snprintf(out, 40, "%s", isnan(d) ? "nan" : d < 0 ? "-inf" : "inf");
+        snprintf(out, JJ_FLOAT_CHARS, "%s", isnan(d) ? "nan" : d < 0 ? "-inf" : "inf");
         return;
     }
     const char *sign = signbit(d) ? "-" : "";
     if (d == 0) {
-        snprintf(out, 40, "%s0.0", sign);
+        snprintf(out, JJ_FLOAT_CHARS, "%s0.0", sign);
         return;
     }
-    char text[40], digits[24];
+    char text[JJ_FLOAT_CHARS], digits[24];
     shortest(fabs(d), text);
     size_t n = 0;
     const char *at = text;
@@ -48,14 +48,14 @@ void jj_print_float(double d, char out[40]) {
     digits[n] = 0;
     int exponent = (int)strtol(at + 1, NULL, 10), n_digit = (int)n;
     if (exponent < -4 || exponent >= 16) {
-        snprintf(out, 40, "%s%c%s%se%c%02d", sign, digits[0], n > 1 ? "." : "", digits + 1, exponent < 0 ? '-' : '+',
+        snprintf(out, JJ_FLOAT_CHARS, "%s%c%s%se%c%02d", sign, digits[0], n > 1 ? "." : "", digits + 1, exponent < 0 ? '-' : '+',
                  abs(exponent));
     } else if (exponent < 0) {
-        snprintf(out, 40, "%s0.%.*s%s", sign, -exponent - 1, "0000", digits);
+        snprintf(out, JJ_FLOAT_CHARS, "%s0.%.*s%s", sign, -exponent - 1, "0000", digits);
     } else if (n_digit <= exponent + 1) {
-        snprintf(out, 40, "%s%.17s%.*s.0", sign, digits, exponent + 1 - n_digit, "0000000000000000");
+        snprintf(out, JJ_FLOAT_CHARS, "%s%.17s%.*s.0", sign, digits, exponent + 1 - n_digit, "0000000000000000");
     } else {
-        snprintf(out, 40, "%s%.*s.%s", sign, exponent + 1, digits, digits + exponent + 1);
+        snprintf(out, JJ_FLOAT_CHARS, "%s%.*s.%s", sign, exponent + 1, digits, digits + exponent + 1);
     }
 }
 
@@ -66,7 +66,7 @@ static hth_code put_int(jj_buf *b, int64_t v) {
 }
 
 static hth_code put_float(jj_buf *b, double d) {
-    char text[40];
+    char text[JJ_FLOAT_CHARS];
     jj_print_float(d, text);
     return jj_puts(b, text);
 }
