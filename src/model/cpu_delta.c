@@ -11,7 +11,8 @@
 
 #include "model/cpu.h"
 
-// Columns of a state that one task takes down all rows: what the kernel keeps in registers.
+// Columns of a state that one task takes down all rows. They lie together, [head_cols / COLUMNS, head_rows, COLUMNS], so
+// that 128 rows of them fill two thirds of a first cache; spread over wider rows they would meet in half of its sets.
 #define COLUMNS 64
 
 // Where a row's numbers are, in floats from its beginning; those of key head h begin h steps further.
@@ -113,7 +114,7 @@ static void run_head(const cpu_thread *t, int32_t layer, const layout *l, const 
                      int64_t n) {
     const hth_recurrent_desc *r = &t->c->model->desc.layers[layer].recurrent;
     const int64_t per_key = r->n_head / r->delta.n_key_head, n_row = r->head_rows, n_col = r->head_cols;
-    const int64_t at = (int64_t)r->tail_rows * r->tail_width + head * n_row * n_col + first;
+    const int64_t at = (int64_t)r->tail_rows * r->tail_width + (head * n_col + first) * n_row;
     const int64_t owner = head / per_key, of_owner = head % per_key; // how values, gates and betas are grouped
     const int64_t key = r->delta.keys_alternate ? head % r->delta.n_key_head : owner;
     const int64_t v = l->v + owner * l->step_v + of_owner * n_col + first;
@@ -124,7 +125,7 @@ static void run_head(const cpu_thread *t, int32_t layer, const layout *l, const 
         const cpu_row *row = &t->c->rows[i];
         float *u = t->c->s.recurrent + i * l->width;
         t->c->k->delta(hth_state_block(row->state, layer, row->block_to) + at,
-                       hth_state_block(row->state, layer, row->block_from) + at, n_col, u + l->k + key * l->step_qk,
+                       hth_state_block(row->state, layer, row->block_from) + at, n, u + l->k + key * l->step_qk,
                        u + l->q + key * l->step_qk, u + decay, r->delta.decay_by_row, u + v, u[beta],
                        u + l->y + head * n_col + first, n_row, n);
     }
