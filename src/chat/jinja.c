@@ -151,7 +151,7 @@ hth_code hth_jinja_render(const hth_jinja *t, const hth_jinja_value *vars, const
                           const hth_jinja_time *now, hth_jinja_text *out, hth_err *err) {
     hth_err local;
     jj_vm vm = {.t = t, .limits = limits ? *limits : hth_jinja_default_limits(), .now = now, .given = vars->u.dict,
-                .err = err ? err : &local, .random = 1};
+                .err = err ? err : &local, .line = 1, .random = 1};
     *out = (hth_jinja_text){0};
     vm.steps = vm.limits.max_steps;
     if (vm.limits.max_out_bytes > UINT32_MAX / 4) vm.limits.max_out_bytes = UINT32_MAX / 4;

@@ -265,7 +265,7 @@ static const jj_str *word(binder *b, const char *text) {
 static hth_code bind_ref(binder *b, const symbols *s, const jj_str *name, jj_ref *out) {
     sym *found;
     const symbols *home = find_ref(s, name, &found);
-    if (!home) return hth_fail(b->err, HTH_ERR_INTERNAL, "chat template: the name '%.60s' has no place", name->p);
+    if (!home) return hth_fail(b->err, HTH_ERR_INTERNAL, "chat template: the name '%.*s' has no place", jj_shown(name), name->p);
     *out = (jj_ref){(uint16_t)(s->depth - home->depth), found->slot};
     return HTH_OK;
 }
@@ -299,7 +299,7 @@ static hth_code bind_filter(binder *b, where w, jj_node *n) {
     n->is_unknown = !n->row;
     if (n->is_unknown && !w.is_soft) {
         return jj_syntax(b->err, n->line, "No %s named '%.*s'.", is_filter ? "filter" : "test",
-                         n->name->n < 80 ? (int)n->name->n : 80, n->name->p);
+                         jj_shown(n->name), n->name->p);
     }
     HTH_TRY(bind(b, w, n->a));
     return bind_call_parts(b, w, n);
@@ -477,7 +477,7 @@ static hth_code bind_with(binder *b, where w, jj_node *n) {
 static hth_code bind_block(binder *b, jj_node *n) {
     for (uint32_t i = 0; i < b->t->n_block; i++) {
         if (jj_str_equal(b->t->blocks[i]->name, n->name)) {
-            return jj_syntax(b->err, n->line, "block '%.60s' defined twice", n->name->p);
+            return jj_syntax(b->err, n->line, "block '%.*s' defined twice", jj_shown(n->name), n->name->p);
         }
     }
     jj_node **blocks = hth_arena_alloc(&b->t->arena, b->t->n_block + 1, sizeof *blocks);

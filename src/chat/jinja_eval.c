@@ -103,7 +103,7 @@ static hth_code add_keyword(jj_vm *vm, jj_args *args, jj_value key, jj_value val
     for (uint32_t i = 0; i < args->n_kw; i++) {
         if (!jj_str_equal(args->kw[i].key.u.s, key.u.s)) continue;
         return jj_fail(vm, JJ_TYPE_ERROR, "got multiple values for keyword argument '%.*s'",
-                       key.u.s->n < 60 ? (int)key.u.s->n : 60, key.u.s->p);
+                       jj_shown(key.u.s), key.u.s->p);
     }
     args->kw[args->n_kw++] = (jj_entry){.key = key, .value = value};
     return HTH_OK;
@@ -116,7 +116,7 @@ static hth_code add_dynamic(jj_vm *vm, jj_frame *f, const jj_node *n, jj_args *a
     HTH_TRY(jj_collect(vm, v, &list));
     jj_value *pos = jj_alloc(vm, (size_t)args->n_pos + list.u.list->n + 1, sizeof *pos);
     if (!pos) return jj_nomem(vm);
-    memcpy(pos, args->pos, args->n_pos * sizeof *pos);
+    if (args->n_pos > 0) memcpy(pos, args->pos, args->n_pos * sizeof *pos);
     memcpy(pos + args->n_pos, list.u.list->items, list.u.list->n * sizeof *pos);
     args->pos = pos;
     args->n_pos += list.u.list->n;
@@ -132,7 +132,7 @@ static hth_code add_dynamic_keywords(jj_vm *vm, jj_frame *f, const jj_node *n, j
     }
     jj_entry *kw = jj_alloc(vm, (size_t)n_fixed + v.u.dict->n + 1, sizeof *kw);
     if (!kw) return jj_nomem(vm);
-    memcpy(kw, args->kw, args->n_kw * sizeof *kw);
+    if (args->n_kw > 0) memcpy(kw, args->kw, args->n_kw * sizeof *kw);
     args->kw = kw;
     for (uint32_t i = 0; i < v.u.dict->n; i++) {
         const jj_entry *e = &v.u.dict->entries[i];
@@ -205,7 +205,7 @@ static hth_code eval_filter(jj_vm *vm, jj_frame *f, const jj_node *n, jj_value *
     jj_value v = vm->block_input;
     jj_args args;
     if (n->is_unknown) {
-        return jj_fail(vm, JJ_OTHER_ERROR, "No filter named '%.*s' found.", n->name->n < 60 ? (int)n->name->n : 60,
+        return jj_fail(vm, JJ_OTHER_ERROR, "No filter named '%.*s' found.", jj_shown(n->name),
                        n->name->p);
     }
     if (n->a) HTH_TRY(jj_eval(vm, f, n->a, &v));
@@ -218,7 +218,7 @@ static hth_code eval_test(jj_vm *vm, jj_frame *f, const jj_node *n, jj_value *ou
     jj_args args;
     bool holds;
     if (n->is_unknown) {
-        return jj_fail(vm, JJ_OTHER_ERROR, "No test named '%.*s' found.", n->name->n < 60 ? (int)n->name->n : 60,
+        return jj_fail(vm, JJ_OTHER_ERROR, "No test named '%.*s' found.", jj_shown(n->name),
                        n->name->p);
     }
     HTH_TRY(jj_eval(vm, f, n->a, &v));

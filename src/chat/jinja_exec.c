@@ -59,7 +59,7 @@ static hth_code assign_attribute(jj_vm *vm, jj_frame *f, const jj_node *target, 
     if (name->n > 0 && name->p[0] == '_') {
         return jj_fail(vm, JJ_SECURITY_ERROR, "Chat templates cannot store underscore-prefixed attributes on a namespace, but"
                                               " got '%.*s'. Please rename the attribute.",
-                       name->n < 60 ? (int)name->n : 60, name->p);
+                       jj_shown(name), name->p);
     }
     return jj_dict_set(vm, ns.u.dict, target->value, v);
 }
@@ -430,7 +430,7 @@ static hth_code bind_rest(jj_vm *vm, jj_frame *f, const jj_node *n, jj_args *arg
                                               " This is most likely a bug.", n_name, name);
         }
         return jj_fail(vm, JJ_TYPE_ERROR, "macro '%.*s' takes no keyword argument '%.*s'", n_name, name,
-                       key->n < 60 ? (int)key->n : 60, key->p);
+                       jj_shown(key), key->p);
     }
     uint32_t left = args->n_pos > n->list.n ? args->n_pos - n->list.n : 0;
     if (func->takes_varargs) {
@@ -509,7 +509,7 @@ static hth_code run_block(jj_vm *vm, const jj_node *n) {
     jj_frame *f;
     flow how = FLOW_ON;
     if (n->flag) return jj_fail(vm, JJ_OTHER_ERROR, "scoped blocks are not known here");
-    if (n->op) return jj_fail(vm, JJ_OTHER_ERROR, "Required block '%.60s' not found", n->name->p);
+    if (n->op) return jj_fail(vm, JJ_OTHER_ERROR, "Required block '%.*s' not found", jj_shown(n->name), n->name->p);
     HTH_TRY(jj_new_frame(vm, n->func, NULL, &f));
     if (n->func->has_self) *jj_slot(f, n->func->self) = jj_pointer(HTH_JINJA_BLOCK, NULL);
     if (n->func->has_super) HTH_TRY(jj_undefined_hint(vm, "there is no parent block", jj_slot(f, n->func->super)));

@@ -164,7 +164,7 @@ static hth_code open_map(jj_vm *vm, jj_iter *it) {
         if (jj_str_is(key, "default")) {
             it->dflt = it->args.kw[i].value;
         } else if (!jj_str_is(key, "attribute")) {
-            return jj_fail(vm, JJ_TEMPLATE_ERROR, "Unexpected keyword argument '%.*s'", key->n < 60 ? (int)key->n : 60, key->p);
+            return jj_fail(vm, JJ_TEMPLATE_ERROR, "Unexpected keyword argument '%.*s'", jj_shown(key), key->p);
         }
     }
     return HTH_OK;
@@ -218,7 +218,7 @@ static hth_code next_mapped(jj_vm *vm, jj_iter *it, jj_value *out, bool *more) {
     jj_value name = it->args.pos[0];
     const jj_filter_row *row = jj_is_str(name) ? jj_find_filter(name.u.s) : NULL;
     if (!row) {
-        int n = jj_is_str(name) ? (name.u.s->n < 60 ? (int)name.u.s->n : 60) : 0;
+        int n = jj_is_str(name) ? (jj_shown(name.u.s)) : 0;
         return jj_fail(vm, JJ_TEMPLATE_ERROR, "No filter named '%.*s'.", n, n ? name.u.s->p : "");
     }
     jj_args rest = rest_of(&it->args);
@@ -234,7 +234,7 @@ static hth_code passes(jj_vm *vm, jj_iter *it, jj_value item, bool *out) {
     jj_value name = it->args.pos[0];
     const jj_test_row *row = jj_is_str(name) ? jj_find_test(name.u.s) : NULL;
     if (!row) {
-        int n = jj_is_str(name) ? (name.u.s->n < 60 ? (int)name.u.s->n : 60) : 0;
+        int n = jj_is_str(name) ? (jj_shown(name.u.s)) : 0;
         return jj_fail(vm, JJ_TEMPLATE_ERROR, "No test named '%.*s'.", n, n ? name.u.s->p : "");
     }
     jj_args rest = rest_of(&it->args);

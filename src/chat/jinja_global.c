@@ -76,7 +76,7 @@ static hth_code call_namespace(ARGS) {
         if (!jj_is_str(key) || key.u.s->n == 0 || key.u.s->p[0] != '_') continue;
         return jj_fail(vm, JJ_SECURITY_ERROR, "Chat templates cannot store underscore-prefixed attributes on a namespace, but"
                                               " got '%.*s'. Please rename the attribute.",
-                       key.u.s->n < 60 ? (int)key.u.s->n : 60, key.u.s->p);
+                       jj_shown(key.u.s), key.u.s->p);
     }
     out->kind = HTH_JINJA_NAMESPACE;
     return HTH_OK;

@@ -374,6 +374,9 @@ static inline bool jj_is_int(jj_value v) {
 static inline int64_t jj_int_of(jj_value v) {
     return v.kind == HTH_JINJA_BOOL ? v.u.b : v.u.i;
 }
+static inline int jj_shown(const jj_str *s) { // of a name in a message, for %.*s
+    return s->n < 60 ? (int)s->n : 60;
+}
 HTH_NODISCARD hth_code jj_fail(jj_vm *vm, jj_exc exc, const char *fmt, ...) HTH_PRINTF(3, 4);
 HTH_NODISCARD hth_code jj_nomem(jj_vm *vm);
 HTH_NODISCARD hth_code jj_step(jj_vm *vm, uint64_t n);

@@ -33,7 +33,7 @@ hth_code jj_bind(jj_vm *vm, const char *what, const jj_args *args, const char *n
     for (uint32_t i = 0; i < args->n_kw; i++) {
         const jj_str *key = args->kw[i].key.u.s;
         int at = name_index(names, key);
-        int shown = key->n < 60 ? (int)key->n : 60;
+        int shown = jj_shown(key);
         if (at < 0) return jj_fail(vm, JJ_TYPE_ERROR, "%s() got an unexpected keyword argument '%.*s'", what, shown, key->p);
         if (out[at].kind != HTH_JINJA_MISSING) {
             return jj_fail(vm, JJ_TYPE_ERROR, "%s() got multiple values for argument '%.*s'", what, shown, key->p);
@@ -358,9 +358,7 @@ static hth_code str_replace(ARGS) {
     HTH_TRY(want_str(vm, "replace() argument 2", a[1], &with));
     HTH_TRY(want_int(vm, a[2], -1, &count));
     if (self.u.s->is_markup) {
-        HTH_TRY(jj_escape(vm, a[0], &a[0]));
         HTH_TRY(jj_escape(vm, a[1], &a[1]));
-        old = a[0].u.s;
         with = a[1].u.s;
     }
     return jj_replace(vm, self.u.s, old, with, count, out);

@@ -290,7 +290,8 @@ static hth_code parse_signature(jj_parser *p, jj_node *n) {
         HTH_TRY_GOTO(code, parse_target_name(p, &item), done);
         for (size_t i = 0; i < args.n; i++) {
             if (!jj_str_equal(args.p[i]->name, item->name)) continue;
-            code = jj_syntax(p->err, item->line, "duplicate argument '%.60s' in function definition", item->name->p);
+            code = jj_syntax(p->err, item->line, "duplicate argument '%.*s' in function definition",
+                             jj_shown(item->name), item->name->p);
             goto done;
         }
         HTH_TRY_GOTO(code, jj_push(p, &args, item), done);

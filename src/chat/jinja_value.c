@@ -92,7 +92,8 @@ hth_code jj_add(jj_vm *vm, jj_growing *g, jj_value v) {
 hth_code jj_grown(jj_vm *vm, const jj_growing *g, hth_jinja_kind kind, jj_value *out) {
     jj_list *list = jj_alloc(vm, 1, sizeof *list);
     if (!list) return jj_nomem(vm);
-    *list = (jj_list){.items = g->items, .n = (uint32_t)g->n};
+    static jj_value none; // never written: an empty list has a place too
+    *list = (jj_list){.items = g->items ? g->items : &none, .n = (uint32_t)g->n};
     *out = (jj_value){.kind = kind, .u.list = list};
     return HTH_OK;
 }

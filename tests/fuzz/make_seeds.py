@@ -1,14 +1,15 @@
-"""Writes the seed files of tests/fuzz/corpus for gguf, json, safetensors and imatrix (see tests/malformed)."""
+"""Writes the seed files of tests/fuzz/corpus for template, gguf, json, safetensors and imatrix (see tests/malformed)."""
 
 import pathlib
 import struct
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "malformed"))
+sys.path[:0] = [str(HERE.parent / "malformed"), str(HERE.parent / "parity")]
 
 import folder_cases
 import gguf_cases
+import template_snippets
 from gguf_file import ARRAY, F32, I32, KIND_NAMES, STRING, TYPES, U8, U32, Array, Gguf, type_bytes
 
 
@@ -83,7 +84,13 @@ def imatrices():
     yield "dat", struct.pack("<i", 1) + entry + struct.pack("<iI", 7, 5) + b"a.txt"
 
 
-for folder, seeds in (("gguf", ggufs), ("json", jsons), ("safetensors", safetensors), ("imatrix", imatrices)):
+def templates():
+    for i, snippet in enumerate(template_snippets.snippets()):
+        yield f"{i:03d}", snippet.encode()
+    yield "vars", b"{{ a }}{% for x in b %}{{ x }}{% endfor %}\0" + b'{"a": "x", "b": [1, {"c": null}]}'
+
+
+for folder, seeds in (("template", templates), ("gguf", ggufs), ("json", jsons), ("safetensors", safetensors), ("imatrix", imatrices)):
     out = HERE / "corpus" / folder
     out.mkdir(parents=True, exist_ok=True)
     for name, data in seeds():
