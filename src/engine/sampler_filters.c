@@ -81,22 +81,6 @@ void hth_step_top_n_sigma(const hth_sampler_params *s, hth_pool *p) {
 
 // ---- by share
 
-// Of a list with shares: the fewest best that reach `share` together.
-static void keep_share(const hth_sampler_params *s, hth_pool *p, double share) {
-    for (size_t sorted = 64, i = 0; ; sorted *= 8) {
-        hth_pool_sort(p, sorted);
-        double reached = 0;
-        for (i = 0; i < p->n && i < sorted; i++) {
-            reached += (double)p->list[i].p;
-            if (reached < share || i + 1 < min_keep(s)) continue;
-            p->n = i + 1;
-            break;
-        }
-        if (i < sorted || sorted >= p->n) break;
-    }
-    p->is_sorted = true;
-}
-
 // Shares of candidates that were collected from the whole vocabulary, whose weights have this sum.
 static void set_shares(hth_pool *p, float max, double sum) {
     for (size_t i = 0; i < p->n; i++) {
@@ -116,7 +100,7 @@ void hth_step_top_p(const hth_sampler_params *s, hth_pool *p) {
         collect_from(s, p, nextafterf((float)bound, -INFINITY));
         set_shares(p, max, sum);
     }
-    keep_share(s, p, (double)s->top_p);
+    hth_pool_keep_share(p, (double)s->top_p, min_keep(s));
 }
 
 void hth_step_min_p(const hth_sampler_params *s, hth_pool *p) {

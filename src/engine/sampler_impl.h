@@ -59,6 +59,8 @@ void hth_pool_sort(hth_pool *p, size_t k);
 void hth_pool_sort_by_score(hth_pool *p, size_t k);
 // Fills the shares of a list; returns the logarithm of the sum of exp(logit).
 double hth_pool_softmax(hth_pool *p);
+// Of a list with shares: keeps the fewest best that reach `share` together, but at least `least`.
+void hth_pool_keep_share(hth_pool *p, double share, size_t least);
 // Draws with a uniform number; *logprob is the logarithm of the chosen one's share.
 int32_t hth_pool_draw(hth_pool *p, double uniform, double *logprob);
 

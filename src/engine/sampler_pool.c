@@ -244,6 +244,54 @@ double hth_pool_softmax(hth_pool *p) {
     return (double)max + log(sum);
 }
 
+static void swap(hth_candidate *a, hth_candidate *b) {
+    const hth_candidate c = *a;
+    *a = *b;
+    *b = c;
+}
+
+// Puts the better ones of list [lo, hi) before one of them, the others behind it. Returns its place, and the shares of
+// the better ones.
+static size_t divide(hth_candidate *list, size_t lo, size_t hi, double *shares) {
+    hth_candidate *a = &list[lo], *b = &list[lo + (hi - lo) / 2], *c = &list[hi - 1];
+    if (is_better(b, a)) swap(a, b);
+    if (is_better(c, b)) swap(b, c);
+    if (is_better(b, a)) swap(a, b);
+    swap(b, c); // the middle one of three goes to the end
+    size_t place = lo;
+    *shares = 0;
+    for (size_t i = lo; i + 1 < hi; i++) {
+        if (!is_better(&list[i], c)) continue;
+        *shares += (double)list[i].p;
+        swap(&list[i], &list[place++]);
+    }
+    swap(&list[place], c);
+    return place;
+}
+
+// Divides the list where the share is reached until few are left to be sorted.
+void hth_pool_keep_share(hth_pool *p, double share, size_t least) {
+    enum { FEW = 64 };
+    size_t lo = 0, hi = p->n; // better ones than [lo, hi) are kept, worse ones are not
+    double reached = 0, shares;
+    while (!p->is_sorted && hi - lo > FEW) {
+        const size_t place = divide(p->list, lo, hi, &shares);
+        if (reached + shares >= share && place >= least) {
+            hi = place;
+            continue;
+        }
+        reached += shares + (double)p->list[place].p;
+        lo = place + 1;
+        if (reached < share || lo < least) continue;
+        hi = lo;
+    }
+    if (!p->is_sorted) sort_first(p->list + lo, hi - lo, hi - lo, is_better);
+    p->is_sorted = p->is_sorted || lo == 0;
+    size_t n = lo;
+    while (n < hi && (reached < share || n < least || n == 0)) reached += (double)p->list[n++].p;
+    p->n = n;
+}
+
 static int32_t draw_from_list(hth_pool *p, double uniform, double *logprob) {
     const double log_sum = hth_pool_softmax(p);
     double sum = 0, reached = 0;
