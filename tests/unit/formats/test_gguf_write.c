@@ -207,7 +207,8 @@ static void tensors_that_no_file_can_hold_are_refused(void **state) {
 // ---- importance matrices
 
 static const double squares_a[] = {4, 0, 1e30}, squares_b[] = {0.5};
-static const hth_imatrix_sums sums[] = {{"blk.1.b", 1, squares_b, 2}, {"blk.0.a", 3, squares_a, 8}};
+static const int64_t counts[] = {2, 8};
+static const hth_imatrix_sums sums[] = {{"blk.1.b", 1, 1, squares_b, counts}, {"blk.0.a", 3, 1, squares_a, counts + 1}};
 
 static void a_written_importance_matrix_reads_back_as_means(void **state) {
     (void)state;
