@@ -401,7 +401,7 @@ static hth_code bind_gated(hth_binder *k, int32_t i, const ffn_roles *r, hth_lay
     const hth_layer_desc *ld = &k->b->d->layers[i];
     const int64_t d = k->b->d->d_model, ff = ld->d_ff;
     char base[HTH_NAME_LEN];
-    const bool gated = ld->ffn != HTH_FFN_PLAIN;
+    const bool gated = ld->ffn != HTH_FFN_PLAIN && !ld->moe.no_gate;
     const bool fused = gated && !hth_bind_find(k, r->gate, i, ".weight", base) && hth_bind_find(k, r->gate_up, i, ".weight", base);
     if (fused) {
         hth_weight all;
@@ -562,7 +562,9 @@ static hth_code bind_routed(hth_binder *k, int32_t i, hth_layer *l) {
         HTH_TRY(hth_weight_slice_rows(&all, 0, ff, &l->expert_gate, k->err));
         HTH_TRY(hth_weight_slice_rows(&all, ff, ff, &l->expert_up, k->err));
     } else {
-        HTH_TRY(bind_experts(k, HTH_ROLE_EXPERTS_GATE, HTH_ROLE_EXPERT_GATE, i, ff, d, &l->expert_gate, &l->expert_gate_bias));
+        if (!k->b->d->layers[i].moe.no_gate) {
+            HTH_TRY(bind_experts(k, HTH_ROLE_EXPERTS_GATE, HTH_ROLE_EXPERT_GATE, i, ff, d, &l->expert_gate, &l->expert_gate_bias));
+        }
         HTH_TRY(bind_experts(k, HTH_ROLE_EXPERTS_UP, HTH_ROLE_EXPERT_UP, i, ff, d, &l->expert_up, &l->expert_up_bias));
     }
     return bind_experts(k, HTH_ROLE_EXPERTS_DOWN, HTH_ROLE_EXPERT_DOWN, i, d, ff, &l->expert_down, &l->expert_down_bias);
@@ -915,7 +917,8 @@ hth_code hth_bind(hth_builder *b, hth_err *err) {
     for (int32_t i = 0; i < b->d->n_layer; i++) {
         const hth_moe_desc *moe = &b->d->layers[i].moe;
         if (b->d->layers[i].ffn != HTH_FFN_MOE) continue;
-        m->n_param_active -= (uint64_t)(moe->n_expert - moe->n_used) * 3 * (uint64_t)b->d->d_model * (uint64_t)moe->d_ff;
+        const uint64_t n_matrix = (uint64_t)(moe->n_expert - moe->n_used) * (moe->no_gate ? 2 : 3);
+        m->n_param_active -= n_matrix * (uint64_t)b->d->d_model * (uint64_t)moe->d_ff;
     }
     return check_unused(&k);
 }

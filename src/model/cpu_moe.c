@@ -243,9 +243,13 @@ static void gather(const cpu_thread *t, const hth_moe_desc *moe, const float *in
     cpu_barrier(t);
 }
 
-// up = act(gate) * up for n numbers.
+// up = act(gate) * up, or act(up), for n numbers.
 static void activate(const cpu_thread *t, const hth_layer_desc *ld, const float *gate, float *up, int64_t n) {
     const float limit = ld->moe.act_limit, alpha = ld->moe.act_alpha;
+    if (ld->moe.no_gate) {
+        t->c->k->act[ld->act](up, up, n);
+        return;
+    }
     if (limit <= 0) {
         t->c->k->act_mul[ld->act](up, gate, up, n);
         return;
@@ -268,7 +272,7 @@ static void run_experts(const cpu_thread *t, int32_t layer, int64_t first, int64
     const uint8_t *kinds = s->kinds + row;
     const cpu_product p[2] = {{.w = &l->expert_up, .bias = l->expert_up_bias, .y = up, .y_stride = d_ff},
                               {.w = &l->expert_gate, .bias = l->expert_gate_bias, .y = gate, .y_stride = d_ff}};
-    cpu_linear_experts(t, p, 2, experts, last - first, &(cpu_input){x, d, m, kinds});
+    cpu_linear_experts(t, p, ld->moe.no_gate ? 1 : 2, experts, last - first, &(cpu_input){x, d, m, kinds});
     int64_t a, b;
     hth_team_part(m * d_ff, 16, t->i, t->n, &a, &b);
     activate(t, ld, gate + a, up + a, b - a);
@@ -389,10 +393,14 @@ static void add_shared(const cpu_thread *t, int32_t layer, const float *in, floa
     const bool gated = hth_weight_exists(&l->shared_router);
     cpu_product p[2] = {{.w = &l->up, .bias = l->up_bias, .y = s->up, .y_stride = d_ff},
                         {.w = &l->gate, .bias = l->gate_bias, .y = s->gate, .y_stride = d_ff}};
-    cpu_linear(t, p, 2, &(cpu_input){in, d, n, t->c->kinds});
+    cpu_linear(t, p, ld->moe.no_gate ? 1 : 2, &(cpu_input){in, d, n, t->c->kinds});
     int64_t first, last;
     hth_team_part(n * d_ff, 16, t->i, t->n, &first, &last);
-    t->c->k->act_mul[ld->act](s->up + first, s->gate + first, s->up + first, last - first);
+    if (ld->moe.no_gate) {
+        t->c->k->act[ld->act](s->up + first, s->up + first, last - first);
+    } else {
+        t->c->k->act_mul[ld->act](s->up + first, s->gate + first, s->up + first, last - first);
+    }
     cpu_barrier(t);
     if (gated) { // the routers' logits are no longer needed
         const cpu_product gate = {.w = &l->shared_router, .y = s->moe.logits, .y_stride = 1, .exact = true};

@@ -161,6 +161,7 @@ typedef struct hth_moe_desc {
     float scale;         // of the weights
     float band;          // of HTH_SCORE_BAND
     bool weight_input;   // expert(w * x) instead of w * expert(x)
+    bool no_gate;        // experts, and the shared feed-forward, are down(act(up(x)))
     // Clamped gate (act_limit > 0): g = min(gate, limit); g * sigmoid(alpha * g) * (clamp(up, +-limit) + 1)
     float act_limit, act_alpha;
     int32_t n_shared;  // how many experts the shared feed-forward counts as

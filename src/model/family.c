@@ -636,6 +636,14 @@ static const hth_name names_nemotron_h[] = {{HTH_ROLE_TOKEN_EMBD, "embeddings"},
                                             {HTH_ROLE_O, "layers.%d.mixer.o_proj"},
                                             {HTH_ROLE_UP, "layers.%d.mixer.up_proj"},
                                             {HTH_ROLE_DOWN, "layers.%d.mixer.down_proj"},
+                                            {HTH_ROLE_ROUTER, "layers.%d.mixer.gate"},
+                                            {HTH_ROLE_CHOICE_BIAS, "layers.%d.mixer.gate.e_score_correction_bias"},
+                                            {HTH_ROLE_EXPERTS_UP, "layers.%d.mixer.switch_mlp.fc1"},
+                                            {HTH_ROLE_EXPERTS_DOWN, "layers.%d.mixer.switch_mlp.fc2"},
+                                            {HTH_ROLE_EXPERT_UP, "layers.%d.mixer.experts.%e.up_proj"},
+                                            {HTH_ROLE_EXPERT_DOWN, "layers.%d.mixer.experts.%e.down_proj"},
+                                            {HTH_ROLE_SHARED_UP, "layers.%d.mixer.shared_experts.up_proj"},
+                                            {HTH_ROLE_SHARED_DOWN, "layers.%d.mixer.shared_experts.down_proj"},
                                             {HTH_ROLE_NONE, NULL}};
 static const hth_name names_nemotron_h_gguf[] = {{HTH_ROLE_FFN_NORM, "blk.%d.attn_norm"}, {HTH_ROLE_NONE, NULL}};
 
@@ -764,7 +772,7 @@ static const hth_family families[] = {
     {"falcon-h1", {"falcon-h1"}, {"falcon_h1"}, HTH_TRAIT_HYBRID, names_falcon_h1, NULL, hth_family_falcon_h1, NULL},
     {"granitehybrid", {"granitehybrid"}, {"granitemoehybrid"}, HTH_TRAIT_HYBRID | HTH_TRAIT_MOE | PAIRS_GGUF, names_granite_hybrid, NULL,
      hth_family_granite_hybrid, NULL},
-    {"nemotron_h", {"nemotron_h"}, {"nemotron_h"}, HTH_TRAIT_HYBRID | HTH_TRAIT_MOE | HTH_TRAIT_PLAIN_FFN, names_nemotron_h,
+    {"nemotron_h", {"nemotron_h", "nemotron_h_moe"}, {"nemotron_h"}, HTH_TRAIT_HYBRID | HTH_TRAIT_MOE | HTH_TRAIT_PLAIN_FFN, names_nemotron_h,
      names_nemotron_h_gguf, hth_family_nemotron_h, NULL},
     {"bert", {"bert"}, {"bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN, NULL, NULL, adjust_bert, NULL},
     {"nomic-bert", {"nomic-bert"}, {"nomic_bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM, NULL, NULL, adjust_nomic_bert, NULL},

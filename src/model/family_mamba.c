@@ -223,9 +223,9 @@ void hth_family_granite_hybrid(hth_builder *b) {
     }
 }
 
-// ---- Nemotron H: a layer is Mamba 2, attention or a feed-forward
+// ---- Nemotron H: a layer is Mamba 2, attention, a feed-forward or experts
 
-// M, * or -, as the authors write the pattern.
+// M, *, - or E, as the authors write the pattern.
 static char nemotron_kind(hth_builder *b, int32_t i) {
     static const struct {
         const char *name;
@@ -233,6 +233,9 @@ static char nemotron_kind(hth_builder *b, int32_t i) {
     } names[] = {{"mamba", 'M'}, {"linear_attention", 'M'}, {"attention", '*'}, {"full_attention", '*'}, {"mlp", '-'},
                  {"moe", 'E'},   {"M", 'M'},                {"*", '*'},         {"-", '-'},              {"E", 'E'}};
     const hth_layer_desc *l = &b->d->layers[i];
+    char router[64];
+    snprintf(router, sizeof router, "blk.%d.ffn_gate_inp.weight", (int)i);
+    if (b->is_gguf && hth_container_find(b->model->container, router)) return 'E';
     if (b->is_gguf) return l->d_ff > 0 ? '-' : l->attn.n_kv_head > 0 ? '*' : 'M';
     const hth_json *pattern = hth_json_get(b->m->text, "hybrid_override_pattern");
     if (pattern && pattern->kind == HTH_JSON_STRING) return (uint64_t)i < pattern->n ? pattern->u.str[i] : 0;
@@ -243,20 +246,40 @@ static char nemotron_kind(hth_builder *b, int32_t i) {
     return 0;
 }
 
-static void nemotron_layer(hth_builder *b, int32_t i, const hth_recurrent_desc *r) {
+static void nemotron_layer(hth_builder *b, int32_t i, char kind, const hth_recurrent_desc *r) {
     hth_layer_desc *l = &b->d->layers[i];
-    const char kind = nemotron_kind(b, i);
+    l->act = HTH_ACT_RELU2;
     if (kind != '*') l->mixer = HTH_MIXER_NONE;
-    if (kind != '-') l->ffn = HTH_FFN_NONE;
     if (kind == 'M') l->recurrent = *r;
+    if (kind == 'E') return;
+    l->ffn = kind == '-' ? HTH_FFN_PLAIN : HTH_FFN_NONE;
+    l->moe = (hth_moe_desc){0};
     if (kind == 'M' || kind == '*' || kind == '-') return;
     hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: the pattern of layers gives layer %d no kind that family %s knows",
                   (int)i, b->family->name);
 }
 
+// Experts without a gate in layers of their own.
+static void nemotron_experts(hth_builder *b, const char *kinds) {
+    const hth_moe_desc moe = {.score = HTH_SCORE_SIGMOID, .group_best = 2, .normalize = b->is_gguf, .no_gate = true};
+    int32_t width = 0, latent = 0;
+    if (hth_meta_i32(b->m, "moe_latent_size", "moe_latent_size", 1, 1048576, &latent)) {
+        hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "experts between projections of their own (moe_latent_size) are not known");
+    }
+    b->choice_bias = 1;
+    hth_builder_moe(b, &moe);
+    const bool stated = hth_meta_i32(b->m, NULL, "moe_shared_expert_intermediate_size", 1, 1048576, &width);
+    for (int32_t i = 0; i < b->d->n_layer; i++) {
+        hth_layer_desc *l = &b->d->layers[i];
+        if (kinds[i] != 'E') l->d_ff = b->dense_ff[i];
+        else if (stated && l->moe.n_shared > 0) l->d_ff = width;
+    }
+}
+
 void hth_family_nemotron_h(hth_builder *b) {
     static const mamba_names names = {"mamba_num_heads", "mamba_head_dim", "ssm_state_size", "conv_kernel",
                                       "n_groups",        "mamba_proj_bias", "use_conv_bias"};
+    hth_family_drop_prediction_layers(b);
     hth_family_biases(b, "attention_bias", "mlp_bias");
     no_positions(b);
     const hth_recurrent_desc r = read_mixer(b, &names);
@@ -266,8 +289,12 @@ void hth_family_nemotron_h(hth_builder *b) {
     if (strcmp(act, "relu2") != 0) {
         hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: mlp_hidden_act \"%s\" is not known to family nemotron_h", act);
     }
-    for (int32_t i = 0; i < b->d->n_layer && b->m->code == HTH_OK; i++) {
-        b->d->layers[i].act = HTH_ACT_RELU2;
-        nemotron_layer(b, i, &r);
+    char kinds[HTH_MAX_LAYER];
+    bool has_experts = false;
+    for (int32_t i = 0; i < b->d->n_layer; i++) {
+        kinds[i] = nemotron_kind(b, i);
+        has_experts |= kinds[i] == 'E';
     }
+    if (has_experts) nemotron_experts(b, kinds);
+    for (int32_t i = 0; i < b->d->n_layer && b->m->code == HTH_OK; i++) nemotron_layer(b, i, kinds[i], &r);
 }

@@ -204,6 +204,19 @@ NEMOTRON_H = {
 }
 
 
+def nemotron_names(weights, config):
+    """mixer.switch_mlp.fc1 [n_expert, ...] -> mixer.experts.<e>.up_proj"""
+    out = {}
+    for name, value in hub_convolutions(weights, config).items():
+        if ".switch_mlp." not in name:
+            out[name] = value
+            continue
+        stem, part = name.split(".switch_mlp.")
+        for e in range(len(value)):
+            out[f"{stem}.experts.{e}.{'up' if 'fc1' in part else 'down'}_proj.weight"] = value[e]
+    return out
+
+
 def granite_names(weights, config):
     """The shared feed-forward and the experts with gate and up in one, as hubs have them."""
     out = hub_convolutions(weights, config)
@@ -252,3 +265,14 @@ def add_all(add):
                                   use_conv_bias=False, layers_block_type=["mamba", "mlp", "mamba", "attention", "mlp"]),
         ignored=unread, mutations=dict(limits, hybrid_override_pattern="M-*M-", mlp_hidden_act="gelu",
                                        layers_block_type=["mamba", "mlp", "attention", "mamba", "mlp"]))
+    moe = vary(NEMOTRON_H, hybrid_override_pattern="MEM*E", moe_intermediate_size=28, moe_shared_expert_intermediate_size=44,
+               n_routed_experts=16, n_shared_experts=1, num_experts_per_tok=4, norm_topk_prob=True, routed_scaling_factor=2.5,
+               n_group=1, topk_group=1)
+    add("nemotron-h-moe", moe, to_hub=nemotron_names, ignored=dict(
+        unread, topk_group="there is one group", intermediate_size="no layer is dense",
+        n_shared_experts="moe_shared_expert_intermediate_size says it"), mutations=dict(
+            limits, hybrid_override_pattern="MEME*", mlp_hidden_act="gelu", n_group=5))
+    add("nemotron-h-moe-mlx", vary(moe, hybrid_override_pattern="ME-*E", n_group=4, topk_group=2, norm_topk_prob=False,
+                                   n_shared_experts=None), no_rewrite="transformers wants a number of shared experts", ignored=dict(
+        unread, moe_shared_expert_intermediate_size="there is none"), mutations=dict(
+            limits, hybrid_override_pattern="MEE*-", mlp_hidden_act="gelu", n_shared_experts=1))

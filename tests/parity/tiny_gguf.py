@@ -406,7 +406,7 @@ def write_tensors(w, c, weights):
 def convert(family, weights, path, changes=None):
     """Writes the GGUF file of a family's published tensors; `changes` replaces metadata. Returns the metadata."""
     c = dict(family.text_config)
-    w = Writer(path, ARCH[c["model_type"]], changes)
+    w = Writer(path, tiny_gguf_mamba.arch_of(c) or ARCH[c["model_type"]], changes)
     lists = lists_of_gemma4(c) if w.arch == "gemma4" else tiny_gguf_hybrid.lists(w.arch, c)
     if w.arch == "mimo2":
         lists = {"attention.head_count_kv": [c["swa_num_key_value_heads"] if windowed else c["num_key_value_heads"]

@@ -77,7 +77,8 @@ def prepare(c, weights):
         lists["attention.head_count_kv"] = [c["num_key_value_heads"] if a else 0 for a in attends]
     if c["model_type"] == "nemotron_h":
         lists["attention.head_count_kv"] = [c["num_key_value_heads"] if k == "*" else 0 for k in c["hybrid_override_pattern"]]
-        lists["feed_forward_length"] = [c["intermediate_size"] if k == "-" else 0 for k in c["hybrid_override_pattern"]]
+        width = c["moe_intermediate_size"] if "E" in c["hybrid_override_pattern"] else c["intermediate_size"]
+        lists["feed_forward_length"] = [width if k in "-E" else 0 for k in c["hybrid_override_pattern"]]
     return c, mamba_names(c, weights), ready, lists
 
 
@@ -88,6 +89,11 @@ def write_keys(w, c):
     w.number("ssm.state_size", first(c, "mamba_d_state", "ssm_state_size", "state_size"))
     w.number("ssm.time_step_rank", n_head)
     w.number("ssm.group_count", n_group)
+    if arch_of(c):
+        w.number("expert_shared_feed_forward_length", c["moe_shared_expert_intermediate_size"])
+        w.number("expert_shared_count", c["n_shared_experts"])
+        w.number("expert_weights_scale", c["routed_scaling_factor"])
+        w.number("expert_weights_norm", c["norm_topk_prob"])
     if c["model_type"] == "granitemoehybrid":
         w.number("rope.scaling.finetuned", c["position_embedding_type"] == "rope")
         if c["num_local_experts"]:
@@ -99,13 +105,19 @@ def is_unread(c, key):
     if c["model_type"] == "mamba2":
         return key in ("feed_forward_length", "attention.head_count", "attention.head_count_kv", "attention.layer_norm_epsilon")
     if c["model_type"] == "nemotron_h":
-        return key == "attention.layer_norm_epsilon" or key.startswith("rope.")
+        return key in ("attention.layer_norm_epsilon", "expert_shared_count") or key.startswith("rope.")
     return c.get("position_embedding_type") == "nope" and key == "rope.freq_base"
+
+
+def arch_of(c):
+    """Nemotron H with experts has a name of its own; None: the usual table."""
+    return "nemotron_h_moe" if c["model_type"] == "nemotron_h" and c.get("n_routed_experts") else None
 
 
 def rows(row, by_name):
     """No key for the limits of a step; the published models have none."""
     free = {"time_step_limit": [0.0, 1e9]}
     made = [row("mamba2", **free), row("falcon-h1"),
-            row("granite-hybrid", **free), row("granite-hybrid-dense", **free, mamba_conv_bias=True), row("nemotron-h", **free)]
+            row("granite-hybrid", **free), row("granite-hybrid-dense", **free, mamba_conv_bias=True), row("nemotron-h", **free),
+            row("nemotron-h-moe", **free)]
     return made

@@ -234,6 +234,7 @@ static void malformed_recurrent_layers_give_one_clear_error(void **unused) {
         {TINY_NEMOTRON_H, "hybrid_override_pattern", "\"M-*\"", "gives layer 3 no kind"},
         {TINY_NEMOTRON_H, "hybrid_override_pattern", "\"M-*?\"", "gives layer 3 no kind"},
         {TINY_NEMOTRON_H, "hybrid_override_pattern", "\"M-*-\"", "mixer.up_proj"},
+        {TINY_NEMOTRON_H, "hybrid_override_pattern", "\"M-*E\"", "the number of experts"},
         {TINY_NEMOTRON_H, "hybrid_override_pattern", NULL, "gives layer 0 no kind"},
         {TINY_NEMOTRON_H, "mlp_hidden_act", "\"silu\"", "silu"},
         {TINY_NEMOTRON_H, "use_conv_bias", "false", "mixer.conv1d.bias"},
