@@ -772,8 +772,8 @@ static const hth_family families[] = {
     {"falcon-h1", {"falcon-h1"}, {"falcon_h1"}, HTH_TRAIT_HYBRID, names_falcon_h1, NULL, hth_family_falcon_h1, NULL},
     {"granitehybrid", {"granitehybrid"}, {"granitemoehybrid"}, HTH_TRAIT_HYBRID | HTH_TRAIT_MOE | PAIRS_GGUF, names_granite_hybrid, NULL,
      hth_family_granite_hybrid, NULL},
-    {"nemotron_h", {"nemotron_h", "nemotron_h_moe"}, {"nemotron_h"}, HTH_TRAIT_HYBRID | HTH_TRAIT_MOE | HTH_TRAIT_PLAIN_FFN, names_nemotron_h,
-     names_nemotron_h_gguf, hth_family_nemotron_h, NULL},
+    {"nemotron_h", {"nemotron_h", "nemotron_h_moe"}, {"nemotron_h"}, HTH_TRAIT_HYBRID | HTH_TRAIT_MOE | HTH_TRAIT_PLAIN_FFN,
+     names_nemotron_h, names_nemotron_h_gguf, hth_family_nemotron_h, NULL},
     {"bert", {"bert"}, {"bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM | HTH_TRAIT_PLAIN_FFN, NULL, NULL, adjust_bert, NULL},
     {"nomic-bert", {"nomic-bert"}, {"nomic_bert"}, HTH_TRAIT_ENCODER | HTH_TRAIT_LAYER_NORM, NULL, NULL, adjust_nomic_bert, NULL},
 };
