@@ -10,7 +10,7 @@
 #define MAX_VALUES ((uint64_t)1 << 30)
 
 typedef struct template_values {
-    const char *messages, *tools, *format;
+    const char *messages, *tools, *format, *file;
     cli_list kwargs;
     bool tokens, json, as_is;
 } template_values;
@@ -39,10 +39,12 @@ static bool ends_with(const char *path, const char *end) {
 
 static hth_code open_chat(job *j, const char *path, hth_err *err) {
     hth_chat_choice choice = {.name = values.format};
-    if (ends_with(path, ".jinja") || ends_with(path, ".jinja2") || ends_with(path, ".j2")) {
-        HTH_TRY(cli_read_text(path, &j->source, err));
+    bool is_alone = ends_with(path, ".jinja") || ends_with(path, ".jinja2") || ends_with(path, ".j2");
+    if (is_alone || values.file) {
+        HTH_TRY(cli_read_text(is_alone ? path : values.file, &j->source, err));
         choice.text = (hth_chat_text){hth_str_text(&j->source), j->source.len};
-    } else {
+    }
+    if (!is_alone) {
         HTH_TRY(hth_container_open(path, &j->container, err));
         HTH_TRY(hth_tokenizer_load(j->container, &j->tokenizer, err));
     }
@@ -217,6 +219,7 @@ static const cli_option options[] = {
                     "a variable of the template, JSON or text; may be repeated"),
     CLI_OPTION_TEXT("chat-format", 0, "NAME", template_values, format,
                     "a classic format, or one of the model's named templates"),
+    CLI_OPTION_TEXT("chat-template", 0, "FILE", template_values, file, "use this template with the model's vocabulary"),
     CLI_OPTION_FLAG("as-is", 0, template_values, as_is,
                     "give the messages to the template as they are, not in the shape that it wants"),
     CLI_OPTION_FLAG("tokens", 0, template_values, tokens, "print the tokens, control tokens marked with *"),
