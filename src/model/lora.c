@@ -39,6 +39,7 @@ static const char *find_matrix(const hth_model *m, const char *name, int64_t *n_
         const hth_weight *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down, &l->per_layer_gate, &l->per_layer_proj,
                                    &l->laurel_left, &l->laurel_right, &l->router, &l->shared_router, &l->recurrent.in,
                                    &l->recurrent.out, &l->recurrent.gate, &l->recurrent.beta, &l->recurrent.decay,
+                                   &l->recurrent.key, &l->recurrent.value, &l->recurrent.gate_a, &l->recurrent.decay_a,
                                    &l->latent.q_a, &l->latent.kv_a};
         for (size_t k = 0; k < HTH_COUNT(all); k++) cover(all[k], name, &own, n_row, n_col);
     }
