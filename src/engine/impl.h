@@ -68,6 +68,7 @@ typedef struct sequence {
     hth_token *tokens; // [n_token] prompt and what was generated
     size_t n_token, cap;
     int64_t n_computed;   // of them
+    int64_t snapshot_at;  // where a snapshot is due (reuse_keep_branch); 0: nowhere
     int64_t n_prompt_row; // rows below are computed as a prompt's
     bool waits;           // for completion 0 to read the prompt
     bool has_prompt;      // the prompt was read
@@ -213,6 +214,7 @@ HTH_NODISCARD hth_code reuse_tokens(const hth_request *r, hth_token_list *tokens
 HTH_NODISCARD hth_code reuse_find(hth_engine *e, sequence *s, hth_err *err);
 // Drops what is cached beyond the memory that no request has been promised.
 void reuse_make_room(hth_engine *e);
+void reuse_keep_branch(hth_engine *e, const sequence *s); // a copy, where the prompt leaves what another one shares
 void reuse_keep_prompt(hth_engine *e, const sequence *s); // a copy, when the prompt has been read
 void reuse_keep_end(hth_engine *e, sequence *s);          // the state itself, when the sequence has ended
 

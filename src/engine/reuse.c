@@ -55,6 +55,9 @@ static hth_prefix_text text_of(const hth_request *r, const hth_token *tokens, in
 
 hth_code reuse_tokens(const hth_request *r, hth_token_list *tokens, hth_err *err) {
     if (!is_reusable(r->engine, r)) return HTH_OK;
+    for (size_t i = 0; i < r->p.n_segment; i++) {
+        if (r->p.segments[i].tokens) return HTH_OK; // somebody chose them
+    }
     return hth_prefix_reuse_tokens(r->engine->prefix, r->domain.p, r->domain.n, tokens, err);
 }
 
@@ -66,6 +69,7 @@ hth_code reuse_find(hth_engine *e, sequence *s, hth_err *err) {
     HTH_TRY(hth_prefix_find(e->prefix, &text, r->n_prompt - 1, &hit, err)); // the last row gives the first logits
     s->state = hit.state;
     s->n_computed = hit.n;
+    if (hit.why == HTH_PREFIX_STATE && hit.n_same < r->n_prompt) s->snapshot_at = hit.n_same;
     r->usage.n_cached = hit.n;
     r->usage.miss = (hth_miss)hit.why;
     r->usage.miss_at = hit.n_same;
@@ -91,6 +95,15 @@ static void put(hth_engine *e, const sequence *s, hth_state *state, int64_t n) {
 // A title made in the background does not push a conversation out.
 static bool is_worth_keeping(const hth_engine *e, const sequence *s) {
     return is_reusable(e, s->request) && s->request->p.priority == HTH_PRIORITY_INTERACTIVE && s->state && !s->is_broken;
+}
+
+// Windows and recurrent layers cannot go back to where two prompts part, so the second one leaves a snapshot there for
+// the third: that is how the end of a system prompt is found without anybody naming it.
+void reuse_keep_branch(hth_engine *e, const sequence *s) {
+    hth_state *copy;
+    hth_err ignored;
+    if (s->snapshot_at == 0 || s->n_computed != s->snapshot_at || !is_worth_keeping(e, s)) return;
+    if (hth_state_fork(s->state, s->n_computed, &copy, &ignored) == HTH_OK) put(e, s, copy, s->n_computed);
 }
 
 void reuse_keep_prompt(hth_engine *e, const sequence *s) {

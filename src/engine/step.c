@@ -204,7 +204,8 @@ static int64_t most_rows(const hth_engine *e, const sequence *s) {
     if (sequence_is_embedding(s) || s->has_prompt) return pending;
     const int64_t n_fit = (int64_t)(LOGITS_BYTES / sizeof(float)) / e->model->desc.n_vocab;
     const int64_t before = first_wanted(s) - s->n_computed; // rows without logits
-    const int64_t most = (before > 0 ? before : 0) + (n_fit < 1 ? 1 : n_fit);
+    int64_t most = (before > 0 ? before : 0) + (n_fit < 1 ? 1 : n_fit);
+    if (s->snapshot_at > s->n_computed && most > s->snapshot_at - s->n_computed) most = s->snapshot_at - s->n_computed;
     return pending < most ? pending : most;
 }
 
@@ -482,6 +483,7 @@ static hth_code deliver_rows(hth_engine *e, sequence *s, hth_err *err) {
     const float *out = outputs_of(e, s);
     s->n_computed += s->n_row - s->n_draft;
     if (sequence_is_embedding(s)) return deliver_embedding(e, s, out, err);
+    if (was_reading) reuse_keep_branch(e, s);
     if (was_reading) HTH_TRY(deliver_prompt(e, s, out, err));
     if (sequence_pending(s) > 0) return HTH_OK;
     const float *last = s->n_logits > 0 ? logits_after(e, s) : NULL;

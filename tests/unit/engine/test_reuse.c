@@ -50,6 +50,39 @@ static void the_next_turn_reads_only_what_is_new(void **state) {
     }
 }
 
+// Three prompts that share their first rows: the second finds nothing that its layers could go back to, and leaves a
+// snapshot where they part, which the third goes on from.
+static void where_prompts_part_a_snapshot_is_left_for_the_third(void **state) {
+    (void)state;
+    static const tiny_kind kinds[] = {TINY_GEMMA3, TINY_GEMMA4, TINY_LFM2};
+    enum { SHARED = 70 };
+    for (size_t k = 0; k < HTH_COUNT(kinds); k++) {
+        hth_engine *e = open_kind(kinds[k], false), *forgetful = open_kind(kinds[k], true);
+        hth_token own[3][N_PROMPT];
+        asked *said[3];
+        for (int i = 0; i < 3; i++) {
+            asked_random(own[i], N_PROMPT, 60 + (uint64_t)i);
+            memcpy(own[i], prompt, SHARED * sizeof **own);
+            own[i][SHARED] = i;
+            const hth_segment mine = asked_tokens(own[i], N_PROMPT);
+            hth_request_params p = asking();
+            p.segments = &mine;
+            said[i] = asked_run(e, &p);
+            asked *alone = asked_run(forgetful, &p);
+            assert_memory_equal(said[i]->of[0].tokens, alone->of[0].tokens, 12 * sizeof(hth_token));
+            free(alone);
+        }
+        assert_int_equal(said[1]->usage.miss, HTH_MISS_STATE);
+        assert_int_equal(said[1]->usage.miss_at, SHARED);
+        assert_int_equal(said[1]->usage.n_cached, 0);
+        assert_int_equal(said[2]->usage.miss, HTH_MISS_DIFFERENT);
+        assert_int_equal(said[2]->usage.n_cached, SHARED);
+        for (int i = 0; i < 3; i++) free(said[i]);
+        hth_engine_close(e);
+        hth_engine_close(forgetful);
+    }
+}
+
 // The cached rows are prompt rows here, so that not a bit may differ.
 static void tokens_are_the_same_with_and_without_what_was_kept(void **state) {
     (void)state;
@@ -172,6 +205,7 @@ static void what_is_kept_gives_way_to_requests(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_turn_reads_only_what_is_new),
+        cmocka_unit_test(where_prompts_part_a_snapshot_is_left_for_the_third),
         cmocka_unit_test(tokens_are_the_same_with_and_without_what_was_kept),
         cmocka_unit_test(another_salt_and_requests_without_cache_share_nothing),
         cmocka_unit_test(a_background_request_uses_the_cache_and_leaves_nothing),
