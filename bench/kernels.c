@@ -172,7 +172,7 @@ static void bench_dequantize(void) {
 }
 
 static void bench_kv(void) {
-    static const char *const types[] = {"f32", "f16", "bf16", "q8_0", "q4_0"};
+    static const char *const types[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "q5_0"};
     char name[64];
     for (int i = 0; i < HTH_KV_TYPE_COUNT; i++) {
         const double bytes = (double)KEYS * hth_kv_row_bytes((hth_kv_type)i, 128);

@@ -12,6 +12,7 @@
 
 static const char second[] = "<|im_end|>\n<|im_start|>user\nWhat of this is the most important, in one sentence?<|im_end|>\n"
                              "<|im_start|>assistant\n";
+static const char other[] = "<|im_end|>\n<|im_start|>user\nAnd what could be left out?<|im_end|>\n<|im_start|>assistant\n";
 
 typedef struct answer {
     uint64_t begin, first; // ns
@@ -83,12 +84,13 @@ int main(int argc, char **argv) {
     hth_engine_close(e); // writes what no file has
     const double close_ms = (double)(hth_clock_ns() - closing) / 1e6;
     must(hth_engine_open(argv[1], &params, &e, &err), &err);
-    const double disk_ms = ask(e, chat, 5, false, &disk);
+    const hth_segment later[] = {user[0], user[1], user[2], chat[3], {.text = other, .n_text = sizeof other - 1}};
+    const double disk_ms = ask(e, later, 5, false, &disk);
     hth_engine_close(e);
     say("first turn", first_ms, cold_ms, &first);
     say("second turn, nothing there", cold_ms, cold_ms, &cold);
     say("second turn, in memory", warm_ms, cold_ms, &warm);
-    say("second turn, after a restart", disk_ms, cold_ms, &disk);
+    say("another, after a restart", disk_ms, cold_ms, &disk);
     printf("closing %.1f ms\n", close_ms);
     return 0;
 }
