@@ -422,13 +422,14 @@ typedef struct probe {
     uint64_t room;
     hth_direct_read reads[N_PROBE];
     uint64_t n_asked, n_waited; // reads
+    uint64_t seed;              // elsewhere in each run: somebody below us may remember what was read last time
 } probe;
 
 // Another table, item and part each time.
 static void ask_probe(probe *p) {
     const uint64_t n = p->n_asked++;
     const hth_tier_table *d = &p->t->tables[n % p->t->n_table].d;
-    const size_t at = (size_t)(n * 7919 % ((uint64_t)d->n_item * (uint64_t)d->n_part));
+    const size_t at = (size_t)((p->seed + n * 7919) % ((uint64_t)d->n_item * (uint64_t)d->n_part));
     const uint64_t want = d->part_bytes[at % (size_t)d->n_part];
     uint64_t lead;
     (void)hth_direct_cover(d->places[at].off, want, &lead);
@@ -459,7 +460,7 @@ static hth_code run_probe(probe *p, uint64_t ns, double *best, hth_err *err) {
 }
 
 hth_code hth_tier_probe(hth_tier *t, uint64_t ns, double *bytes_per_second, hth_err *err) {
-    probe p = {.t = t};
+    probe p = {.t = t, .seed = hth_clock_ns() >> 10};
     *bytes_per_second = 0;
     for (size_t i = 0; i < t->n_table; i++) {
         for (int32_t k = 0; k < t->tables[i].d.n_part; k++) {
