@@ -244,6 +244,10 @@ def add_all(add):
     add("falcon-h1-norm", vary(FALCON_H1, mamba_rms_norm=True, mamba_norm_before_gate=True, mamba_n_groups=1, mamba_d_conv=3,
                                tie_word_embeddings=True, mamba_conv_bias=False), tied=True, to_hub=hub_convolutions,
         reference=FALCON_REFERENCE, ignored={k: v for k, v in unread.items() if k != "mamba_norm_before_gate"})
+    # As MLX stores it: most multipliers are in the weights.
+    folded = ("attention_out_multiplier", "ssm_in_multiplier", "ssm_multipliers", "ssm_out_multiplier", "mlp_multipliers")
+    add("falcon-h1-mlx", vary(FALCON_H1, key_multiplier=1.0, attention_in_multiplier=1.0, tie_word_embeddings=True), tied=True,
+        no_rewrite="a convolution of MLX's shape", ignored=dict(unread, **{key: "in the weights" for key in folded}))
     unread = dict(TRAINING, mamba_expand="the heads say it", normalization_function="one kind is published")
     rotated = {"rope_theta": "there are no positions", "rope_scaling": "there are no positions"}
     add("granite-hybrid", GRANITE_HYBRID, tied=True, embed_std=0.3, to_hub=granite_names, mutations=dict(
