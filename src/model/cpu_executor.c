@@ -167,7 +167,7 @@ static void widen_for_latent(widths *w, const hth_layer_desc *l, int n_thread) {
     w->k = max64(w->k, z.compressed_kv);
     w->v = max64(w->v, z.compressed_q);
     w->attn = max64(w->attn, z.out);
-    w->cols = max64(w->cols, max64(z.compressed_kv, z.compressed_q));
+    w->cols = max64(w->cols, max64(l->latent.d_nope, max64(z.compressed_kv, z.compressed_q)));
     w->latent_q = max64(w->latent_q, z.latent_q);
     w->latent_out = max64(w->latent_out, z.latent_out);
     w->attn_work = max64(w->attn_work, (int64_t)z.work);
