@@ -61,6 +61,9 @@ typedef struct hth_engine_params {
                                    // reads experts from disk. 0: what the machine can give
     int32_t n_chunk;               // most prompt rows of a step; 0: 512
     bool need_tokenizer;           // fail where the model carries none
+    // Told while weights are read, which takes time only where experts stay on disk. Returning false stops.
+    bool (*on_load)(void *user, int64_t done, int64_t total);
+    void *load_user;
     bool no_cache;                 // what was computed for one request is forgotten with it
     uint64_t cache_bytes;          // of memory_bytes, most for beginnings kept from ended requests; 0: all that is free
     const char *cache_folder;      // keeps beginnings over restarts, in a folder made where missing; NULL: none

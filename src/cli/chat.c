@@ -1,5 +1,5 @@
-// The conversation: messages are kept as text and rendered anew for each question; the session finds by
-// itself how much of the prompt it has computed before.
+// The conversation: messages are kept as text and rendered anew for each question; the engine finds by itself how much
+// of the prompt it has computed before.
 #include "cli/chat.h"
 
 #include <string.h>
@@ -19,7 +19,7 @@ static hth_code find_format(cli_chat *c, const cli_chat_params *p, hth_err *err)
     hth_code code = p->template_file ? cli_read_text(p->template_file, &text, err) : HTH_OK;
     if (p->template_file) choice.text = (hth_chat_text){hth_str_text(&text), text.len};
     if (code == HTH_OK) {
-        code = hth_chat_template_open(c->engine->model->container, c->engine->tokenizer, &choice, &c->format, err);
+        code = hth_chat_template_open(hth_engine_model(c->engine)->container, hth_engine_tokenizer(c->engine), &choice, &c->format, err);
     }
     hth_str_free(&text);
     if (code == HTH_OK || p->format || p->template_file || code == HTH_ERR_NOMEM) return code;
@@ -30,24 +30,21 @@ static hth_code find_format(cli_chat *c, const cli_chat_params *p, hth_err *err)
 static hth_code open_adapters(cli_chat *c, const cli_list *given, hth_err *err) {
     c->adapters = hth_calloc(HTH_MEM_MISC, 1, sizeof *c->adapters);
     if (!c->adapters) return hth_fail_nomem(err, sizeof *c->adapters);
-    return cli_adapters_open(given, c->engine->model, c->adapters, err);
+    return cli_adapters_open(given, hth_engine_model(c->engine), c->adapters, err);
 }
 
 hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out, hth_err *err) {
     cli_chat c = {.n_predict = p->n_predict};
     uint64_t begin = hth_clock_ns();
-    hth_session_params params = {
-        .n_ctx = p->n_ctx, .k_type = (hth_kv_type)cli_kv_k(&p->kv), .v_type = (hth_kv_type)cli_kv_v(&p->kv),
-        .activations = (hth_activations)p->activations, .cancel = hth_term_interrupt_flag()};
-    const hth_solo_params how = {
-        .n_thread = (int)p->n_thread, .need_tokenizer = true, .memory_bytes = p->memory, .n_ctx = p->n_ctx};
+    const hth_engine_params how = {.n_thread = (int)p->n_thread, .n_ctx = p->n_ctx, .weight_bytes = p->memory,
+                                   .k_type = cli_kv_name(cli_kv_k(&p->kv)), .v_type = cli_kv_name(cli_kv_v(&p->kv)),
+                                   .activations = cli_activations_name(p->activations), .n_sequence = 1,
+                                   .need_tokenizer = true};
     hth_code code;
-    HTH_TRY_GOTO(code, cli_load_engine(path, &how, &c.engine, err), fail);
-    HTH_TRY_GOTO(code, cli_sampler_make(&p->sampling, c.engine->model->container, c.engine->tokenizer, &c.sampler, err), fail);
+    HTH_TRY_GOTO(code, cli_open_engine(path, &how, &c.engine, err), fail);
+    HTH_TRY_GOTO(code, cli_sampler_make(&p->sampling, hth_engine_model(c.engine)->container, hth_engine_tokenizer(c.engine), &c.sampler, err), fail);
     if (!p->raw) HTH_TRY_GOTO(code, find_format(&c, p, err), fail);
     HTH_TRY_GOTO(code, open_adapters(&c, &p->loras, err), fail);
-    params.loras = c.adapters->set;
-    HTH_TRY_GOTO(code, hth_session_new(c.engine, &params, &c.session, err), fail);
     if (p->system) HTH_TRY_GOTO(code, cli_chat_set_system(&c, p->system, err), fail);
     c.load_ns = hth_clock_ns() - begin;
     *out = c;
@@ -64,12 +61,11 @@ static void drop_entries(cli_chat *c, size_t n) {
 void cli_chat_close(cli_chat *c) {
     drop_entries(c, 0);
     hth_free(c->entries);
-    hth_session_free(c->session);
     cli_sampler_free(&c->sampler);
     if (c->adapters) cli_adapters_free(c->adapters);
     hth_free(c->adapters);
     hth_chat_template_free(c->format);
-    hth_solo_close(c->engine);
+    hth_engine_close(c->engine);
 }
 
 void cli_chat_clear(cli_chat *c) {
@@ -92,7 +88,7 @@ hth_code cli_chat_set_system(cli_chat *c, const char *text, hth_err *err) {
 }
 
 static hth_code raw_prompt(const cli_chat *c, const char *text, size_t n, hth_token_list *out, hth_err *err) {
-    const hth_tokenizer *t = c->engine->tokenizer;
+    const hth_tokenizer *t = hth_engine_tokenizer(c->engine);
     hth_token bos = hth_tokenizer_special(t, HTH_SPECIAL_BOS);
     if (hth_tokenizer_adds_bos(t) && bos >= 0) {
         if (!hth_grow(HTH_MEM_TEXT, (void **)&out->ids, &out->cap, 1, sizeof *out->ids, SIZE_MAX / 16)) {
@@ -115,30 +111,26 @@ static hth_code chat_prompt(const cli_chat *c, hth_token_list *out, hth_err *err
     }
     hth_chat_request request = {.messages = messages, .n_message = c->n};
     if (code == HTH_OK) code = hth_chat_render(c->format, &request, &text, err);
-    if (code == HTH_OK) code = hth_chat_text_ids(c->format, c->engine->tokenizer, &text, out, err);
+    if (code == HTH_OK) code = hth_chat_text_ids(c->format, hth_engine_tokenizer(c->engine), &text, out, err);
     hth_jinja_text_free(&text);
     hth_free(parts);
     hth_free(messages);
     return code;
 }
 
-// Logits beyond the tokenizer's ids are padding of the matrix: they are not chosen from.
-static int32_t n_choice(const hth_solo *e) {
-    int32_t n_model = e->model->desc.n_vocab, n_text = hth_tokenizer_n_vocab(e->tokenizer);
-    return n_text < n_model ? n_text : n_model;
-}
-
 static hth_code answer(cli_chat *c, const hth_token_list *prompt, cli_text_sink sink, void *user,
                        cli_answer *out, hth_err *err) {
-    if ((int64_t)prompt->n > hth_session_n_ctx(c->session)) {
+    const hth_segment segment = {.tokens = prompt->ids, .n_token = prompt->n};
+    const hth_request_params params = {.segments = &segment, .n_segment = 1, .sampling = &c->sampler.params,
+                                       .adapters = &c->adapters->set, .max_tokens = c->n_predict};
+    if (prompt->n == 0) return hth_fail(err, HTH_ERR_RANGE, "the prompt is empty");
+    if ((int64_t)prompt->n > hth_engine_n_ctx(c->engine)) {
         return hth_fail(err, HTH_ERR_LIMIT, "the prompt has %zu tokens, the context holds %lld (see --ctx)",
-                        prompt->n, (long long)hth_session_n_ctx(c->session));
+                        prompt->n, (long long)hth_engine_n_ctx(c->engine));
     }
-    hth_sampler *sampler;
-    HTH_TRY(hth_sampler_new(&c->sampler.params, n_choice(c->engine), &sampler, err));
-    hth_code code = cli_generate(c->engine, c->session, sampler, prompt, c->n_predict, sink, user, out, err);
-    hth_sampler_free(sampler);
-    return code;
+    HTH_TRY(cli_generate(c->engine, &params, sink, user, out, err));
+    c->n_held = out->n_prompt + out->n_generated;
+    return HTH_OK;
 }
 
 hth_code cli_chat_ask(cli_chat *c, const char *text, size_t n, cli_text_sink sink, void *user,

@@ -1,4 +1,4 @@
-// A conversation: a model, its session, and the messages so far.
+// A conversation: a model and the messages so far.
 #ifndef HTH_CLI_CHAT_H
 #define HTH_CLI_CHAT_H
 
@@ -28,8 +28,8 @@ typedef struct cli_chat_entry {
 } cli_chat_entry;
 
 typedef struct cli_chat {
-    hth_solo *engine;
-    hth_session *session;
+    hth_engine *engine;
+    int64_t n_held; // tokens of the context that the last question and answer took
     hth_chat_template *format; // NULL: raw
     cli_sampler sampler;
     cli_adapters *adapters; // owned

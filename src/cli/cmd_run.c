@@ -32,10 +32,10 @@ static void print_timings(const cli_chat *c, const cli_answer *a) {
             per_second(a->n_prompt - a->n_cached, a->prefill_ns));
     fprintf(stderr, "answer    %lld tokens, %.0f ms, %.1f tokens/s, ended by %s\n", (long long)a->n_generated,
             (double)a->decode_ns * 1e-6, per_second(a->n_step, a->decode_ns), cli_stop_name(a->stop));
-    fprintf(stderr, "threads   %d\nseed      %llu\n", hth_team_size(c->engine->team),
+    fprintf(stderr, "threads   %d\nseed      %llu\n", hth_engine_n_thread(c->engine),
             (unsigned long long)c->sampler.params.seed);
-    fprintf(stderr, "weights   %s%s\nmemory   ", cli_bytes(c->engine->model->weight_bytes, text),
-            c->engine->model->stream ? ", experts on disk" : " mapped");
+    fprintf(stderr, "weights   %s%s\nmemory   ", cli_bytes(hth_engine_model(c->engine)->weight_bytes, text),
+            hth_engine_model(c->engine)->stream ? ", experts on disk" : " mapped");
     for (int i = 0; i < HTH_MEM_TAG_COUNT; i++) {
         if (mem.n_bytes[i] == 0) continue;
         fprintf(stderr, " %s %s,", hth_mem_tag_name((hth_mem_tag)i), cli_bytes(mem.n_bytes[i], text));
@@ -50,7 +50,7 @@ static void write_json(hth_json_out *j, const cli_chat *c, const cli_answer *a, 
     hth_json_out_str(j, "text", hth_str_text(&a->text), a->text.len);
     hth_json_out_text(j, "stop_reason", cli_stop_name(a->stop));
     hth_json_out_bool(j, "context_full", a->stop == CLI_STOP_CONTEXT);
-    hth_json_out_int(j, "n_ctx", hth_session_n_ctx(c->session));
+    hth_json_out_int(j, "n_ctx", hth_engine_n_ctx(c->engine));
     hth_json_out_int(j, "seed", (int64_t)c->sampler.params.seed);
     hth_json_out_begin(j, "tokens", '{');
     hth_json_out_int(j, "prompt", a->n_prompt);
@@ -63,7 +63,7 @@ static void write_json(hth_json_out *j, const cli_chat *c, const cli_answer *a, 
     hth_json_out_num(j, "prefill_tokens_per_second", per_second(a->n_prompt - a->n_cached, a->prefill_ns));
     hth_json_out_num(j, "decode_tokens_per_second", per_second(a->n_step, a->decode_ns));
     hth_json_out_end(j, '}');
-    cli_residency_json(j, c->engine);
+    cli_residency_json(j, hth_engine_model(c->engine));
     hth_json_out_end(j, '}');
 }
 
@@ -156,7 +156,7 @@ static const cli_option options[] = {
     CLI_OPTION_INT("n-predict", 'n', "N", run_values, chat.n_predict, 1, 1e15,
                    "most tokens of an answer (default: until it ends or the context is full)"),
     CLI_OPTION_INT("ctx", 'c', "N", run_values, chat.n_ctx, 1, 1e15,
-                   "context in tokens (default: the model's, at most 8192)"),
+                   "context in tokens (default: the model's, as far as memory holds it)"),
     CLI_OPTION_THREADS(run_values, chat.n_thread),
     CLI_OPTION_MEMORY(run_values, chat.memory),
     CLI_OPTION_TEXT("system", 0, "TEXT", run_values, chat.system, "system message"),

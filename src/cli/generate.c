@@ -1,11 +1,11 @@
-// The loop of an answer: read the prompt, then pick, print and push one token after another.
+// An answer: one request, its events read until the end.
 #include "cli/generate.h"
 
 #include "cli/progress.h"
-#include "os/clock.h"
 #include "os/term.h"
 
 #define MAX_ANSWER ((size_t)1 << 30)
+#define LOOK_MS 50 // how often Ctrl-C is looked for while nothing comes
 
 const char *cli_stop_name(cli_stop stop) {
     return stop == CLI_STOP_END ? "stop" : stop == CLI_STOP_INTERRUPTED ? "interrupted" : "length";
@@ -15,89 +15,84 @@ void cli_answer_free(cli_answer *a) {
     hth_str_free(&a->text);
 }
 
-// Hands what the detokenizer has added since `from` to the sink.
-static bool deliver(const hth_str *text, size_t from, cli_text_sink sink, void *user) {
-    return !sink || text->len == from || sink(user, hth_str_text(text) + from, text->len - from);
-}
-
-static hth_code read_prompt(hth_session *session, const hth_token_list *prompt, cli_answer *a, hth_err *err) {
-    const hth_token *old = hth_session_tokens(session);
-    int64_t n_old = hth_session_len(session);
-    a->n_prompt = (int64_t)prompt->n;
-    while (a->n_cached < n_old && a->n_cached < a->n_prompt && old[a->n_cached] == prompt->ids[a->n_cached]) {
-        a->n_cached++;
+static cli_stop stop_of(hth_stop_reason reason) {
+    switch (reason) {
+    case HTH_STOP_LENGTH: return CLI_STOP_LIMIT;
+    case HTH_STOP_CONTEXT: return CLI_STOP_CONTEXT;
+    case HTH_STOP_CANCELLED: return CLI_STOP_INTERRUPTED;
+    default: return CLI_STOP_END;
     }
-    cli_progress progress = cli_progress_make("reading the prompt");
-    hth_code code = hth_session_sync(session, prompt->ids, prompt->n, cli_progress_step, &progress, err);
-    cli_progress_end(&progress);
-    a->prefill_ns = hth_clock_ns() - progress.begin_ns;
-    return code;
 }
 
-static hth_code write_answer(hth_solo *e, hth_session *session, hth_sampler *sampler, int64_t n_predict,
-                             cli_text_sink sink, void *user, cli_answer *a, hth_err *err) {
-    hth_detokenizer d = hth_detokenizer_make(e->tokenizer, false);
-    d.at_start = false; // the answer continues a text: its first space is its own
+// One answer on its way.
+typedef struct reading {
+    hth_request *request;
+    cli_progress progress;
+    cli_text_sink sink;
+    void *user;
+    cli_answer *answer;
+} reading;
+
+static hth_code take_text(reading *r, const hth_event *e, hth_err *err) {
+    if (e->n_text == 0) return HTH_OK;
+    cli_progress_end(&r->progress);
+    if (!hth_str_append(&r->answer->text, e->text, e->n_text)) return hth_fail_nomem(err, r->answer->text.len);
+    if (r->sink && !r->sink(r->user, e->text, e->n_text)) hth_request_cancel(r->request);
+    return HTH_OK;
+}
+
+static hth_code take_event(reading *r, const hth_event *e, hth_err *err) {
+    cli_answer *a = r->answer;
+    switch (e->kind) {
+    case HTH_EVENT_PREFILL: (void)cli_progress_step(&r->progress, e->progress.n_done, e->progress.n_total); break;
+    case HTH_EVENT_TOKEN: a->n_generated++; return take_text(r, e, err);
+    case HTH_EVENT_STOP: a->stop = stop_of(e->stop.reason); return take_text(r, e, err);
+    case HTH_EVENT_ERROR: *err = *e->error.err; return err->code;
+    case HTH_EVENT_END:
+        a->n_prompt = e->usage.n_prompt;
+        a->n_cached = e->usage.n_cached;
+        a->prefill_ns = e->usage.prefill_ns;
+        a->decode_ns = e->usage.generate_ns;
+        break;
+    default: break;
+    }
+    return HTH_OK;
+}
+
+// Until the end, also after a failure: then nothing that the request borrows is in use any more.
+static hth_code read_events(reading *r, hth_err *err) {
+    hth_code failure = HTH_OK;
     for (;;) {
-        if (n_predict > 0 && a->n_generated >= n_predict) {
-            a->stop = CLI_STOP_LIMIT;
-            break;
+        hth_event e;
+        hth_err here;
+        hth_code code = hth_request_next(r->request, LOOK_MS, &e, &here);
+        if (hth_term_is_interrupted()) hth_request_cancel(r->request);
+        if (code == HTH_ERR_TIMEOUT) continue;
+        const bool is_end = code != HTH_OK || e.kind == HTH_EVENT_END;
+        if (code == HTH_OK) code = take_event(r, &e, &here);
+        if (code != HTH_OK && failure == HTH_OK) {
+            failure = code;
+            *err = here;
+            hth_request_cancel(r->request);
         }
-        hth_token token;
-        HTH_TRY(
-            hth_sampler_pick(sampler, hth_session_logits(session), hth_session_len(session), &token, err));
-        if (hth_tokenizer_is_end(e->tokenizer, token)) {
-            a->stop = CLI_STOP_END;
-            break;
-        }
-        HTH_TRY(hth_sampler_accept(sampler, token, err));
-        size_t from = a->text.len;
-        HTH_TRY(hth_detokenizer_push(&d, token, &a->text, err));
-        a->n_generated++;
-        bool is_wanted = deliver(&a->text, from, sink, user);
-        if (hth_session_len(session) >= hth_session_n_ctx(session)) {
-            a->stop = CLI_STOP_CONTEXT;
-            break;
-        }
-        if (n_predict > 0 && a->n_generated >= n_predict) continue; // the last one needs no step
-        hth_code code = HTH_ERR_CANCELLED;
-        if (is_wanted && !hth_term_is_interrupted()) {
-            code = hth_session_push(session, token, hth_term_interrupt_flag(), err);
-        }
-        if (code == HTH_ERR_CANCELLED) {
-            a->stop = CLI_STOP_INTERRUPTED;
-            break;
-        }
-        if (code != HTH_OK) return code;
-        a->n_step++;
+        if (is_end) return failure;
     }
-    size_t from = a->text.len;
-    HTH_TRY(hth_detokenizer_end(&d, &a->text, err));
-    (void)deliver(&a->text, from, sink, user);
-    return a->text.failed ? hth_fail_nomem(err, a->text.len) : HTH_OK;
 }
 
-hth_code cli_generate(hth_solo *e, hth_session *session, hth_sampler *sampler, const hth_token_list *prompt,
-                      int64_t n_predict, cli_text_sink sink, void *user, cli_answer *out, hth_err *err) {
-    if (prompt->n == 0) return hth_fail(err, HTH_ERR_RANGE, "the prompt is empty");
+hth_code cli_generate(hth_engine *e, const hth_request_params *params, cli_text_sink sink, void *user, cli_answer *out,
+                      hth_err *err) {
     cli_answer a = {0};
+    reading r = {.progress = cli_progress_make("reading the prompt"), .sink = sink, .user = user, .answer = &a};
     hth_str_init(&a.text, HTH_MEM_TEXT, MAX_ANSWER);
-    hth_code code = read_prompt(session, prompt, &a, err);
-    if (code == HTH_ERR_CANCELLED) {
-        a.stop = CLI_STOP_INTERRUPTED;
-        *out = a;
-        return HTH_OK;
-    }
-    for (size_t i = 0; i < prompt->n && code == HTH_OK; i++) code = hth_sampler_accept(sampler, prompt->ids[i], err);
-    if (code == HTH_OK) {
-        uint64_t begin = hth_clock_ns();
-        code = write_answer(e, session, sampler, n_predict, sink, user, &a, err);
-        a.decode_ns = hth_clock_ns() - begin;
-    }
+    HTH_TRY(hth_request_submit(e, params, &r.request, NULL, err));
+    const hth_code code = read_events(&r, err);
+    cli_progress_end(&r.progress);
+    hth_request_free(r.request);
     if (code != HTH_OK) {
         cli_answer_free(&a);
         return code;
     }
+    a.n_step = a.n_generated > 0 ? a.n_generated - 1 : 0;
     *out = a;
     return HTH_OK;
 }

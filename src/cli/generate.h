@@ -2,7 +2,7 @@
 #ifndef HTH_CLI_GENERATE_H
 #define HTH_CLI_GENERATE_H
 
-#include "engine/session.h"
+#include "engine/engine.h"
 
 typedef enum cli_stop {
     CLI_STOP_END,         // the model ended its answer
@@ -15,18 +15,15 @@ typedef struct cli_answer {
     hth_str text; // all of it; owned
     cli_stop stop;
     int64_t n_prompt, n_cached, n_generated; // tokens; cached: of the prompt, computed before
-    int64_t n_step;                          // decode steps in decode_ns
+    int64_t n_step;                          // tokens that decode_ns went into: the first one comes with the prompt
     uint64_t prefill_ns, decode_ns;
 } cli_answer;
 
-// Generates after `prompt` until the model ends, `n_predict` tokens (0: no limit) are there, the context is
-// full or Ctrl-C is pressed. Text goes to `sink` (may be NULL) in whole characters and is kept in out->text;
-// a sink that returns false stops as Ctrl-C does. Control tokens are not printed. On error *out holds
-// nothing.
+// Submits one completion and waits for its end, or until Ctrl-C is pressed. Text goes to `sink` (may be NULL) in whole
+// characters and is kept in out->text; a sink that returns false stops as Ctrl-C does. On error *out holds nothing.
 typedef bool (*cli_text_sink)(void *user, const char *text, size_t n);
-HTH_NODISCARD hth_code cli_generate(hth_solo *e, hth_session *session, hth_sampler *sampler,
-                                    const hth_token_list *prompt, int64_t n_predict, cli_text_sink sink,
-                                    void *user, cli_answer *out, hth_err *err);
+HTH_NODISCARD hth_code cli_generate(hth_engine *e, const hth_request_params *params, cli_text_sink sink, void *user,
+                                    cli_answer *out, hth_err *err);
 void cli_answer_free(cli_answer *a);
 
 const char *cli_stop_name(cli_stop stop); // "stop", "length" (limit and context), "interrupted"

@@ -19,10 +19,10 @@ static void state_residency(const hth_residency *r) {
             r->is_past_cache ? "" : " through the system's cache", r->tokens_per_second);
 }
 
-void cli_residency_json(hth_json_out *j, const hth_solo *e) {
-    if (!e->model->stream) return;
-    const hth_residency *r = &e->model->stream->residency;
-    const hth_tier_stats s = hth_tier_get_stats(e->model->stream->tier);
+void cli_residency_json(hth_json_out *j, const hth_model *m) {
+    if (!m->stream) return;
+    const hth_residency *r = &m->stream->residency;
+    const hth_tier_stats s = hth_tier_get_stats(m->stream->tier);
     hth_json_out_begin(j, "residency", '{');
     hth_json_out_int(j, "limit_bytes", (int64_t)r->limit_bytes);
     hth_json_out_int(j, "resident_bytes", (int64_t)r->dense_bytes);
@@ -41,21 +41,50 @@ void cli_residency_json(hth_json_out *j, const hth_solo *e) {
     hth_json_out_end(j, '}');
 }
 
-hth_code cli_load_engine(const char *path, const hth_solo_params *how, hth_solo **out, hth_err *err) {
-    const bool is_watched = hth_term_is_stderr_tty();
-    if (is_watched) {
+// Returns what shows the progress from here on.
+static cli_progress begin_loading(const char *path) {
+    if (hth_term_is_stderr_tty()) {
         fprintf(stderr, "loading %s ...", path);
         fflush(stderr);
     }
     cli_progress progress = cli_progress_make("reading weights");
     progress.unit = "MB";
     progress.scale = 1e6;
+    return progress;
+}
+
+static void end_loading(const hth_model *m) {
+    if (hth_term_is_stderr_tty()) fputs("\r\033[K", stderr);
+    if (m && m->stream) state_residency(&m->stream->residency);
+}
+
+const char *cli_kv_name(int type) {
+    static const char *const names[HTH_KV_TYPE_COUNT] = {"f32", "f16", "bf16", "q8_0", "q4_0"};
+    return names[type];
+}
+
+const char *cli_activations_name(int activations) {
+    static const char *const names[] = {"auto", "q8", "q16", "f32"};
+    return names[activations];
+}
+
+hth_code cli_open_engine(const char *path, const hth_engine_params *how, hth_engine **out, hth_err *err) {
+    cli_progress progress = begin_loading(path);
+    hth_engine_params params = *how;
+    params.on_load = cli_progress_step;
+    params.load_user = &progress;
+    const hth_code code = hth_engine_open(path, &params, out, err);
+    end_loading(code == HTH_OK ? hth_engine_model(*out) : NULL);
+    return code;
+}
+
+hth_code cli_load_engine(const char *path, const hth_solo_params *how, hth_solo **out, hth_err *err) {
+    cli_progress progress = begin_loading(path);
     hth_solo_params params = *how;
     params.progress = cli_progress_step;
     params.progress_user = &progress;
     const hth_code code = hth_solo_open(path, &params, out, err);
-    if (is_watched) fputs("\r\033[K", stderr);
-    if (code == HTH_OK && (*out)->model->stream) state_residency(&(*out)->model->stream->residency);
+    end_loading(code == HTH_OK ? (*out)->model : NULL);
     return code;
 }
 

@@ -4,10 +4,16 @@
 #define HTH_CLI_LOAD_H
 
 #include "base/json_out.h"
+#include "engine/engine.h"
 #include "engine/session.h"
 
 // `how`: all but the progress, which is shown here.
 HTH_NODISCARD hth_code cli_load_engine(const char *path, const hth_solo_params *how, hth_solo **out, hth_err *err);
+
+// The same behind the interface that serves many (hearth.h).
+HTH_NODISCARD hth_code cli_open_engine(const char *path, const hth_engine_params *how, hth_engine **out, hth_err *err);
+const char *cli_kv_name(int type);                 // of hth_kv_type, as the engine wants it
+const char *cli_activations_name(int activations); // of hth_activations
 
 // The same with a tokenizer, and the tokens of a text file ("-": standard input), special ones added as the model wants
 // them. *out and `list` are the caller's to close and free, after a failure too.
@@ -15,6 +21,6 @@ HTH_NODISCARD hth_code cli_load_engine_and_text(const char *path, const hth_solo
                                                 hth_solo **out, hth_token_list *list, hth_err *err);
 
 // What is in memory and what comes from disk, as the member "residency"; nothing where all is in memory.
-void cli_residency_json(hth_json_out *j, const hth_solo *e);
+void cli_residency_json(hth_json_out *j, const hth_model *m);
 
 #endif

@@ -29,8 +29,8 @@ static void print_settings(const cli_chat *c) {
     fprintf(stderr, "temperature %g\ntop_k %d\ntop_p %g\nmin_p %g\nseed %llu\nn_predict %lld\nsystem %s\n",
             (double)s->temperature, s->top_k, (double)s->top_p, (double)s->min_p, (unsigned long long)s->seed,
             (long long)c->n_predict, has_system ? c->entries[0].text : "(none)");
-    fprintf(stderr, "context %lld of %lld tokens\n", (long long)hth_session_len(c->session),
-            (long long)hth_session_n_ctx(c->session));
+    fprintf(stderr, "context %lld of %lld tokens\n", (long long)c->n_held,
+            (long long)hth_engine_n_ctx(c->engine));
 }
 
 // Changes a setting that is a number; false when there is none of that name.
@@ -134,7 +134,7 @@ void cli_print_stop(const cli_chat *c, const cli_answer *a) {
     fprintf(stderr,
             "hearth: the context of %lld tokens is full (%lld of prompt, %lld of answer); the answer stops "
             "here\n",
-            (long long)hth_session_n_ctx(c->session), (long long)a->n_prompt, (long long)a->n_generated);
+            (long long)hth_engine_n_ctx(c->engine), (long long)a->n_prompt, (long long)a->n_generated);
 }
 
 static void ask(cli_chat *c, const hth_str *message, cli_after_fn after) {

@@ -10,6 +10,8 @@
 const hth_model *hth_engine_model(const hth_engine *e);
 const hth_tokenizer *hth_engine_tokenizer(const hth_engine *e); // NULL where the model carries none
 
+int hth_engine_n_thread(const hth_engine *e);
+
 // The same as hth_engine_open over a model that is open already; takes both (tokenizer may be NULL), also on failure.
 HTH_NODISCARD hth_code hth_engine_over(hth_model *model, hth_tokenizer *tokenizer, const hth_engine_params *p,
                                        hth_engine **out, hth_err *err);

@@ -124,7 +124,7 @@ static hth_code settle_weights(hth_model *m, const hth_engine_params *p, hth_err
                                      .n_chunk = p->n_chunk > 0 ? p->n_chunk : DEFAULT_CHUNK};
     hth_residency plan;
     HTH_TRY(hth_residency_plan(m, &wish, &plan, err));
-    return hth_residency_apply(m, &plan, NULL, NULL, err);
+    return hth_residency_apply(m, &plan, p->on_load, p->load_user, err);
 }
 
 // ---- the interface
@@ -195,6 +195,10 @@ int32_t hth_engine_n_vocab(const hth_engine *e) {
 
 const hth_model *hth_engine_model(const hth_engine *e) {
     return e->model;
+}
+
+int hth_engine_n_thread(const hth_engine *e) {
+    return hth_team_size(e->host->team);
 }
 
 const hth_tokenizer *hth_engine_tokenizer(const hth_engine *e) {
