@@ -8,7 +8,7 @@
 #include "text/tokenizer.h"
 
 const hth_model *hth_engine_model(const hth_engine *e);
-const hth_tokenizer *hth_engine_tokenizer(const hth_engine *e); // NULL where the model carries none
+hth_tokenizer *hth_engine_tokenizer(const hth_engine *e); // NULL where the model carries none
 
 int hth_engine_n_thread(const hth_engine *e);
 

@@ -201,7 +201,7 @@ int hth_engine_n_thread(const hth_engine *e) {
     return hth_team_size(e->host->team);
 }
 
-const hth_tokenizer *hth_engine_tokenizer(const hth_engine *e) {
+hth_tokenizer *hth_engine_tokenizer(const hth_engine *e) {
     return e->tokenizer;
 }
 
