@@ -19,7 +19,8 @@ static hth_code find_format(cli_chat *c, const cli_chat_params *p, hth_err *err)
     hth_code code = p->template_file ? cli_read_text(p->template_file, &text, err) : HTH_OK;
     if (p->template_file) choice.text = (hth_chat_text){hth_str_text(&text), text.len};
     if (code == HTH_OK) {
-        code = hth_chat_template_open(hth_engine_model(c->engine)->container, hth_engine_tokenizer(c->engine), &choice, &c->format, err);
+        code = hth_chat_template_open(hth_engine_model(c->engine)->container, hth_engine_tokenizer(c->engine), &choice,
+                                      &c->format, err);
     }
     hth_str_free(&text);
     if (code == HTH_OK || p->format || p->template_file || code == HTH_ERR_NOMEM) return code;
@@ -37,12 +38,14 @@ hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out
     cli_chat c = {.n_predict = p->n_predict};
     uint64_t begin = hth_clock_ns();
     const hth_engine_params how = {.n_thread = (int)p->n_thread, .n_ctx = p->n_ctx, .weight_bytes = p->memory,
-                                   .k_type = cli_kv_name(cli_kv_k(&p->kv)), .v_type = cli_kv_name(cli_kv_v(&p->kv)),
-                                   .activations = cli_activations_name(p->activations), .n_sequence = 1,
+                                   .k_type = hth_kv_type_name((hth_kv_type)cli_kv_k(&p->kv)),
+                                   .v_type = hth_kv_type_name((hth_kv_type)cli_kv_v(&p->kv)),
+                                   .activations = hth_activations_name((hth_activations)p->activations), .n_sequence = 1,
                                    .need_tokenizer = true};
     hth_code code;
     HTH_TRY_GOTO(code, cli_open_engine(path, &how, &c.engine, err), fail);
-    HTH_TRY_GOTO(code, cli_sampler_make(&p->sampling, hth_engine_model(c.engine)->container, hth_engine_tokenizer(c.engine), &c.sampler, err), fail);
+    HTH_TRY_GOTO(code, cli_sampler_make(&p->sampling, hth_engine_model(c.engine)->container,
+                                        hth_engine_tokenizer(c.engine), &c.sampler, err), fail);
     if (!p->raw) HTH_TRY_GOTO(code, find_format(&c, p, err), fail);
     HTH_TRY_GOTO(code, open_adapters(&c, &p->loras, err), fail);
     if (p->system) HTH_TRY_GOTO(code, cli_chat_set_system(&c, p->system, err), fail);

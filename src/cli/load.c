@@ -58,16 +58,6 @@ static void end_loading(const hth_model *m) {
     if (m && m->stream) state_residency(&m->stream->residency);
 }
 
-const char *cli_kv_name(int type) {
-    static const char *const names[HTH_KV_TYPE_COUNT] = {"f32", "f16", "bf16", "q8_0", "q4_0"};
-    return names[type];
-}
-
-const char *cli_activations_name(int activations) {
-    static const char *const names[] = {"auto", "q8", "q16", "f32"};
-    return names[activations];
-}
-
 hth_code cli_open_engine(const char *path, const hth_engine_params *how, hth_engine **out, hth_err *err) {
     cli_progress progress = begin_loading(path);
     hth_engine_params params = *how;

@@ -12,8 +12,6 @@ HTH_NODISCARD hth_code cli_load_engine(const char *path, const hth_solo_params *
 
 // The same behind the interface that serves many (hearth.h).
 HTH_NODISCARD hth_code cli_open_engine(const char *path, const hth_engine_params *how, hth_engine **out, hth_err *err);
-const char *cli_kv_name(int type);                 // of hth_kv_type, as the engine wants it
-const char *cli_activations_name(int activations); // of hth_activations
 
 // The same with a tokenizer, and the tokens of a text file ("-": standard input), special ones added as the model wants
 // them. *out and `list` are the caller's to close and free, after a failure too.

@@ -10,6 +10,10 @@
 const hth_model *hth_engine_model(const hth_engine *e);
 hth_tokenizer *hth_engine_tokenizer(const hth_engine *e); // NULL where the model carries none
 
+// As hth_engine_params takes them.
+const char *hth_kv_type_name(hth_kv_type type);
+const char *hth_activations_name(hth_activations activations);
+
 int hth_engine_n_thread(const hth_engine *e);
 
 // The same as hth_engine_open over a model that is open already; takes both (tokenizer may be NULL), also on failure.

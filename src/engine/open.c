@@ -14,6 +14,17 @@
 
 // ---- parameters
 
+static const char *const kv_names[HTH_KV_TYPE_COUNT] = {"f32", "f16", "bf16", "q8_0", "q4_0", "q5_0"};
+static const char *const activation_names[] = {"auto", "q8", "q16", "f32"};
+
+const char *hth_kv_type_name(hth_kv_type type) {
+    return kv_names[type];
+}
+
+const char *hth_activations_name(hth_activations activations) {
+    return activation_names[activations];
+}
+
 static hth_code find_name(const char *parameter, const char *name, const char *const *names, int n, int *out,
                           hth_err *err) {
     if (!name) return HTH_OK;
@@ -32,8 +43,6 @@ static hth_code check_number(const char *parameter, int64_t value, int64_t most,
 }
 
 static hth_code take_params(hth_engine *e, const hth_engine_params *p, hth_err *err) {
-    static const char *const kv_names[HTH_KV_TYPE_COUNT] = {"f32", "f16", "bf16", "q8_0", "q4_0", "q5_0"};
-    static const char *const activation_names[] = {"auto", "q8", "q16", "f32"};
     int k = HTH_KV_F16, v = HTH_KV_F16, activations = HTH_ACTIVATIONS_AUTO;
     HTH_TRY(find_name("k_type", p->k_type, kv_names, HTH_KV_TYPE_COUNT, &k, err));
     HTH_TRY(find_name("v_type", p->v_type, kv_names, HTH_KV_TYPE_COUNT, &v, err));

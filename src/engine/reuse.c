@@ -7,8 +7,6 @@
 #define WRITE_AFTER_MS 2000
 #define LEAST_NEW_ROWS 32 // a prompt that adds fewer is not worth an entry of its own
 
-static const char *const activation_names[] = {"auto", "q8", "q16", "f32"};
-
 hth_code reuse_open(hth_engine *e, const hth_engine_params *p, hth_err *err) {
     if (!e->model->desc.causal || p->no_cache) return HTH_OK;
     const hth_prefix_params params = {
@@ -19,7 +17,7 @@ hth_code reuse_open(hth_engine *e, const hth_engine_params *p, hth_err *err) {
         .limit_bytes = p->cache_bytes && p->cache_bytes < e->kv_limit_bytes ? p->cache_bytes : e->kv_limit_bytes,
         .folder = p->cache_folder,
         .folder_bytes = p->cache_folder_bytes ? p->cache_folder_bytes : (uint64_t)4 << 30,
-        .identity = activation_names[hth_activations_for(e->model, e->activations)],
+        .identity = hth_activations_name(hth_activations_for(e->model, e->activations)),
         .write_after_ms = WRITE_AFTER_MS,
     };
     return hth_prefix_new(&params, &e->prefix, err);
