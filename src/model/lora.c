@@ -159,10 +159,10 @@ hth_code hth_lora_open(const char *path, const hth_model *m, hth_lora **out, hth
     hth_code code = hth_map_init(&l->by_name, HTH_MEM_MODEL, 64) ? HTH_OK : hth_fail_nomem(err, 0);
     const bool is_folder = hth_path_kind_of(path) == HTH_PATH_FOLDER;
     if (code == HTH_OK) code = is_folder ? lora_load_folder(l, path, err) : lora_load_gguf(l, path, err);
-    if (code == HTH_OK && l->n == 0) code = hth_fail(err, HTH_ERR_FORMAT, "adapter: there are no tensors in it");
+    if (code == HTH_OK && l->n == 0) code = hth_fail(err, HTH_ERR_FORMAT, "%s: there are no tensors in the adapter", path);
     if (code != HTH_OK) {
         hth_lora_free(l);
-        return hth_fail_in(err, code, path);
+        return code;
     }
     uint32_t i;
     const char *name = m->token_embd.name;

@@ -97,7 +97,7 @@ hth_code lora_load_gguf(hth_lora *l, const char *path, hth_err *err) {
     HTH_TRY(hth_gguf_open(path, &g, err));
     const hth_code code = add_gguf(l, g, err);
     hth_gguf_close(g);
-    return code;
+    return code == HTH_OK ? code : hth_fail_in(err, code, path);
 }
 
 // ---- folders
@@ -149,11 +149,11 @@ static hth_code read_config(const char *folder, bool is_mlx, pairs *p, hth_err *
     HTH_TRY(hth_file_read(path, HTH_MEM_MODEL, MAX_CONFIG, &text, &n, err));
     hth_code code = hth_json_parse(text, n, 8 * MAX_CONFIG, &doc, err);
     hth_free(text);
-    if (code != HTH_OK) return hth_fail_in(err, code, "adapter_config.json");
+    if (code != HTH_OK) return hth_fail_in(err, code, path);
     const hth_json *root = hth_json_root(doc);
     code = is_mlx ? read_mlx(root, p, err) : read_peft(root, p, err);
     hth_json_free(doc);
-    return code;
+    return code == HTH_OK ? code : hth_fail_in(err, code, folder);
 }
 
 hth_code lora_load_folder(hth_lora *l, const char *path, hth_err *err) {
@@ -174,5 +174,5 @@ hth_code lora_load_folder(hth_lora *l, const char *path, hth_err *err) {
     p.n = hth_safetensors_n_tensor(s);
     const hth_code code = add_pairs(l, &p, err);
     hth_safetensors_close(s);
-    return code;
+    return code == HTH_OK ? code : hth_fail_in(err, code, path);
 }
