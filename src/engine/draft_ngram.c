@@ -101,7 +101,7 @@ static hth_code propose(hth_drafter *base, const int32_t *tokens, size_t n, int3
     // A sequence that is not the known one with an end: it is read anew. Comparing all of it each time would cost more
     // than guessing, so only the end that both have is compared.
     const size_t both = d->n < 8 ? d->n : 8;
-    if (n < d->n || memcmp(tokens + d->n - both, d->tokens + d->n - both, both * sizeof *tokens) != 0) forget(d);
+    if (n < d->n || (both > 0 && memcmp(tokens + d->n - both, d->tokens + d->n - both, both * sizeof *tokens) != 0)) forget(d);
     HTH_TRY(make_room(d, n, err));
     while (d->n < n) append(d, tokens[d->n]);
     int len = FOLLOWED + 1;
