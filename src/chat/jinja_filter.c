@@ -329,15 +329,7 @@ static hth_code do_list(ARGS) {
 static hth_code do_items(ARGS) {
     jj_iter *it;
     HTH_TRY(no_arguments(vm, "items", args));
-    if (jj_is_undefined(v)) {
-        HTH_TRY(jj_iter_new(vm, JJ_ITER_EMPTY, v, &it));
-    } else {
-        if (v.kind != HTH_JINJA_DICT) return jj_fail(vm, JJ_TYPE_ERROR, "Can only get item pairs from a mapping.");
-        jj_view *view = jj_alloc(vm, 1, sizeof *view);
-        if (!view) return jj_nomem(vm);
-        *view = (jj_view){v.u.dict, JJ_ITEMS};
-        HTH_TRY(jj_iter_new(vm, JJ_ITER_VIEW, jj_pointer(HTH_JINJA_VIEW, view), &it));
-    }
+    HTH_TRY(jj_iter_new(vm, JJ_ITER_ITEMS, v, &it));
     *out = jj_pointer(HTH_JINJA_ITER, it);
     return HTH_OK;
 }

@@ -76,6 +76,7 @@ typedef enum jj_iter_kind {
     JJ_ITER_STR,
     JJ_ITER_DICT,
     JJ_ITER_VIEW,
+    JJ_ITER_ITEMS, // the filter `items`, which looks at its value only when it is asked
     JJ_ITER_RANGE,
     JJ_ITER_REVERSED,
     JJ_ITER_LOOP,   // what is left of a running loop

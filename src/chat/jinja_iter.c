@@ -95,6 +95,11 @@ hth_code jj_next(jj_vm *vm, jj_iter *it, jj_value *out, bool *more) {
     }
     case JJ_ITER_STR: return next_char(vm, it, out, more);
     case JJ_ITER_DICT: return next_entry(vm, it->source.u.dict, JJ_KEYS, it, out, more);
+    case JJ_ITER_ITEMS:
+        *more = false;
+        if (jj_is_undefined(it->source)) return HTH_OK;
+        if (it->source.kind != HTH_JINJA_DICT) return jj_fail(vm, JJ_TYPE_ERROR, "Can only get item pairs from a mapping.");
+        return next_entry(vm, it->source.u.dict, JJ_ITEMS, it, out, more);
     case JJ_ITER_VIEW: {
         const jj_view *view = it->source.u.p;
         return next_entry(vm, view->dict, view->kind, it, out, more);
