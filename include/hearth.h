@@ -189,7 +189,7 @@ typedef struct hth_request_params {
     const char *pooling; // "mean", "cls", "last", "rank"; NULL: as the model says
     bool normalize;
 
-    hth_event_fn on_event; // called for each event in order, besides the log
+    hth_event_fn on_event; // called for each event in order, before it can be read from the log
     void *user;            // of all callbacks
     const struct hth_lora_set *adapters; // low-rank adapters that it is computed with; they outlive it. NULL: none
     size_t n_log;          // events that the log keeps; 0: all

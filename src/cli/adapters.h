@@ -7,7 +7,7 @@
 
 #define CLI_OPTION_LORA(type, field)                                     \
     CLI_OPTION_LIST("lora", 0, "FILE[:SCALE]", type, field,              \
-                    "apply a LoRA adapter: a GGUF file, or a folder of PEFT or mlx-lm; again for more (scale: 1)")
+                    "apply a LoRA adapter: GGUF, or a folder of PEFT or mlx-lm; again for more")
 
 typedef struct cli_adapters {
     hth_lora_use uses[HTH_MAX_LORA];

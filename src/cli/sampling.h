@@ -42,7 +42,7 @@ typedef struct cli_sampling {
         CLI_OPTION_NUM("top-n-sigma", 0, "N", type, f.top_n_sigma, -1, 1000,                                           \
                        "leave out logits more than N deviations below the best, -1: none"),                            \
         CLI_OPTION_NUM("xtc-probability", 0, "P", type, f.xtc_probability, 0, 1,                                       \
-                       "chance of leaving out the likeliest tokens but the last above the threshold, 0: never"),       \
+                       "chance of leaving out the likeliest but one above the threshold, 0: never"),                   \
         CLI_OPTION_NUM("xtc-threshold", 0, "P", type, f.xtc_threshold, 0, 1, "share from which they count (default: 0.1)"), \
         CLI_OPTION_NUM("dynatemp-range", 0, "T", type, f.dynatemp_range, 0, 1000,                                      \
                        "temperature between temp - T and temp + T, by entropy, 0: fixed"),                             \
@@ -60,15 +60,15 @@ typedef struct cli_sampling {
         CLI_OPTION_INT("dry-penalty-last-n", 0, "N", type, f.dry_last_n, -1, 2147483647,                               \
                        "tokens searched for repetitions, -1: all (default: 64)"),                                      \
         CLI_OPTION_LIST("dry-sequence-breaker", 0, "TEXT", type, f.breakers,                                           \
-                        "text that ends a repetition, again and again; 'none': none (default: newline : \" *)"),       \
+                        "what ends a repetition; again for more; or 'none' (default: newline : \" *)"),                  \
         CLI_OPTION_INT("mirostat", 0, "N", type, f.mirostat, 0, 2, "mirostat 1 or 2 in place of the filters, 0: off"), \
         CLI_OPTION_NUM("mirostat-ent", 0, "X", type, f.mirostat_tau, 0, 1000, "its target surprise in bits (default: 5)"), \
         CLI_OPTION_NUM("mirostat-lr", 0, "X", type, f.mirostat_eta, 0, 1000, "its learning rate (default: 0.1)"),      \
         CLI_OPTION_LIST("logit-bias", 0, "ID+X", type, f.bias,                                                         \
-                        "add X to a token's logit, or take it off with ID-X; TEXT=X for all tokens of a text; -inf bans"), \
+                        "add X to a token's logit, or ID-X, or TEXT=X for a text's tokens; -inf bans"),                  \
         CLI_OPTION_INT("min-keep", 0, "N", type, f.min_keep, 0, 2147483647, "tokens that each filter leaves at least"), \
         CLI_OPTION_TEXT("samplers", 0, "NAMES", type, f.samplers,                                                      \
-                        "steps in order (default: penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature)")
+                        "default: penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature")
 
 // Parameters with what they borrow.
 typedef struct cli_sampler {

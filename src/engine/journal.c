@@ -116,32 +116,37 @@ static void drop_oldest(hth_journal *j) {
     *oldest = (entry){0};
 }
 
-// Takes the payload.
-static void append(hth_journal *j, hth_event *event, void *payload) {
-    if (j->next - j->first >= j->n_keep || j->next - j->first >= j->cap) drop_oldest(j);
+// Takes the payload. The journal is not locked, but this thread is the only one that writes to it.
+static void append(hth_journal *j, hth_event *event, void *payload, hth_event_fn fn, void *user) {
     event->number = j->next;
+    if (fn) fn(user, event);
+    hth_lock(&j->lock);
+    if (j->next - j->first >= j->n_keep || j->next - j->first >= j->cap) drop_oldest(j);
     entry *e = &j->ring[j->next++ & (j->cap - 1)];
     *e = (entry){*event, payload};
     if (payload) move_payload(&e->event, payload);
     j->is_ended |= event->kind == HTH_EVENT_END;
     if (j->n_waiting > 0) hth_cond_wake_all(&j->grown);
+    hth_unlock(&j->lock);
 }
 
-hth_code hth_journal_add(hth_journal *j, hth_event *event, hth_err *err) {
+hth_code hth_journal_add(hth_journal *j, hth_event *event, hth_event_fn fn, void *user, hth_err *err) {
     const size_t n = payload_bytes(event);
     void *payload = n > 0 ? hth_alloc(HTH_MEM_ENGINE, n) : NULL;
     if (n > 0 && !payload) return hth_fail_nomem(err, n);
     hth_lock(&j->lock);
     const size_t used = (size_t)(j->next - j->first);
-    bool fits = used + j->n_last < j->cap || used >= j->n_keep || double_ring(j);
-    if (fits) append(j, event, payload);
+    const bool fits = used + j->n_last < j->cap || used >= j->n_keep || double_ring(j);
     hth_unlock(&j->lock);
-    if (fits) return HTH_OK;
-    hth_free(payload);
-    return hth_fail_nomem(err, 2 * j->cap * sizeof *j->ring);
+    if (!fits) {
+        hth_free(payload);
+        return hth_fail_nomem(err, 2 * j->cap * sizeof *j->ring);
+    }
+    append(j, event, payload, fn, user);
+    return HTH_OK;
 }
 
-void hth_journal_add_last(hth_journal *j, hth_event *event) {
+void hth_journal_add_last(hth_journal *j, hth_event *event, hth_event_fn fn, void *user) {
     static const hth_err no_words = {HTH_ERR_NOMEM, HTH_NO_POS, "out of memory"};
     const size_t n = payload_bytes(event);
     void *payload = n > 0 ? hth_alloc(HTH_MEM_ENGINE, n) : NULL;
@@ -149,9 +154,7 @@ void hth_journal_add_last(hth_journal *j, hth_event *event) {
         if (event->kind == HTH_EVENT_ERROR) event->error.err = &no_words;
         event->n_text = 0;
     }
-    hth_lock(&j->lock);
-    append(j, event, payload);
-    hth_unlock(&j->lock);
+    append(j, event, payload, fn, user);
 }
 
 // ---- reading

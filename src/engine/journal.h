@@ -15,10 +15,11 @@ HTH_NODISCARD hth_code hth_journal_new(size_t n_keep, size_t n_last, hth_journal
 void hth_journal_hold(hth_journal *j);
 void hth_journal_drop(hth_journal *j); // frees with the last hold; NULL is valid
 
-// Adds a copy of *event and its payload; sets event->number.
-HTH_NODISCARD hth_code hth_journal_add(hth_journal *j, hth_event *event, hth_err *err);
+// Adds a copy of *event and its payload; sets event->number. `fn`, where there is one, is called when there is room and
+// before anybody can read the event: who has read the last one will not be called again.
+HTH_NODISCARD hth_code hth_journal_add(hth_journal *j, hth_event *event, hth_event_fn fn, void *user, hth_err *err);
 // An error or the end. Where memory is refused an error loses its words, not its place.
-void hth_journal_add_last(hth_journal *j, hth_event *event);
+void hth_journal_add_last(hth_journal *j, hth_event *event, hth_event_fn fn, void *user);
 // A reader whose first event is number after + 1; holds the journal.
 HTH_NODISCARD hth_code hth_journal_replay(hth_journal *j, uint64_t after, hth_replay **out, hth_err *err);
 

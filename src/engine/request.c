@@ -23,14 +23,11 @@ void request_drop(hth_request *r) {
 // ---- events
 
 hth_code request_tell(hth_request *r, hth_event *event, hth_err *err) {
-    HTH_TRY(hth_journal_add(r->journal, event, err));
-    if (r->p.on_event) r->p.on_event(r->p.user, event);
-    return HTH_OK;
+    return hth_journal_add(r->journal, event, r->p.on_event, r->p.user, err);
 }
 
 void request_tell_last(hth_request *r, hth_event *event) {
-    hth_journal_add_last(r->journal, event);
-    if (r->p.on_event) r->p.on_event(r->p.user, event);
+    hth_journal_add_last(r->journal, event, r->p.on_event, r->p.user);
 }
 
 void request_fail(hth_request *r, int32_t completion, const hth_err *err, const hth_refusal *why) {
