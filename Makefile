@@ -60,7 +60,7 @@ debug: ## Build with address and undefined-behaviour sanitizers and run the unit
 tsan: ## Build with the thread sanitizer and run the tests that use threads
 	@tools/setup.sh build test
 	$(call configure-again,build/tsan,-DCMAKE_BUILD_TYPE=Debug -DHEARTH_SANITIZE=thread)
-	@python3 tools/run_tests.py build/tsan --build $(JOBS) --only 'team|thread|executor|session|engine'
+	@python3 tools/run_tests.py build/tsan --build $(JOBS) --only 'team|thread|executor|session|engine|deal|fork|stream|tier'
 
 fuzz: ## Run each fuzz target for FUZZ_SECONDS (60)
 	@tools/setup.sh build fuzz

@@ -50,6 +50,8 @@ def probe(tmp_path_factory):
         "-fno-sanitize-recover=all",
         "-I",
         str(ROOT / "src"),
+        "-I",
+        str(ROOT / "include"),
     ]
     subprocess.run(
         [
