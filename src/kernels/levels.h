@@ -85,6 +85,10 @@ void hth_q8_gemm_amx(hth_q8_kernels *k); // quantize_prompt, gemm
 void hth_q8_panel_neon(hth_q8_kernels *k);
 void hth_q8_gemm_neon(hth_q8_kernels *k); // dotprod
 void hth_q8_gemm_i8mm(hth_q8_kernels *k);
+// Codebooks that the gemv of IQ types read, the same at every level; each level's gemv has them written.
+extern uint32_t hth_wide_grid_iq1[2048], hth_wide_grid_iq2_xxs[256], hth_wide_grid_iq2_xs[512], hth_wide_grid_iq2_s[1024],
+    hth_wide_grid_iq3_xxs[256], hth_wide_grid_iq3_s[512];
+void hth_q8_widen_grids(void);
 void hth_q8_gemv_avx2(hth_q8_kernels *k);
 void hth_q8_gemv_avx_vnni(hth_q8_kernels *k);
 void hth_q8_gemv_avx512(hth_q8_kernels *k); // VNNI

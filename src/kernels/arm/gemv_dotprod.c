@@ -4,7 +4,6 @@
 #if defined(__aarch64__)
 #include <string.h>
 
-#include "quant/grid.h"
 #include "quant/type_impl.h"
 
 #include "kernels/arm/gemv_ops_dotprod.inc"
@@ -16,6 +15,7 @@ void hth_q8_gemv_neon(hth_q8_kernels *k) {
 #if defined(__aarch64__)
 #define SET(TYPE) k->gemv[HTH_TYPE_##TYPE] = gemv_##TYPE;
     FOR_GEMV_TYPES(SET)
+    hth_q8_widen_grids();
 #else
     (void)k;
 #endif

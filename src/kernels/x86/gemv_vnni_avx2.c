@@ -5,7 +5,6 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "quant/grid.h"
 #include "quant/type_impl.h"
 
 // By name: the file's flags do not include the instruction, and the prefix chooses its form without AVX-512.
@@ -25,6 +24,7 @@ void hth_q8_gemv_avx_vnni(hth_q8_kernels *k) {
 #if defined(__x86_64__)
 #define SET(TYPE) k->gemv[HTH_TYPE_##TYPE] = gemv_##TYPE;
     FOR_GEMV_TYPES(SET)
+    hth_q8_widen_grids();
 #else
     (void)k;
 #endif
