@@ -21,7 +21,7 @@ typedef struct prompt_task {
     const int32_t *rows; // [n_row] of the batch, of one sequence
     int32_t n_row, kv_head;
     int64_t n_lane;            // n_row * n_rep
-    cpu_keys keys[LATENT_LANES]; // [n_row]
+    cpu_keys *keys; // [n_row]
     float *k, *v;              // [CPU_ATTN_BLOCK, head_dim] a block of keys, of values
     float *s;                  // [CPU_ATTN_BLOCK, LANES]
     float *q, *acc;            // [tile, head_dim, LANES] scaled queries, sums of values
@@ -247,7 +247,8 @@ static void attend_block(prompt_task *w, int64_t tile, int64_t first, int64_t en
 }
 
 void cpu_prompt_task(const cpu_thread *t, const cpu_attn *at, int64_t task) {
-    prompt_task w = {.t = t, .c = t->c, .at = at};
+    cpu_keys keys[LATENT_LANES];
+    prompt_task w = {.t = t, .c = t->c, .at = at, .keys = keys};
     find_rows(&w, task);
     find_buffers(&w, t->c->s.attn_work + (size_t)t->i * t->c->s.attn_work_len);
     begin_task(&w);

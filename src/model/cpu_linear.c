@@ -347,6 +347,7 @@ static hth_q8 input_of(const cpu_thread *t, const cpu_product *products, int n_p
 static int64_t piece_of(const cpu_thread *t, const hth_weight *w, int64_t n_row, int64_t n_tok) {
     enum { PROMPT_LEAST = 64, PROMPT_MOST = CPU_Q8_PANELS * HTH_PANEL_ROWS, BYTES = 1 << 16 };
     const int64_t part = n_row / t->n;
+    if (t->n == 1) return n_row;
     if (n_tok > HTH_GEMV_TOKENS) return part / 4 < PROMPT_LEAST ? PROMPT_LEAST : part / 4 > PROMPT_MOST ? PROMPT_MOST : part / 4;
     const int64_t least = BYTES / (int64_t)(w->codes.row_bytes + 1);
     return part / 8 < least ? least : part / 8;

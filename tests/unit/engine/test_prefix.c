@@ -323,7 +323,7 @@ static void must_become(setup *s, const char *text, bool is_user, const hth_toke
     hth_err err;
     tokenize(s, text, is_user, &list);
     assert_int_equal(hth_prefix_reuse_tokens(s->cache, NULL, 0, &list, &err), HTH_OK);
-    if (list.n != n || memcmp(list.ids, want, n * sizeof *want) != 0) fail_msg("'%s' has become other tokens", text);
+    if (list.n != n || (n > 0 && memcmp(list.ids, want, n * sizeof *want) != 0)) fail_msg("'%s' has become other tokens", text);
     hth_token_list_free(&list);
 }
 
