@@ -5,6 +5,7 @@
 #include "cli/input.h"
 #include "cli/load.h"
 #include "cli/out.h"
+#include "engine/pooling.h"
 
 typedef struct embed_values {
     const char *tokens;
@@ -26,66 +27,93 @@ static void print_vector(const float *v, int32_t n) {
     cli_print("\n");
 }
 
-static void add_vector(hth_json_out *j, int64_t index, size_t n_token, const float *v, int32_t n) {
+static void add_vector(hth_json_out *j, int64_t index, int64_t n_token, const float *v, int32_t n) {
     hth_json_out_begin(j, NULL, '{');
     hth_json_out_int(j, "index", index);
-    hth_json_out_int(j, "n_tokens", (int64_t)n_token);
+    hth_json_out_int(j, "n_tokens", n_token);
     hth_json_out_begin(j, "embedding", '[');
     for (int32_t i = 0; i < n; i++) hth_json_out_num(j, NULL, (double)v[i]);
     hth_json_out_end(j, ']');
     hth_json_out_end(j, '}');
 }
 
-// Text number i, or the tokens of --tokens.
-static hth_code get_tokens(const hth_solo *e, const cli_args *args, int i, hth_token_list *list,
-                           hth_err *err) {
-    list->n = 0;
-    if (values.tokens) return cli_read_ids(values.tokens, list, err);
-    hth_text_segment segment = {.text = args->items[i + 1], .n = strlen(args->items[i + 1]), .is_user = true};
-    return hth_tokenize(e->tokenizer, &segment, 1, HTH_TOKENIZE_ADD_SPECIAL, list, err);
+// What is printed of each text.
+typedef struct output {
+    hth_engine *engine;
+    hth_json_out *j; // NULL: lines
+    int64_t index;
+    float *v; // [n] of the text at work
+    int32_t n;
+} output;
+
+static void print_one(const output *o, int64_t n_token) {
+    if (o->j) add_vector(o->j, o->index, n_token, o->v, o->n);
+    else print_vector(o->v, o->n);
 }
 
-static hth_code embed_all(hth_solo *e, const cli_args *args, float *v, hth_json_out *j, hth_err *err) {
-    hth_pooling pooling = poolings[values.pooling];
-    int32_t n = hth_solo_n_embed(e, pooling);
-    int n_text = values.tokens ? 1 : args->n - 1;
-    hth_token_list list = {0};
+// One text, or the tokens of --tokens.
+static hth_code embed(const output *o, const hth_segment *segment, hth_err *err) {
+    const hth_request_params params = {.task = HTH_TASK_EMBED,
+                                       .segments = segment,
+                                       .n_segment = 1,
+                                       .add_special = !segment->tokens,
+                                       .pooling = values.pooling ? pooling_names[poolings[values.pooling]] : NULL,
+                                       .normalize = !values.no_normalize};
+    hth_request *r;
+    hth_event event = {0};
+    HTH_TRY(hth_request_submit(o->engine, &params, &r, NULL, err));
     hth_code code = HTH_OK;
-    for (int i = 0; i < n_text && code == HTH_OK; i++) {
-        code = get_tokens(e, args, i, &list, err);
-        if (code == HTH_OK)
-            code = hth_solo_embed(e, list.ids, list.n, pooling, !values.no_normalize, v, err);
-        if (code != HTH_OK) break;
-        if (values.json) {
-            add_vector(j, i, list.n, v, n);
-        } else {
-            print_vector(v, n);
-        }
+    while (code == HTH_OK && event.kind != HTH_EVENT_END) {
+        code = hth_request_next(r, -1, &event, err);
+        if (code == HTH_OK && event.kind == HTH_EVENT_EMBEDDING) memcpy(o->v, event.embedding.values, (size_t)o->n * sizeof *o->v);
+        if (code != HTH_OK || event.kind != HTH_EVENT_ERROR) continue;
+        code = event.error.err->code;
+        *err = *event.error.err;
+    }
+    if (code == HTH_OK) print_one(o, event.usage.n_prompt);
+    hth_request_free(r);
+    return code;
+}
+
+static hth_code embed_all(output *o, const cli_args *args, hth_err *err) {
+    hth_token_list list = {0};
+    hth_code code = values.tokens ? cli_read_ids(values.tokens, &list, err) : HTH_OK;
+    const hth_segment ids = {.tokens = list.ids, .n_token = list.n};
+    if (code == HTH_OK && values.tokens) code = embed(o, &ids, err);
+    for (int i = 1; i < args->n && code == HTH_OK; i++, o->index++) {
+        const hth_segment text = {.text = args->items[i], .n_text = strlen(args->items[i]), .is_user = true};
+        code = embed(o, &text, err);
     }
     hth_token_list_free(&list);
     return code;
 }
 
-static hth_code embed(hth_solo *e, const cli_args *args, int *exit_code, hth_err *err) {
-    hth_pooling pooling = poolings[values.pooling];
-    int32_t n = hth_solo_n_embed(e, pooling);
-    float *v = hth_calloc(HTH_MEM_MISC, (size_t)n + 1, sizeof *v);
-    if (!v) return hth_fail_nomem(err, (uint64_t)n * sizeof *v);
+static hth_code embed_as_json(output *o, const cli_args *args, int *exit_code, hth_err *err) {
+    const hth_model *m = hth_engine_model(o->engine);
+    const hth_pooling pooling = poolings[values.pooling];
     hth_str text;
     hth_str_init(&text, HTH_MEM_TEXT, SIZE_MAX / 2);
     hth_json_out j = hth_json_out_make(&text, false);
+    o->j = &j;
     hth_json_out_begin(&j, NULL, '{');
-    hth_json_out_text(&j, "family", e->model->desc.family);
-    hth_json_out_text(&j, "pooling",
-                      pooling_names[pooling == HTH_POOL_NONE ? hth_solo_pooling(e) : pooling]);
-    hth_json_out_int(&j, "n", n);
+    hth_json_out_text(&j, "family", m->desc.family);
+    hth_json_out_text(&j, "pooling", pooling_names[hth_pooling_of(m, pooling)]);
+    hth_json_out_int(&j, "n", o->n);
     hth_json_out_begin(&j, "embeddings", '[');
-    hth_code code = embed_all(e, args, v, &j, err);
+    const hth_code code = embed_all(o, args, err);
     hth_json_out_end(&j, ']');
     hth_json_out_end(&j, '}');
-    if (code == HTH_OK && values.json) *exit_code = cli_print_json(&text);
+    if (code == HTH_OK) *exit_code = cli_print_json(&text);
     hth_str_free(&text);
-    hth_free(v);
+    return code;
+}
+
+static hth_code embed_texts(output *o, const cli_args *args, int *exit_code, hth_err *err) {
+    o->n = hth_engine_n_embed(o->engine, poolings[values.pooling]);
+    o->v = hth_calloc(HTH_MEM_MISC, (size_t)o->n + 1, sizeof *o->v);
+    if (!o->v) return hth_fail_nomem(err, (uint64_t)o->n * sizeof *o->v);
+    const hth_code code = values.json ? embed_as_json(o, args, exit_code, err) : embed_all(o, args, err);
+    hth_free(o->v);
     return code;
 }
 
@@ -94,13 +122,13 @@ static int run(const cli_args *args, const void *unused) {
     if (args->n < 2 && !values.tokens) return cli_usage_error("embed", "give TEXT or --tokens");
     if (args->n > 1 && values.tokens) return cli_usage_error("embed", "give either TEXT or --tokens");
     hth_err err;
-    hth_solo *engine = NULL;
+    output o = {0};
     int exit_code = CLI_OK;
-    const hth_solo_params how = {
-        .n_thread = (int)values.n_thread, .need_tokenizer = !values.tokens, .memory_bytes = values.memory};
-    hth_code code = cli_load_engine(args->items[0], &how, &engine, &err);
-    if (code == HTH_OK) code = embed(engine, args, &exit_code, &err);
-    hth_solo_close(engine);
+    const hth_engine_params how = {.n_thread = (int)values.n_thread, .need_tokenizer = !values.tokens, .n_sequence = 1,
+                                   .k_type = "f32", .v_type = "f32", .no_cache = true, .weight_bytes = values.memory};
+    hth_code code = cli_open_engine(args->items[0], &how, &o.engine, &err);
+    if (code == HTH_OK) code = embed_texts(&o, args, &exit_code, &err);
+    hth_engine_close(o.engine);
     return code == HTH_OK ? exit_code : cli_fail(&err);
 }
 

@@ -77,15 +77,4 @@ typedef hth_code (*hth_solo_logits_fn)(void *user, int64_t first_row, int32_t n_
 HTH_NODISCARD hth_code hth_session_score(hth_session *s, const hth_token *tokens, size_t n, int64_t first,
                                          hth_solo_logits_fn fn, void *user, hth_err *err);
 
-// How hth_solo_embed pools when asked with HTH_POOL_NONE: as the model says, else the last token of a
-// causal model and the mean of an encoder.
-hth_pooling hth_solo_pooling(const hth_solo *e);
-// Numbers that hth_solo_embed writes for a pooling: d_model, or the classes of HTH_POOL_RANK.
-int32_t hth_solo_n_embed(const hth_solo *e, hth_pooling pooling);
-// Pooled embedding of one token sequence: out [hth_solo_n_embed], L2-normalised when asked (never for
-// HTH_POOL_RANK, whose numbers are scores). HTH_ERR_LIMIT when the sequence is longer than the model's
-// context.
-HTH_NODISCARD hth_code hth_solo_embed(hth_solo *e, const hth_token *tokens, size_t n, hth_pooling pooling,
-                                        bool normalize, float *out, hth_err *err);
-
 #endif

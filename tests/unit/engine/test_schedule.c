@@ -380,6 +380,56 @@ static void embeddings_go_through_the_same_scheduler(void **state) {
     free(rows);
 }
 
+static void pool(const float *hidden, int32_t n, int32_t d, const char *pooling, double *out) {
+    for (int32_t j = 0; j < d; j++) {
+        out[j] = !strcmp(pooling, "cls") ? (double)hidden[j] : (double)hidden[(n - 1) * d + j];
+        if (strcmp(pooling, "mean") != 0) continue;
+        out[j] = 0;
+        for (int32_t i = 0; i < n; i++) out[j] += (double)hidden[i * d + j] / n;
+    }
+}
+
+static void embeddings_are_pooled_and_normalised_as_asked(void **state) {
+    (void)state;
+    enum { LEN = 50, WIDTH = 48 };
+    static const tiny_kind kinds[] = {TINY_BERT, TINY_LLAMA, TINY_GEMMA3};
+    static const char *const poolings[] = {"mean", "cls", "last"};
+    for (int k = 0; k < 3; k++) {
+        rig r = rig_open(kinds[k], 2);
+        hth_engine *e = asked_open(kinds[k], &(hth_engine_params){.n_thread = 2, .k_type = "f32", .v_type = "f32"});
+        assert_int_equal(r.m->desc.d_model, WIDTH);
+        hth_row *rows = rig_tokens(LEN, 0, 11);
+        hth_token tokens[LEN];
+        for (int i = 0; i < LEN; i++) {
+            rows[i].want = HTH_WANT_HIDDEN;
+            tokens[i] = rows[i].token;
+        }
+        float *hidden = rig_floats(LEN * WIDTH);
+        hth_state *s = r.m->desc.causal ? rig_state(&r, LEN) : NULL;
+        hth_step step = rig_step(&r, &s, 1, rows, LEN, NULL);
+        step.hidden_want = hidden;
+        step.activations = HTH_ACTIVATIONS_F32;
+        rig_must(&r, &step);
+        const hth_segment segment = asked_tokens(tokens, LEN);
+        for (int p = 0; p < 6; p++) {
+            double want[WIDTH], norm = 0;
+            pool(hidden, LEN, WIDTH, poolings[p / 2], want);
+            for (int j = 0; j < WIDTH; j++) norm += want[j] * want[j];
+            const hth_request_params params = {.task = HTH_TASK_EMBED, .segments = &segment, .n_segment = 1,
+                                               .pooling = poolings[p / 2], .normalize = p % 2};
+            asked *a = asked_run(e, &params);
+            const double length = p % 2 ? sqrt(norm) : 1;
+            for (int j = 0; j < WIDTH; j++) assert_true(fabs((double)a->values[j] - want[j] / length) < 1e-5 * sqrt(norm) / length);
+            free(a);
+        }
+        hth_state_free(s);
+        hth_engine_close(e);
+        rig_close(&r);
+        free(rows);
+        free(hidden);
+    }
+}
+
 static void many_texts_of_an_encoder_are_computed_together(void **state) {
     (void)state;
     hth_engine *e = asked_open(TINY_BERT, &(hth_engine_params){.n_thread = 2});
@@ -498,6 +548,7 @@ int main(void) {
         cmocka_unit_test(what_cannot_fit_is_refused_and_what_must_wait_waits),
         cmocka_unit_test(events_can_be_read_again_from_any_number),
         cmocka_unit_test(embeddings_go_through_the_same_scheduler),
+        cmocka_unit_test(embeddings_are_pooled_and_normalised_as_asked),
         cmocka_unit_test(many_texts_of_an_encoder_are_computed_together),
         cmocka_unit_test(users_that_come_and_go_as_they_like_leave_nothing_behind),
     };

@@ -342,81 +342,6 @@ static void an_encoder_is_refused_as_a_session(void **state) {
     close_model(&s);
 }
 
-// Hidden rows after the output norm, asked for one by one.
-static void hidden_rows(setup *s, const hth_token *tokens, int32_t n, float *hidden) {
-    hth_row row[N];
-    hth_err err;
-    bool causal = s->engine.model->desc.causal;
-    hth_state *st = causal ? rig_state(&s->rig, N) : NULL;
-    for (int32_t i = 0; i < n; i++) {
-        row[i] = rig_row(tokens[i], i);
-        row[i].want = HTH_WANT_HIDDEN;
-    }
-    hth_step step = rig_step(&s->rig, &st, 1, row, n, NULL);
-    step.hidden_want = hidden;
-    if (rig_submit(&s->rig, &step, &err) != HTH_OK) fail_msg("%s", err.msg);
-    hth_state_free(st);
-}
-
-static void pool(const float *hidden, int32_t n, int32_t d, hth_pooling pooling, double *out) {
-    for (int32_t j = 0; j < d; j++) {
-        out[j] = pooling == HTH_POOL_CLS ? (double)hidden[j] : (double)hidden[(n - 1) * d + j];
-        if (pooling != HTH_POOL_MEAN) continue;
-        out[j] = 0;
-        for (int32_t i = 0; i < n; i++) out[j] += (double)hidden[i * d + j] / n;
-    }
-}
-
-static void embeddings_are_pooled_and_normalised_as_asked(void **state) {
-    (void)state;
-    static const tiny_kind kinds[] = {TINY_BERT, TINY_LLAMA, TINY_GEMMA3};
-    static const hth_pooling poolings[] = {HTH_POOL_MEAN, HTH_POOL_CLS, HTH_POOL_LAST};
-    hth_token tokens[N];
-    hth_err err;
-    make_tokens(tokens, 11);
-    for (int k = 0; k < 3; k++) {
-        setup s = open_model(kinds[k], 2);
-        int32_t d = s.engine.model->desc.d_model, n = 50;
-        float *hidden = rig_floats((int64_t)N * d), *out = rig_floats(d);
-        double *want = calloc((size_t)d, sizeof *want);
-        assert_non_null(want);
-        hidden_rows(&s, tokens, n, hidden);
-        for (int p = 0; p < 3; p++) {
-            pool(hidden, n, d, poolings[p], want);
-            assert_int_equal(hth_solo_embed(&s.engine, tokens, (size_t)n, poolings[p], false, out, &err),
-                             HTH_OK);
-            double norm = 0;
-            for (int32_t j = 0; j < d; j++) norm += want[j] * want[j];
-            for (int32_t j = 0; j < d; j++) assert_true(fabs((double)out[j] - want[j]) < 1e-5 * sqrt(norm));
-            assert_int_equal(hth_solo_embed(&s.engine, tokens, (size_t)n, poolings[p], true, out, &err),
-                             HTH_OK);
-            for (int32_t j = 0; j < d; j++) assert_true(fabs((double)out[j] - want[j] / sqrt(norm)) < 1e-5);
-        }
-        free(hidden);
-        free(out);
-        free(want);
-        close_model(&s);
-    }
-}
-
-static void embeddings_refuse_what_they_cannot_do(void **state) {
-    (void)state;
-    setup s = open_model(TINY_BERT, 1);
-    hth_token tokens[N];
-    float out[256];
-    hth_err err;
-    make_tokens(tokens, 12);
-    assert_true(s.engine.model->desc.d_model <= 256);
-    assert_int_equal(hth_solo_embed(&s.engine, tokens, 0, HTH_POOL_MEAN, true, out, &err), HTH_ERR_RANGE);
-    assert_int_equal(hth_solo_embed(&s.engine, tokens, N, HTH_POOL_MEAN, true, out, &err), HTH_ERR_LIMIT);
-    assert_non_null(strstr(err.msg, "64")); // positions of the tiny BERT
-    assert_int_equal(hth_solo_embed(&s.engine, tokens, 9, HTH_POOL_RANK, true, out, &err),
-                     HTH_ERR_UNSUPPORTED);
-    tokens[3] = TINY_VOCAB;
-    assert_int_equal(hth_solo_embed(&s.engine, tokens, 9, HTH_POOL_MEAN, true, out, &err), HTH_ERR_RANGE);
-    close_model(&s);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_prompt_in_chunks_gives_the_logits_of_one_go),
@@ -430,8 +355,6 @@ int main(void) {
         cmocka_unit_test(refused_memory_leaves_the_session_usable),
         cmocka_unit_test(score_hands_out_every_row_whatever_the_chunk),
         cmocka_unit_test(an_encoder_is_refused_as_a_session),
-        cmocka_unit_test(embeddings_are_pooled_and_normalised_as_asked),
-        cmocka_unit_test(embeddings_refuse_what_they_cannot_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
