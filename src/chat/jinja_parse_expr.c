@@ -525,32 +525,29 @@ static hth_code parse_not(jj_parser *p, jj_node **out) {
     return jj_finish(p, *out);
 }
 
-static hth_code parse_and(jj_parser *p, jj_node **out) {
+typedef hth_code (*parse_fn)(jj_parser *p, jj_node **out);
+
+// Parts with a word between them, from the left.
+static hth_code parse_chain(jj_parser *p, const char *word, jj_type type, parse_fn part, jj_node **out) {
     uint32_t line = p->at->line;
     bool more;
-    HTH_TRY(parse_not(p, out));
+    HTH_TRY(part(p, out));
     for (;;) {
         jj_node *right;
-        HTH_TRY(jj_skip_name(p, "and", &more));
+        HTH_TRY(jj_skip_name(p, word, &more));
         if (!more) return HTH_OK;
-        HTH_TRY(parse_not(p, &right));
-        HTH_TRY(binary(p, JJ_AND, JJ_ADD, line, *out, right, out));
+        HTH_TRY(part(p, &right));
+        HTH_TRY(binary(p, type, JJ_ADD, line, *out, right, out));
         line = p->at->line;
     }
 }
 
+static hth_code parse_and(jj_parser *p, jj_node **out) {
+    return parse_chain(p, "and", JJ_AND, parse_not, out);
+}
+
 static hth_code parse_or(jj_parser *p, jj_node **out) {
-    uint32_t line = p->at->line;
-    bool more;
-    HTH_TRY(parse_and(p, out));
-    for (;;) {
-        jj_node *right;
-        HTH_TRY(jj_skip_name(p, "or", &more));
-        if (!more) return HTH_OK;
-        HTH_TRY(parse_and(p, &right));
-        HTH_TRY(binary(p, JJ_OR, JJ_ADD, line, *out, right, out));
-        line = p->at->line;
-    }
+    return parse_chain(p, "or", JJ_OR, parse_and, out);
 }
 
 static hth_code parse_cond(jj_parser *p, jj_node **out) {

@@ -213,7 +213,7 @@ static int run(const cli_args *args, const void *unused) {
 
 static const cli_option options[] = {
     CLI_OPTION_TEXT("messages", 'm', "FILE", template_values, messages,
-                    "the conversation: a JSON array of messages (default: one greeting), - for standard input"),
+                    "a JSON array of messages (default: one greeting), - for standard input"),
     CLI_OPTION_TEXT("tools", 0, "FILE", template_values, tools, "the tools: a JSON array"),
     CLI_OPTION_LIST("kwarg", 'k', "KEY=VALUE", template_values, kwargs,
                     "a variable of the template, JSON or text; may be repeated"),

@@ -6,7 +6,8 @@ import subprocess
 import numpy as np
 import pytest
 
-COMMANDS = ["run", "show", "tokenize", "detokenize", "logits", "perplexity", "embed", "bench", "quantize", "imatrix", "info"]
+COMMANDS = ["run", "show", "tokenize", "detokenize", "logits", "perplexity", "embed", "bench", "quantize", "imatrix",
+            "template", "info"]
 
 
 @pytest.fixture(scope="session")

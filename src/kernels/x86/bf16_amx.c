@@ -15,32 +15,16 @@
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,bmi2,amx-tile,amx-bf16")
 #endif
 
+#include "kernels/x86/amx.inc"
 #include "kernels/x86/transpose512.inc"
 
 enum { TILE = 16, LINE = 64 };
 
-// The compilers' tile intrinsics do not say that they read or write memory: nothing there must wait or be dropped.
-static HTH_ALWAYS_INLINE void written(const void *p) {
-    __asm__ volatile("" : : "r"(p) : "memory");
-}
-
 // Tiles 0 ... 3 are sums of rows a and a, b and b with two blocks of tokens; 4 and 5 hold n_a and n_b rows of weights,
 // 6 and 7 tokens.
 static void configure(int64_t n_a, int64_t n_b) {
-    struct {
-        uint8_t palette, start, reserved[14];
-        uint16_t row_bytes[16];
-        uint8_t rows[16];
-    } config;
-    memset(&config, 0, sizeof config);
-    config.palette = 1;
-    const int64_t rows[8] = {n_a, n_a, n_b, n_b, n_a, n_b, TILE, TILE};
-    for (int i = 0; i < 8; i++) {
-        config.row_bytes[i] = LINE;
-        config.rows[i] = (uint8_t)(rows[i] > 0 ? rows[i] : 1);
-    }
-    written(&config);
-    _tile_loadconfig(&config);
+    const uint8_t a = (uint8_t)n_a, b = (uint8_t)(n_b > 0 ? n_b : 1);
+    configure_tiles((const uint8_t[8]){a, a, b, b, a, b, TILE, TILE});
 }
 
 // Rows of weights that are multiplied together, and what comes behind them.

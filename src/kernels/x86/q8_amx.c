@@ -18,6 +18,8 @@
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,bmi2,amx-tile,amx-int8")
 #endif
 
+#include "kernels/x86/amx.inc"
+
 enum { TOKENS = 16, DEPTH = 64, TILE = TOKENS * DEPTH, BLOCK = 2 * TILE * HTH_Q8_WIDE / DEPTH, ROWS = 64, GROUP = 64 };
 
 // --- activations ---
@@ -57,27 +59,6 @@ static void quantize_prompt_amx(const float *x, int64_t n, const hth_q8 *out, in
 }
 
 // --- products ---
-
-// The compilers' tile intrinsics do not say that they read or write memory: nothing there must wait or be dropped.
-static HTH_ALWAYS_INLINE void written(const void *p) {
-    __asm__ volatile("" : : "r"(p) : "memory");
-}
-
-static void configure(void) {
-    struct {
-        uint8_t palette, start, reserved[14];
-        uint16_t row_bytes[16];
-        uint8_t rows[16];
-    } config;
-    memset(&config, 0, sizeof config);
-    config.palette = 1;
-    for (int i = 0; i < 8; i++) {
-        config.row_bytes[i] = DEPTH;
-        config.rows[i] = TOKENS;
-    }
-    written(&config);
-    _tile_loadconfig(&config);
-}
 
 // Where the columns of a job lie decides where its floats come from and go to. ANY: few tokens, or all columns.
 typedef enum place { NOWHERE, FIRST, MIDDLE, LAST, ANY } place;
@@ -271,7 +252,7 @@ static void gemm_amx(const hth_panel *w, hth_q8_type type, int64_t n_row, int64_
     p.by = (strides){x->wide_stride, y_stride};
     for (int i = 0; i < 3; i++) p.jobs[i].place = NOWHERE;
     (void)type;
-    configure();
+    configure_tiles((const uint8_t[8]){TOKENS, TOKENS, TOKENS, TOKENS, TOKENS, TOKENS, TOKENS, TOKENS});
     for (int64_t t0 = 0, t_end; t0 < n_tok; t0 = t_end) {
         t_end = t0 + GROUP - (x->first + t0) % TOKENS;
         if (t_end > n_tok) t_end = n_tok;
