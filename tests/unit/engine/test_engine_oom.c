@@ -2,6 +2,7 @@
 // a typed error, what does not fail is right, everything ends, and nothing leaks.
 #include <unistd.h>
 
+#include "os/sync.h"
 #include "unit/engine/asked.h"
 #include "unit/engine/byte_model.h"
 
@@ -14,13 +15,37 @@ typedef struct outcome {
     int n[N_REQUEST][2];
 } outcome;
 
-static hth_code submit(hth_engine *e, int i, hth_request **out, hth_err *err) {
+// Counts the requests that have ended. Nothing is read before all have: a reader at work beside the host's thread would
+// meet some of the failures that are meant for that.
+typedef struct ended {
+    hth_mutex lock;
+    hth_cond more;
+    int n;
+} ended;
+
+static void count_end(void *user, const hth_event *event) {
+    ended *all = user;
+    if (event->kind != HTH_EVENT_END) return;
+    hth_lock(&all->lock);
+    all->n++;
+    hth_cond_wake_all(&all->more);
+    hth_unlock(&all->lock);
+}
+
+static void wait_for(ended *all, int n) {
+    hth_lock(&all->lock);
+    while (all->n < n) hth_cond_wait(&all->more, &all->lock);
+    hth_unlock(&all->lock);
+}
+
+static hth_code submit(hth_engine *e, int i, ended *all, hth_request **out, hth_err *err) {
     static const char *const texts[N_REQUEST] = {"hello there, this is a prompt", "he", "what is it?"};
     static const hth_bytes stop = {"never to come", 13};
     const hth_sampler_params sampling = {.temperature = 1, .top_p = 1, .repeat_penalty = 1, .seed = 5};
     const hth_segment segment = {.text = texts[i], .n_text = strlen(texts[i])};
     const hth_request_params p = {.segments = &segment, .n_segment = 1, .sampling = &sampling, .max_tokens = N_OUT, .ignore_end = true,
-                                  .n = 2, .stop = &stop, .n_stop = 1, .logprobs = true, .n_top = 2, .echo = i == 0};
+                                  .n = 2, .stop = &stop, .n_stop = 1, .logprobs = true, .n_top = 2, .echo = i == 0,
+                                  .on_event = count_end, .user = all};
     return hth_request_submit(e, &p, out, NULL, err);
 }
 
@@ -46,14 +71,24 @@ static void run(const char *path, outcome *o) {
     hth_engine *e = NULL;
     hth_request *r[N_REQUEST] = {NULL};
     hth_err err;
+    ended all = {.n = 0};
+    int n_submitted = 0;
     *o = (outcome){0};
+    assert_int_equal(hth_mutex_init(&all.lock, &err), HTH_OK);
+    assert_int_equal(hth_cond_init(&all.more, &err), HTH_OK);
     o->code = hth_engine_open(path, &(hth_engine_params){.n_thread = 2, .n_ctx = 96, .n_chunk = 8, .need_tokenizer = true, .memory_bytes = 1 << 26}, &e, &err);
-    for (int i = 0; o->code == HTH_OK && i < N_REQUEST; i++) o->code = submit(e, i, &r[i], &err);
+    for (int i = 0; o->code == HTH_OK && i < N_REQUEST; i++) {
+        o->code = submit(e, i, &all, &r[i], &err);
+        n_submitted += o->code == HTH_OK;
+    }
+    wait_for(&all, n_submitted);
     for (int i = 0; i < N_REQUEST; i++) {
         if (r[i]) read_all(r[i], o, i);
         hth_request_free(r[i]);
     }
     hth_engine_close(e);
+    hth_cond_destroy(&all.more);
+    hth_mutex_destroy(&all.lock);
 }
 
 static uint64_t live_blocks(void) {
@@ -67,13 +102,14 @@ static void every_failed_allocation_is_survived(const char *path, bool sticky) {
     run(path, &want);
     assert_int_equal(want.code, HTH_OK);
     const uint64_t start = live_blocks();
-    int n_failed_late = 0;
+    int n_failed_early = 0, n_failed_late = 0; // how many of each depends on which thread comes first
     for (uint64_t n = 1;; n++) {
         hth_mem_fail_at(n, sticky);
         run(path, &got);
         const bool was_hit = hth_mem_fail_hit();
         hth_mem_fail_at(0, false);
         assert_int_equal(live_blocks(), start);
+        n_failed_early += got.code != HTH_OK;
         if (got.code != HTH_OK && got.code != HTH_ERR_NOMEM) fail_msg("allocation %d: %s", (int)n, hth_code_name(got.code));
         for (int i = 0; got.code == HTH_OK && i < N_REQUEST; i++) {
             if (got.ends[i] != HTH_OK && got.ends[i] != HTH_ERR_NOMEM) fail_msg("allocation %d: %s", (int)n, hth_code_name(got.ends[i]));
@@ -86,7 +122,8 @@ static void every_failed_allocation_is_survived(const char *path, bool sticky) {
         if (!was_hit) break;
         if (got.code == HTH_OK && sticky && n > 400) n += 2; // the many of the steps: a part of them
     }
-    assert_true(n_failed_late > 20);
+    assert_true(n_failed_early > 0);
+    assert_true(n_failed_late > 0);
 }
 
 static void an_engine_survives_every_failed_allocation(void **state) {

@@ -510,7 +510,7 @@ static void a_file_that_vanished_is_no_harm(void **unused) {
 }
 
 static void wait_for_the_writer(setup *s) {
-    for (int i = 0; i < 500 && stats_of(s).n_written + stats_of(s).n_bad == 0; i++) {
+    for (int i = 0; i < 6000 && stats_of(s).n_written + stats_of(s).n_bad == 0; i++) {
         const uint64_t until = hth_clock_ns() + 10000000;
         while (hth_clock_ns() < until) usleep(1000);
     }

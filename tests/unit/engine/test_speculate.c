@@ -39,11 +39,11 @@ static void guesses_change_no_token(void **state) {
                                     .n_draft = -1};
             asked *plain = asked_run(e, &p);
             assert_int_equal(plain->usage.n_drafted, 0);
-            p.n_draft = t == 1 ? 4 : 0;
+            p.n_draft = t < 2 ? 4 : 0; // where 0, how many depends on how long steps take
             asked *guessed = asked_run(e, &p);
             compare(guessed, plain, true);
-            n_accepted += guessed->usage.n_accepted;
-            n_wrong += guessed->usage.n_drafted - guessed->usage.n_accepted;
+            n_accepted += t < 2 ? guessed->usage.n_accepted : 0;
+            n_wrong += t < 2 ? guessed->usage.n_drafted - guessed->usage.n_accepted : 0;
             free(plain);
             free(guessed);
         }
