@@ -1,4 +1,5 @@
-# Libraries from outside: utf8proc for the core, libedit for the program, cmocka for the tests.
+# Libraries from outside: utf8proc for the core, libmicrohttpd, zlib, SQLite and GnuTLS for the server, libedit for
+# the program, cmocka for the tests.
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 find_package(PkgConfig QUIET)
@@ -26,6 +27,22 @@ if(NOT hth_utf8proc_FOUND)
   message(FATAL_ERROR "utf8proc is missing; `make setup` installs it")
 endif()
 target_link_libraries(hth_utf8proc INTERFACE m)
+
+foreach(needed "hth_microhttpd libmicrohttpd microhttpd.h microhttpd" "hth_zlib zlib zlib.h z"
+               "hth_sqlite sqlite3 sqlite3.h sqlite3" "hth_gnutls gnutls gnutls/gnutls.h gnutls")
+  separate_arguments(needed)
+  hearth_find(${needed})
+  list(GET needed 0 target)
+  if(NOT ${target}_FOUND)
+    list(GET needed 1 name)
+    message(FATAL_ERROR "${name} is missing; `make setup` installs it")
+  endif()
+endforeach()
+file(STRINGS "${hth_microhttpd_INCLUDE}/microhttpd.h" version REGEX "define MHD_VERSION ")
+string(REGEX MATCH "0x[0-9]+" version "${version}")
+if(version LESS 0x00097500)
+  message(FATAL_ERROR "libmicrohttpd 0.9.75 or newer is needed")
+endif()
 
 if(HEARTH_EDITLINE AND HEARTH_CLI)
   hearth_find(hth_editline libedit histedit.h edit)

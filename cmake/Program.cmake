@@ -2,7 +2,7 @@
 file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/cli/*.c")
 if(sources)
   add_executable(hearth ${sources})
-  target_link_libraries(hearth PRIVATE hth_flags hth_engine m)
+  target_link_libraries(hearth PRIVATE hth_flags hth_server m)
   target_compile_definitions(hearth PRIVATE HEARTH_VERSION="${PROJECT_VERSION}")
   if(HEARTH_EDITLINE AND hth_editline_FOUND)
     target_compile_definitions(hearth PRIVATE HEARTH_EDITLINE)

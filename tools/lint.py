@@ -26,7 +26,8 @@ LAYERS = {
     "chat": {"base", "os", "formats", "text"},
     "model": {"base", "os", "quant", "formats", "kernels", "text", "chat"},
     "engine": {"base", "os", "quant", "formats", "kernels", "text", "chat", "model"},
-    "cli": {"base", "os", "quant", "formats", "kernels", "text", "chat", "model", "engine"},
+    "server": {"base", "os", "quant", "formats", "kernels", "text", "chat", "model", "engine"},
+    "cli": {"base", "os", "quant", "formats", "kernels", "text", "chat", "model", "engine", "server"},
 }
 # formats knows the table of types, and no more of quant.
 ONLY_HEADER = {("formats", "quant"): {"quant/type.h"}}

