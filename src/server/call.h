@@ -1,0 +1,165 @@
+// An ask at work: the model is found, the prompt rendered, tokenized and admitted; then what comes is told as events,
+// and a dialect's printer makes its own bytes of them. A printer never sees an engine, and the engine never a dialect.
+//
+//   handler (worker)      hth_ask from JSON -> hth_call_start -> hth_call_answer
+//   HTTP thread           events -> printer.event (streams), or printer.whole at the end
+#ifndef HTH_SERVER_CALL_H
+#define HTH_SERVER_CALL_H
+
+#include "server/ask.h"
+#include "server/http.h"
+
+struct hth_server;
+
+typedef struct hth_call hth_call;
+
+typedef enum hth_call_kind {
+    HTH_CALL_STARTED,   // first of all; .started
+    HTH_CALL_PROGRESS,  // prefill; .progress
+    HTH_CALL_CONTENT,   // .text
+    HTH_CALL_REASONING, // .text
+    HTH_CALL_TOOL,      // a call begins: .tool with id and name
+    HTH_CALL_ARGUMENTS, // .text is a piece of the call's arguments (.tool as in TOOL)
+    HTH_CALL_TOOL_END,  // the call is complete (.tool as in TOOL)
+    HTH_CALL_TOKEN,     // one token, where tokens or logprobs are wanted; comes before the text that it completes
+    HTH_CALL_FINISH,    // a choice has ended: .finish
+    HTH_CALL_EMBEDDING, // .embedding
+    HTH_CALL_SCORE,     // .score
+    HTH_CALL_ERROR,     // all has ended: .fault. No event but END follows
+    HTH_CALL_END,       // the last one: .usage
+} hth_call_kind;
+
+typedef enum hth_finish {
+    HTH_FINISH_STOP,      // the model ended it
+    HTH_FINISH_STOP_TEXT, // .stop is which
+    HTH_FINISH_LENGTH,    // max_tokens
+    HTH_FINISH_CONTEXT,   // the context is full
+    HTH_FINISH_TOOLS,     // ended with calls of tools
+    HTH_FINISH_CANCELLED,
+} hth_finish;
+
+typedef struct hth_call_usage {
+    int64_t n_prompt, n_cached, n_output, n_reasoning; // tokens of all choices
+    int64_t n_drafted, n_accepted;
+    uint64_t load_ns, queued_ns, prefill_ns, generate_ns, total_ns;
+    hth_miss miss;
+} hth_call_usage;
+
+typedef struct hth_call_event {
+    hth_call_kind kind;
+    int32_t choice;       // prompts * n: prompt i's j-th completion is i * n + j; -1: of no choice
+    const char *text;     // whole characters; borrowed until the next event
+    size_t n_text;
+    union {
+        struct {
+            const char *model; // the name to answer with
+            int64_t created;   // seconds since 1970
+        } started;
+        struct {
+            int64_t n_done, n_total, n_cached;
+            uint64_t elapsed_ns;
+        } progress;
+        struct {
+            int32_t index;    // of the call in its choice, from 0
+            const char *id, *name;
+        } tool;
+        struct {
+            int32_t id;
+            bool is_prompt, has_logprob;
+            float logprob;
+            const hth_logprob *top; // [n_top]
+            int32_t n_top;
+        } token;             // .text is what the token alone is written as; perhaps no whole characters
+        struct {
+            hth_finish reason;
+            hth_chat_text stop; // STOP_TEXT: the text
+        } finish;
+        struct {
+            const float *values; // [n]
+            int32_t n;
+            int64_t n_prompt;
+        } embedding;
+        struct {
+            double value;
+            int64_t n_prompt;
+        } score;
+        const hth_fault *fault;
+        const hth_call_usage *usage;
+    };
+} hth_call_event;
+
+// ---- collected for replies in one piece
+
+typedef struct hth_call_tool {
+    const char *id, *name;
+    hth_str arguments;
+} hth_call_tool;
+
+typedef struct hth_call_token {
+    int32_t id;
+    bool is_prompt, has_logprob;
+    float logprob;
+    uint32_t text, n_text; // in hth_call_choice.spellings
+    uint32_t top, n_top;   // in hth_call_choice.tops
+} hth_call_token;
+
+typedef struct hth_call_choice {
+    hth_str content, reasoning;
+    hth_call_tool *tools; // [n_tool]
+    size_t n_tool, cap_tool;
+    hth_call_token *tokens; // [n_token]
+    size_t n_token, cap_token;
+    hth_str spellings;
+    hth_logprob *tops; // [n_top]
+    size_t n_top, cap_top;
+    bool has_finished;
+    hth_finish reason;
+    hth_chat_text stop;
+    float *embedding; // [n_embedding]
+    int32_t n_embedding;
+    double score;
+    int64_t n_prompt; // of EMBED and RERANK
+} hth_call_choice;
+
+typedef struct hth_call_whole {
+    const char *model;
+    int64_t created;
+    hth_call_choice *choices; // [n_choice]
+    size_t n_choice;
+    hth_call_usage usage;
+} hth_call_whole;
+
+// ---- how a dialect prints. One static table per kind of reply; `user` is the dialect's own state, in the exchange's
+// arena. All run on one HTTP thread at a time.
+
+typedef struct hth_printer {
+    const char *type, *stream_type; // content types of the reply in one piece and of the stream
+    // Streams: appends what the event is in this dialect; nothing is fine. Ends (data: [DONE]) come with END.
+    void (*event)(void *user, const hth_call_event *e, hth_str *out);
+    // A stream that has been quiet for a while: something that clients skip. NULL: an SSE comment.
+    void (*ping)(void *user, hth_str *out);
+    // The reply in one piece.
+    void (*whole)(void *user, const hth_call_whole *w, hth_str *out);
+    // The stream ends with an error after its 200; NULL: event gets it.
+} hth_printer;
+
+// Finds the model (loading it where it must be: this waits), renders, tokenizes, submits. On a worker thread.
+// False: *fault says why, nothing is at work. The ask must live as long as the exchange `x`.
+HTH_NODISCARD bool hth_call_start(struct hth_server *s, hth_exchange *x, const hth_ask *ask, hth_call **out,
+                                  hth_fault *fault);
+// Binds the call to its exchange and answers: as a stream where the ask says so, else in one piece. Takes the call.
+void hth_call_answer(hth_call *c, const hth_printer *printer, void *user);
+// All three steps of a handler: start, and answer or refuse.
+void hth_call_serve(struct hth_server *s, hth_exchange *x, const hth_ask *ask, const hth_printer *printer, void *user);
+
+// For who reads the events of a call without an exchange (background work). The next event; false: none yet, and
+// `on_more` of the start will be told. Borrowed until the next call.
+HTH_NODISCARD bool hth_call_next(hth_call *c, hth_call_event *out);
+void hth_call_cancel(hth_call *c); // any thread
+void hth_call_drop(hth_call *c);
+
+const char *hth_call_model(const hth_call *c); // the name to answer with
+// A new id: prefix and 24 letters and digits that nobody can guess.
+void hth_call_new_id(const char *prefix, char out[48]);
+
+#endif
