@@ -23,11 +23,12 @@ LAYERS = {
     "formats": {"base", "os", "quant"},
     "kernels": {"base", "os", "quant"},
     "text": {"base", "os", "formats"},
-    "chat": {"base", "os", "formats", "text"},
-    "model": {"base", "os", "quant", "formats", "kernels", "text", "chat"},
-    "engine": {"base", "os", "quant", "formats", "kernels", "text", "chat", "model"},
-    "server": {"base", "os", "quant", "formats", "kernels", "text", "chat", "model", "engine"},
-    "cli": {"base", "os", "quant", "formats", "kernels", "text", "chat", "model", "engine", "server"},
+    "grammar": {"base", "os", "formats", "text"},
+    "chat": {"base", "os", "formats", "text", "grammar"},
+    "model": {"base", "os", "quant", "formats", "kernels", "text", "grammar", "chat"},
+    "engine": {"base", "os", "quant", "formats", "kernels", "text", "grammar", "chat", "model"},
+    "server": {"base", "os", "quant", "formats", "kernels", "text", "grammar", "chat", "model", "engine"},
+    "cli": {"base", "os", "quant", "formats", "kernels", "text", "grammar", "chat", "model", "engine", "server"},
 }
 # formats knows the table of types, and no more of quant.
 ONLY_HEADER = {("formats", "quant"): {"quant/type.h"}}
