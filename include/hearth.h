@@ -59,7 +59,7 @@ typedef struct hth_engine_params {
     uint64_t memory_bytes;         // for keys, values and work space; 0: three quarters of what the machine has free
     uint64_t weight_bytes;         // memory for weights with what they need to run; a mixture of experts that takes more
                                    // reads experts from disk. 0: what the machine can give
-    int32_t n_chunk;               // most prompt rows of a step; 0: 512
+    int32_t n_chunk;               // most prompt rows of a step; 0: 512, or 1024 where experts stay on disk
     bool need_tokenizer;           // fail where the model carries none
     // Told while weights are read, which takes time only where experts stay on disk. Returning false stops.
     bool (*on_load)(void *user, int64_t done, int64_t total);

@@ -3,7 +3,7 @@
 #define HTH_CLI_BENCH_H
 
 #include "base/json_out.h"
-#include "engine/session.h"
+#include "engine/engine.h"
 #include "kernels/probe.h"
 #include "model/profile.h"
 #include "os/cpu.h"
@@ -29,7 +29,7 @@ typedef struct bench_model {
     const hth_limits *limits; // NULL: not measured
 } bench_model;
 
-void bench_describe(const hth_solo *e, hth_activations wish, bench_model *out);
+void bench_describe(const hth_engine *e, hth_activations wish, bench_model *out);
 
 // Either prompt tokens or generated ones, behind n_depth others. n_user sequences generate together.
 typedef struct bench_test {
@@ -51,7 +51,7 @@ typedef struct bench_result {
 } bench_result;
 
 // Runs a test n_repeat times after a warm-up.
-HTH_NODISCARD hth_code bench_run(hth_solo *e, const bench_model *m, const bench_test *test, int n_repeat,
+HTH_NODISCARD hth_code bench_run(hth_engine *e, const bench_model *m, const bench_test *test, int n_repeat,
                                  bench_result *out, hth_err *err);
 
 // A printer takes results one by one. JSON is printed at the end, everything else line by line.

@@ -1,15 +1,16 @@
-// Running the tests of `hearth bench`. Prompts go through a session, as they do in a conversation; generated tokens
-// through the executor, one step for all users. Tokens are pseudo-random and always the same.
+// Running the tests of `hearth bench`: requests to an engine, as everybody makes them. Tokens are pseudo-random and always
+// the same; those that are generated are given (the scripted model), so that nothing is sampled.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/bench.h"
+#include "cli/generate.h"
 #include "cli/out.h"
+#include "model/residency.h"
 #include "os/clock.h"
+#include "os/sync.h"
 #include "os/term.h"
-
-#define CHUNK 256 // rows of a step that brings users to their depth
 
 // ---- the model
 
@@ -40,8 +41,8 @@ static const char *name_type(const hth_model *m, hth_type *type) {
     return hth_type_get((uint32_t)best)->name;
 }
 
-void bench_describe(const hth_solo *e, hth_activations wish, bench_model *out) {
-    const hth_model *m = e->model;
+void bench_describe(const hth_engine *e, hth_activations wish, bench_model *out) {
+    const hth_model *m = hth_engine_model(e);
     // Tables of which a token reads one row, and heads that write no text. Tied embeddings are the output.
     const hth_weight *const tables[] = {&m->per_layer_embd, &m->pos_embd, &m->type_embd, &m->cls, &m->cls_out};
     hth_type type;
@@ -60,7 +61,7 @@ void bench_describe(const hth_solo *e, hth_activations wish, bench_model *out) {
         out->step_bytes -= hth_weight_bytes(&m->token_embd);
         out->n_prompt_param -= count(&m->output);
     }
-    out->n_thread = hth_team_size(e->team);
+    out->n_thread = hth_engine_n_thread(e);
     out->activations = hth_activations_for(m, wish);
     out->peak = out->activations == HTH_ACTIVATIONS_F32 || type == HTH_TYPE_F32 || type == HTH_TYPE_F16 ? BENCH_F32
                 : type == HTH_TYPE_BF16                                         ? BENCH_BF16
@@ -69,10 +70,10 @@ void bench_describe(const hth_solo *e, hth_activations wish, bench_model *out) {
 
 // ---- tokens and time
 
-static hth_token token_at(const hth_model *m, uint64_t i) {
+static hth_token token_at(uint64_t i, uint64_t n_vocab) {
     i = (i + 1) * 0x9e3779b97f4a7c15u;
     i = (i ^ i >> 32) * 0xd6e8feb86659fd93u;
-    return (hth_token)((i ^ i >> 32) % (uint64_t)m->desc.n_vocab);
+    return (hth_token)((i ^ i >> 32) % n_vocab);
 }
 
 const char *bench_test_name(const bench_test *t, char text[64]) {
@@ -82,152 +83,187 @@ const char *bench_test_name(const bench_test *t, char text[64]) {
     return text;
 }
 
-// One repetition is done by either of these; the clock runs for the measured part only.
+// One test at work. Everything below `lock` is changed by callbacks on the host's thread, too.
 typedef struct runner {
-    hth_solo *engine;
+    hth_engine *engine;
     const bench_model *model;
     const bench_test *test;
-    hth_session *session; // prompts
-    hth_token *tokens;    // [n_depth + n_prompt]
-    hth_state **states;   // [n_user] generation
-    hth_row *rows;        // [max(n_user, CHUNK)]
-    float *logits;        // [n_user, n_vocab]
+    hth_token *tokens;    // [n_depth + max(n_prompt, 1 + n_gen)] of the user whose request is being made
     hth_profile *profile; // NULL: none
     bool is_measuring;    // false while warming up
     hth_tier_stats disk;  // of what was measured; between start and stop: what was before, negated
+    hth_mutex lock;
+    hth_cond open;
+    bool is_open;        // all users have been submitted
+    int64_t n_ended;
+    uint64_t begin_ns, end_ns;
+    hth_err err;         // of the profile
+    hth_code code;
 } runner;
 
+// ---- the clock, and with it the profile
+
 static void count_disk(runner *r, int64_t sign) {
-    if (!r->is_measuring || !r->engine->model->stream) return;
-    const hth_tier_stats now = hth_tier_get_stats(r->engine->model->stream->tier);
+    const hth_model *m = hth_engine_model(r->engine);
+    if (!r->is_measuring || !m->stream) return;
+    const hth_tier_stats now = hth_tier_get_stats(m->stream->tier);
     r->disk.n_used += (uint64_t)sign * now.n_used;
     r->disk.n_read += (uint64_t)sign * now.n_read;
     r->disk.read_bytes += (uint64_t)sign * now.read_bytes;
 }
 
-// The clock, and with it the profile, if there is one.
-static hth_code start_clock(runner *r, uint64_t *begin, hth_err *err) {
-    if (r->profile && r->is_measuring) HTH_TRY(hth_profile_set(r->engine->executor, r->profile, err));
+static void start_clock(runner *r) {
+    if (r->profile && r->is_measuring) r->code = hth_engine_profile(r->engine, r->profile, &r->err);
     count_disk(r, -1);
-    *begin = hth_clock_ns();
-    return HTH_OK;
+    r->begin_ns = hth_clock_ns();
 }
 
-static hth_code stop_clock(runner *r, uint64_t begin, double *ns, hth_err *err) {
-    *ns = (double)(hth_clock_ns() - begin);
+static void stop_clock(runner *r) {
+    r->end_ns = hth_clock_ns();
     count_disk(r, 1);
-    return r->profile ? hth_profile_set(r->engine->executor, NULL, err) : HTH_OK;
+    if (r->profile && r->code == HTH_OK) r->code = hth_engine_profile(r->engine, NULL, &r->err);
 }
 
-static hth_code run_prompt(runner *r, double *ns, hth_err *err) {
-    const size_t depth = (size_t)r->test->n_depth, all = depth + (size_t)r->test->n_prompt;
-    uint64_t begin;
-    HTH_TRY(hth_session_sync(r->session, r->tokens, depth, NULL, NULL, err));
-    HTH_TRY(start_clock(r, &begin, err));
-    HTH_TRY(hth_session_sync(r->session, r->tokens, all, NULL, NULL, err));
-    return stop_clock(r, begin, ns, err);
+// ---- requests
+
+// User u's tokens: n that differ from those of other users.
+static void make_tokens(runner *r, int64_t user, int64_t n) {
+    const uint64_t n_vocab = (uint64_t)hth_engine_n_vocab(r->engine);
+    for (int64_t i = 0; i < n; i++) r->tokens[i] = token_at((uint64_t)(user << 32 | i), n_vocab);
 }
 
-static hth_code step(runner *r, hth_state *const *states, int64_t n_seq, int64_t n_row, hth_err *err) {
-    const hth_step s = {.model = r->engine->model,
-                        .batch = {.rows = r->rows, .n_row = (int32_t)n_row, .states = states, .n_seq = (int32_t)n_seq},
-                        .layer_last = r->engine->model->desc.n_layer,
-                        .logits = r->logits,
-                        .hidden_layer = -1,
-                        .activations = r->model->activations,
-                        .cancel = hth_term_interrupt_flag()};
-    hth_ticket ticket;
-    HTH_TRY(hth_executor_submit(r->engine->executor, &s, &ticket, err));
-    return hth_executor_wait(r->engine->executor, ticket, err);
+static hth_request_params params_of(const hth_segment *prompt, const hth_bytes *depth) {
+    static const hth_sampler_params greedy = {.top_p = 1};
+    return (hth_request_params){.segments = prompt, .n_segment = 1, .sampling = &greedy, .ignore_end = true, .n_draft = -1,
+                                .salt = *depth};
 }
 
-static hth_row row_of(const runner *r, int64_t user, int64_t pos, hth_row_kind kind) {
-    const hth_token token = token_at(r->engine->model, (uint64_t)(user << 32 | pos));
-    return (hth_row){.token = token,
-                     .i_seq = kind == HTH_ROW_GENERATED ? (int32_t)user : 0,
-                     .pos = {pos, pos, pos, pos},
-                     .parent = HTH_PARENT_PREVIOUS,
-                     .span = -1,
-                     .kind = (uint8_t)kind,
-                     .want = kind == HTH_ROW_GENERATED ? HTH_WANT_LOGITS : 0};
-}
-
-// Brings one user's sequence to n_depth rows.
-static hth_code go_to_depth(runner *r, int64_t user, hth_err *err) {
-    hth_state *state = r->states[user];
-    const int64_t depth = r->test->n_depth;
-    if (hth_state_len(state) > depth) {
-        hth_code code = hth_state_truncate(state, depth, err);
-        if (code == HTH_ERR_UNSUPPORTED) code = hth_state_truncate(state, 0, err); // a window has slid
-        HTH_TRY(code);
-    }
-    while (hth_state_len(state) < depth) {
-        const int64_t len = hth_state_len(state), n = depth - len < CHUNK ? depth - len : CHUNK;
-        for (int64_t i = 0; i < n; i++) r->rows[i] = row_of(r, user, len + i, HTH_ROW_PROMPT);
-        HTH_TRY(step(r, &state, 1, n, err));
+// What stands before is computed once for each user, and found by the requests that are measured: those run in the
+// background, which uses what is cached and leaves nothing.
+static hth_code prepare_depth(runner *r, const hth_bytes *salt, hth_err *err) {
+    const bench_test *t = r->test;
+    const hth_segment before = {.tokens = r->tokens, .n_token = (size_t)t->n_depth};
+    hth_request_params p = params_of(&before, salt);
+    p.no_output = true;
+    for (int64_t u = 0; t->n_depth > 0 && u < t->n_user; u++) {
+        make_tokens(r, u, t->n_depth);
+        HTH_TRY(cli_request(r->engine, &p, NULL, NULL, err));
     }
     return HTH_OK;
 }
 
-static hth_code run_generation(runner *r, int64_t n_gen, double *ns, hth_err *err) {
+static hth_code take_end(void *user, const hth_event *e, hth_err *err) {
+    const runner *r = user;
+    if (e->kind != HTH_EVENT_END || hth_term_is_interrupted() || e->usage.n_cached == r->test->n_depth) return HTH_OK;
+    return hth_fail(err, HTH_ERR_LIMIT, "there is no memory to keep %lld tokens of %lld users", (long long)r->test->n_depth,
+                    (long long)r->test->n_user);
+}
+
+static void clock_prompt(void *user, const hth_event *e) {
+    if (e->kind == HTH_EVENT_END) stop_clock(user);
+}
+
+static hth_code run_prompt(runner *r, const hth_bytes *salt, hth_err *err) {
     const bench_test *t = r->test;
-    for (int64_t u = 0; u < t->n_user; u++) HTH_TRY(go_to_depth(r, u, err));
-    uint64_t begin;
-    HTH_TRY(start_clock(r, &begin, err));
-    for (int64_t i = 0; i < n_gen; i++) {
-        for (int64_t u = 0; u < t->n_user; u++) r->rows[u] = row_of(r, u, t->n_depth + i, HTH_ROW_GENERATED);
-        HTH_TRY(step(r, r->states, t->n_user, t->n_user, err));
+    const hth_segment prompt = {.tokens = r->tokens, .n_token = (size_t)(t->n_depth + t->n_prompt)};
+    hth_request_params p = params_of(&prompt, salt);
+    p.priority = HTH_PRIORITY_BACKGROUND;
+    p.max_tokens = 1;
+    p.on_event = clock_prompt;
+    p.user = r;
+    make_tokens(r, 0, t->n_depth + t->n_prompt);
+    start_clock(r);
+    return cli_request(r->engine, &p, take_end, r, err);
+}
+
+// Until all users are submitted, the host's thread waits here for the first of all requests: so they begin together.
+static void wait_for_all(void *user, const hth_event *e) {
+    runner *r = user;
+    if (e->kind != HTH_EVENT_PREFILL) return;
+    hth_lock(&r->lock);
+    while (!r->is_open) hth_cond_wait(&r->open, &r->lock);
+    hth_unlock(&r->lock);
+}
+
+static void let_go(runner *r) {
+    hth_lock(&r->lock);
+    r->is_open = true;
+    hth_cond_wake_all(&r->open);
+    hth_unlock(&r->lock);
+}
+
+// The clock runs from the first token, which comes with the prompt and with everybody's, to the last one's end.
+static void clock_generation(void *user, const hth_event *e) {
+    runner *r = user;
+    if (e->kind == HTH_EVENT_TOKEN && e->token.index == 0 && r->begin_ns == 0) start_clock(r);
+    if (e->kind == HTH_EVENT_END && ++r->n_ended == r->test->n_user) stop_clock(r);
+}
+
+// Sequences that recite n_gen tokens, behind n_depth others and one that is read.
+static hth_code submit_users(runner *r, const hth_bytes *salt, int64_t n_gen, hth_request **requests, hth_err *err) {
+    const bench_test *t = r->test;
+    const hth_segment prompt = {.tokens = r->tokens, .n_token = (size_t)t->n_depth + 1};
+    const hth_segment answer = {.tokens = r->tokens + t->n_depth + 1, .n_token = (size_t)n_gen};
+    hth_request_params p = params_of(&prompt, salt);
+    p.priority = HTH_PRIORITY_BACKGROUND;
+    p.forced = &answer;
+    p.n_forced = 1;
+    p.on_event = clock_generation;
+    p.user = r;
+    for (int64_t u = 0; u < t->n_user; u++) {
+        make_tokens(r, u, t->n_depth + 1 + n_gen);
+        HTH_TRY(hth_request_submit(r->engine, &p, &requests[u], NULL, err));
     }
-    return stop_clock(r, begin, ns, err);
+    return HTH_OK;
+}
+
+static hth_code run_users(runner *r, const hth_bytes *salt, int64_t n_gen, hth_request **requests, hth_err *err) {
+    static const hth_token one = 0;
+    const hth_segment prompt = {.tokens = &one, .n_token = 1};
+    hth_request_params p = params_of(&prompt, salt);
+    hth_request *gate;
+    p.max_tokens = 1;
+    p.no_cache = true;
+    p.on_event = wait_for_all;
+    p.user = r;
+    r->is_open = false;
+    r->n_ended = 0;
+    r->begin_ns = 0;
+    HTH_TRY(hth_request_submit(r->engine, &p, &gate, NULL, err));
+    hth_code code = submit_users(r, salt, n_gen, requests, err);
+    let_go(r);
+    hth_err later;
+    for (int64_t u = 0; u < r->test->n_user; u++) {
+        if (!requests[u]) break;
+        const hth_code one_code = cli_read_events(requests[u], take_end, r, code == HTH_OK ? err : &later);
+        if (code == HTH_OK) code = one_code;
+    }
+    (void)!cli_read_events(gate, NULL, NULL, &later); // it may not have begun
+    hth_request_free(gate);
+    return code;
+}
+
+static hth_code run_generation(runner *r, const hth_bytes *salt, int64_t n_gen, hth_err *err) {
+    const size_t n = (size_t)r->test->n_user;
+    hth_request **requests = hth_calloc(HTH_MEM_ENGINE, n, sizeof *requests);
+    if (!requests) return hth_fail_nomem(err, n * sizeof *requests);
+    hth_code code = run_users(r, salt, n_gen, requests, err);
+    for (size_t u = 0; u < n; u++) hth_request_free(requests[u]);
+    hth_free(requests);
+    if (code == HTH_OK && hth_term_is_interrupted()) code = hth_fail(err, HTH_ERR_CANCELLED, "interrupted");
+    return code;
 }
 
 // ---- a test
 
-static hth_code prepare_profile(runner *r, hth_err *err) {
+static hth_code prepare(runner *r, hth_err *err) {
+    const bench_test *t = r->test;
+    const size_t n = (size_t)(t->n_depth + (t->n_prompt > t->n_gen ? t->n_prompt : t->n_gen) + 1);
+    r->tokens = hth_calloc(HTH_MEM_ENGINE, n, sizeof *r->tokens);
+    if (!r->tokens) return hth_fail_nomem(err, n * sizeof *r->tokens);
     if (!r->model->is_profiled) return HTH_OK;
     r->profile = hth_calloc(HTH_MEM_MISC, 1, sizeof *r->profile);
     return r->profile ? HTH_OK : hth_fail_nomem(err, sizeof *r->profile);
-}
-
-static hth_code prepare_prompt(runner *r, hth_err *err) {
-    const bench_test *t = r->test;
-    const size_t n = (size_t)(t->n_depth + t->n_prompt);
-    r->tokens = hth_calloc(HTH_MEM_ENGINE, n, sizeof *r->tokens);
-    if (!r->tokens) return hth_fail_nomem(err, n * sizeof *r->tokens);
-    for (size_t i = 0; i < n; i++) r->tokens[i] = token_at(r->engine->model, i);
-    const hth_session_params params = {.n_ctx = (int64_t)n,
-                                       .k_type = r->model->k_type,
-                                       .v_type = r->model->v_type,
-                                       .activations = r->model->activations,
-                                       .cancel = hth_term_interrupt_flag()};
-    return hth_session_new(r->engine, &params, &r->session, err);
-}
-
-static hth_code prepare_generation(runner *r, hth_err *err) {
-    const bench_test *t = r->test;
-    const size_t n_user = (size_t)t->n_user, n_row = n_user > CHUNK ? n_user : CHUNK;
-    const size_t n_logit = n_user * (size_t)r->engine->model->desc.n_vocab;
-    r->rows = hth_calloc(HTH_MEM_ENGINE, n_row, sizeof *r->rows);
-    if (!r->rows) return hth_fail_nomem(err, n_row * sizeof *r->rows);
-    r->logits = hth_calloc(HTH_MEM_ENGINE, n_logit, sizeof *r->logits);
-    if (!r->logits) return hth_fail_nomem(err, n_logit * sizeof *r->logits);
-    r->states = hth_calloc(HTH_MEM_ENGINE, n_user, sizeof *r->states);
-    if (!r->states) return hth_fail_nomem(err, n_user * sizeof *r->states);
-    const hth_state_params params = {
-        .n_ctx = t->n_depth + t->n_gen, .k_type = r->model->k_type, .v_type = r->model->v_type};
-    for (size_t u = 0; u < n_user; u++)
-        HTH_TRY(hth_state_new(r->engine->executor, r->engine->model, &params, &r->states[u], err));
-    return HTH_OK;
-}
-
-static void release(runner *r) {
-    for (int64_t u = 0; r->states && u < r->test->n_user; u++) hth_state_free(r->states[u]);
-    hth_session_free(r->session);
-    hth_free(r->states);
-    hth_free(r->tokens);
-    hth_free(r->rows);
-    hth_free(r->logits);
-    hth_free(r->profile);
 }
 
 static void average(const double *v, int n, double *mean, double *deviation) {
@@ -259,7 +295,7 @@ static void finish(const bench_model *m, bench_result *r) {
 // What came from disk in the measured repetitions.
 static void finish_disk(const runner *r, bench_result *out) {
     out->share_hit = out->read_rate = out->share_disk = NAN;
-    const hth_stream *s = r->engine->model->stream;
+    const hth_stream *s = hth_engine_model(r->engine)->stream;
     if (!s) return;
     double ns = 0;
     for (int i = 0; i < out->n; i++) ns += out->ns[i];
@@ -285,30 +321,46 @@ static void show_progress(const bench_test *t, int done, int n) {
     fflush(stderr);
 }
 
+// The salt keeps tests of another depth from finding more than they should.
 static hth_code repeat(runner *r, int n, bench_result *out, hth_err *err) {
+    const bench_test *t = r->test;
+    const hth_bytes salt = {(const char *)&t->n_depth, sizeof t->n_depth};
+    show_progress(t, -1, n);
+    HTH_TRY(prepare_depth(r, &salt, err));
     for (int i = -1; i < n; i++) {
-        double ns = 0;
         r->is_measuring = i >= 0;
-        show_progress(r->test, i, n);
+        show_progress(t, i, n);
         if (hth_term_is_interrupted()) return hth_fail(err, HTH_ERR_CANCELLED, "interrupted");
-        if (r->test->n_prompt) HTH_TRY(run_prompt(r, &ns, err));
-        else HTH_TRY(run_generation(r, i < 0 ? 1 : r->test->n_gen, &ns, err));
-        if (i >= 0) out->ns[i] = ns;
+        if (t->n_prompt) HTH_TRY(run_prompt(r, &salt, err));
+        else HTH_TRY(run_generation(r, &salt, i < 0 ? 1 : t->n_gen, err));
+        if (r->code != HTH_OK) return *err = r->err, r->code;
+        if (i >= 0) out->ns[i] = (double)(r->end_ns - r->begin_ns);
     }
     finish_disk(r, out);
     return HTH_OK;
 }
 
-hth_code bench_run(hth_solo *e, const bench_model *m, const bench_test *test, int n_repeat, bench_result *out,
+static hth_code run_test(runner *r, int n_repeat, bench_result *out, hth_err *err) {
+    HTH_TRY(hth_mutex_init(&r->lock, err));
+    hth_code code = hth_cond_init(&r->open, err);
+    if (code == HTH_OK) {
+        code = prepare(r, err);
+        if (code == HTH_OK) code = repeat(r, n_repeat, out, err);
+        hth_cond_destroy(&r->open);
+    }
+    hth_mutex_destroy(&r->lock);
+    return code;
+}
+
+hth_code bench_run(hth_engine *e, const bench_model *m, const bench_test *test, int n_repeat, bench_result *out,
                    hth_err *err) {
     runner r = {.engine = e, .model = m, .test = test};
     *out = (bench_result){.test = *test, .n = n_repeat};
-    hth_code code = test->n_prompt ? prepare_prompt(&r, err) : prepare_generation(&r, err);
-    if (code == HTH_OK) code = prepare_profile(&r, err);
-    if (code == HTH_OK) code = repeat(&r, n_repeat, out, err);
+    const hth_code code = run_test(&r, n_repeat, out, err);
     if (hth_term_is_stderr_tty()) fputs("\r\033[K", stderr);
     if (code == HTH_OK) finish_profile(&r, out);
-    release(&r);
+    hth_free(r.tokens);
+    hth_free(r.profile);
     if (code == HTH_OK) finish(m, out);
     return code;
 }

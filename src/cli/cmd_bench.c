@@ -8,10 +8,12 @@
 #include "cli/out.h"
 #include "os/cpu.h"
 #include "os/term.h"
+#include "os/thread.h"
 
 enum { MAX_LIST = 16, MAX_USERS = 1024, MAX_TOKENS = 1 << 24 };
 #define QUICK_SECONDS 0.5 // of each limit before the tests
 #define MACHINE_SECONDS 1.0
+#define CHUNK 512 // rows of a step of a prompt, as llama-bench has them
 
 typedef struct bench_values {
     const char *prompts, *gens, *depths, *users;
@@ -76,7 +78,7 @@ typedef struct bench_lists {
     list prompts, gens, depths, users;
 } bench_lists;
 
-static hth_code run_test(hth_solo *e, const bench_model *m, bench_printer *p, bench_test t, hth_err *err) {
+static hth_code run_test(hth_engine *e, const bench_model *m, bench_printer *p, bench_test t, hth_err *err) {
     bench_result result;
     if (t.n_prompt + t.n_gen == 0) return HTH_OK; // -p 0 or -n 0: none of these
     HTH_TRY(bench_run(e, m, &t, (int)values.n_repeat, &result, err));
@@ -84,7 +86,7 @@ static hth_code run_test(hth_solo *e, const bench_model *m, bench_printer *p, be
     return HTH_OK;
 }
 
-static hth_code run_tests(hth_solo *e, const bench_model *m, bench_printer *p, const bench_lists *l, hth_err *err) {
+static hth_code run_tests(hth_engine *e, const bench_model *m, bench_printer *p, const bench_lists *l, hth_err *err) {
     for (int d = 0; d < l->depths.n; d++) {
         const int64_t depth = l->depths.v[d];
         for (int i = 0; i < l->prompts.n; i++)
@@ -96,35 +98,62 @@ static hth_code run_tests(hth_solo *e, const bench_model *m, bench_printer *p, c
     return HTH_OK;
 }
 
+static int64_t largest(const list *l) {
+    int64_t most = 0;
+    for (int i = 0; i < l->n; i++) most = l->v[i] > most ? l->v[i] : most;
+    return most;
+}
+
+// One engine for all tests: room for the largest, and one place that stays free beside background requests.
+static hth_engine_params engine_params(const bench_lists *l) {
+    const int64_t n_prompt = largest(&l->prompts), n_gen = largest(&l->gens), n_user = n_gen > 0 ? largest(&l->users) : 1;
+    return (hth_engine_params){.n_thread = (int)values.n_thread, .weight_bytes = values.memory,
+                               .n_ctx = largest(&l->depths) + (n_prompt > n_gen ? n_prompt : n_gen) + 1,
+                               .n_sequence = (int32_t)n_user + 1, .n_queue = (int32_t)n_user + 1,
+                               .n_chunk = n_user > CHUNK ? (int32_t)n_user : CHUNK,
+                               .k_type = hth_kv_type_name((hth_kv_type)cli_kv_k(&values.kv)),
+                               .v_type = hth_kv_type_name((hth_kv_type)cli_kv_v(&values.kv)),
+                               .activations = hth_activations_name((hth_activations)values.activations)};
+}
+
+// By a team of its own: the engine's rests meanwhile.
+static hth_code measure_quickly(int n_thread, hth_limits *out, hth_err *err) {
+    hth_team *team;
+    HTH_TRY(hth_team_new(n_thread, &team, err));
+    const hth_code code = measure_limits(team, QUICK_SECONDS, out, err);
+    hth_team_free(team);
+    return code;
+}
+
 static int run_model(const char *path, const bench_lists *lists) {
     hth_machine machine;
-    hth_solo *engine = NULL;
+    hth_engine *engine = NULL;
     hth_limits limits;
     hth_err err;
     bench_model model = {.path = path, .cpu = machine.cpu_name,
                          .k_type = (hth_kv_type)cli_kv_k(&values.kv), .v_type = (hth_kv_type)cli_kv_v(&values.kv)};
     bench_printer printer;
     int exit_code = CLI_OK;
-    const hth_solo_params how = {.n_thread = (int)values.n_thread, .memory_bytes = values.memory};
+    const hth_engine_params how = engine_params(lists);
     hth_code code;
     hth_machine_get(&machine);
-    HTH_TRY_GOTO(code, cli_load_engine(path, &how, &engine, &err), done);
+    HTH_TRY_GOTO(code, cli_open_engine(path, &how, &engine, &err), done);
     bench_describe(engine, (hth_activations)values.activations, &model);
     model.is_profiled = values.profile;
-    if (!engine->model->desc.causal) {
+    if (!hth_engine_model(engine)->desc.causal) {
         code = hth_fail(&err, HTH_ERR_UNSUPPORTED, "%s is an encoder: it writes no text", path);
         goto done;
     }
     hth_term_catch_stop();
     if (!values.no_limits) {
-        HTH_TRY_GOTO(code, measure_limits(engine->team, QUICK_SECONDS, &limits, &err), done);
+        HTH_TRY_GOTO(code, measure_quickly(model.n_thread, &limits, &err), done);
         model.limits = &limits;
     }
     bench_print_begin(&printer, (bench_format)values.format);
     code = run_tests(engine, &model, &printer, lists, &err);
     exit_code = bench_print_end(&printer, code == HTH_OK);
 done:
-    hth_solo_close(engine);
+    hth_engine_close(engine);
     if (code == HTH_ERR_CANCELLED) return CLI_INTERRUPTED;
     return code == HTH_OK ? exit_code : cli_fail(&err);
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/generate.h"
 #include "cli/input.h"
 #include "cli/load.h"
 #include "cli/out.h"
@@ -44,35 +45,33 @@ typedef struct output {
     int64_t index;
     float *v; // [n] of the text at work
     int32_t n;
+    int64_t n_token;
 } output;
 
-static void print_one(const output *o, int64_t n_token) {
-    if (o->j) add_vector(o->j, o->index, n_token, o->v, o->n);
+static hth_code take_event(void *user, const hth_event *e, hth_err *err) {
+    (void)err;
+    output *o = user;
+    if (e->kind == HTH_EVENT_EMBEDDING) memcpy(o->v, e->embedding.values, (size_t)o->n * sizeof *o->v);
+    if (e->kind == HTH_EVENT_END) o->n_token = e->usage.n_prompt;
+    return HTH_OK;
+}
+
+static void print_one(const output *o) {
+    if (o->j) add_vector(o->j, o->index, o->n_token, o->v, o->n);
     else print_vector(o->v, o->n);
 }
 
 // One text, or the tokens of --tokens.
-static hth_code embed(const output *o, const hth_segment *segment, hth_err *err) {
+static hth_code embed(output *o, const hth_segment *segment, hth_err *err) {
     const hth_request_params params = {.task = HTH_TASK_EMBED,
                                        .segments = segment,
                                        .n_segment = 1,
                                        .add_special = !segment->tokens,
                                        .pooling = values.pooling ? pooling_names[poolings[values.pooling]] : NULL,
                                        .normalize = !values.no_normalize};
-    hth_request *r;
-    hth_event event = {0};
-    HTH_TRY(hth_request_submit(o->engine, &params, &r, NULL, err));
-    hth_code code = HTH_OK;
-    while (code == HTH_OK && event.kind != HTH_EVENT_END) {
-        code = hth_request_next(r, -1, &event, err);
-        if (code == HTH_OK && event.kind == HTH_EVENT_EMBEDDING) memcpy(o->v, event.embedding.values, (size_t)o->n * sizeof *o->v);
-        if (code != HTH_OK || event.kind != HTH_EVENT_ERROR) continue;
-        code = event.error.err->code;
-        *err = *event.error.err;
-    }
-    if (code == HTH_OK) print_one(o, event.usage.n_prompt);
-    hth_request_free(r);
-    return code;
+    HTH_TRY(cli_request(o->engine, &params, take_event, o, err));
+    print_one(o);
+    return HTH_OK;
 }
 
 static hth_code embed_all(output *o, const cli_args *args, hth_err *err) {

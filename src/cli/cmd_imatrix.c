@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/generate.h"
 #include "cli/load.h"
 #include "cli/out.h"
 #include "cli/progress.h"
@@ -11,8 +12,6 @@
 #include "os/term.h"
 
 #define DEFAULT_CTX 512
-#define STEP_ROWS 256
-#define STEP_ROWS_OUTPUT 64 // every row's logits are made then
 
 typedef struct imatrix_values {
     const char *file, *out;
@@ -51,34 +50,45 @@ static int print_result(const result *r) {
     return code;
 }
 
+static bool pass_over(void *user, int64_t first, int32_t n_row, int32_t n_vocab, const float *logits) {
+    (void)user, (void)first, (void)n_row, (void)n_vocab, (void)logits;
+    return true; // that they were made is enough
+}
+
+static hth_code run_chunk(hth_engine *e, const hth_token *tokens, int64_t n, hth_err *err) {
+    const hth_segment segment = {.tokens = tokens, .n_token = (size_t)n};
+    const hth_request_params params = {.segments = &segment, .n_segment = 1, .no_output = true, .no_cache = true,
+                                       .on_logits = values.with_output ? pass_over : NULL};
+    return cli_request(e, &params, NULL, NULL, err);
+}
+
 // Chunks that do not overlap, the first token of each replaced by BOS where the model wants one.
-static hth_code run_chunks(hth_solo *e, hth_importance *im, hth_token_list *list, const result *r, hth_err *err) {
-    const hth_token bos = hth_tokenizer_special(e->tokenizer, HTH_SPECIAL_BOS);
-    const bool adds_bos = hth_tokenizer_adds_bos(e->tokenizer) && bos >= 0;
-    const hth_importance_params params = {.n_chunk = values.with_output ? STEP_ROWS_OUTPUT : STEP_ROWS,
-                                          .activations = (hth_activations)values.activations,
-                                          .cancel = hth_term_interrupt_flag()};
+static hth_code run_chunks(hth_engine *e, hth_importance *im, hth_token_list *list, const result *r, hth_err *err) {
+    const hth_tokenizer *t = hth_engine_tokenizer(e);
+    const hth_token bos = hth_tokenizer_special(t, HTH_SPECIAL_BOS);
+    const bool adds_bos = hth_tokenizer_adds_bos(t) && bos >= 0;
+    const hth_linear_hook hook = hth_importance_hook(im);
     cli_progress progress = cli_progress_make("measuring");
     hth_code code = HTH_OK;
+    hth_engine_watch(e, &hook);
     for (int64_t i = 0; i < r->n_chunk && code == HTH_OK; i++) {
-        if (!cli_progress_step(&progress, i * r->n_ctx, r->n_chunk * r->n_ctx)) {
-            code = hth_fail(err, HTH_ERR_CANCELLED, "interrupted");
-            break;
-        }
+        (void)cli_progress_step(&progress, i * r->n_ctx, r->n_chunk * r->n_ctx);
         hth_token *tokens = list->ids + i * r->n_ctx;
         if (adds_bos) tokens[0] = bos;
-        code = hth_importance_run(im, e->executor, tokens, r->n_ctx, &params, err);
+        code = run_chunk(e, tokens, r->n_ctx, err);
     }
+    hth_engine_watch(e, NULL);
     cli_progress_end(&progress);
     return code;
 }
 
-static hth_code measure(hth_solo *e, hth_token_list *list, int *exit_code, hth_err *err) {
-    const hth_desc *d = &e->model->desc;
+static hth_code measure(hth_engine *e, hth_token_list *list, int *exit_code, hth_err *err) {
+    const hth_model *m = hth_engine_model(e);
+    const hth_desc *d = &m->desc;
     result r = {.n_ctx = values.n_ctx};
-    if (!hth_container_gguf(e->model->container)) {
+    if (!hth_container_gguf(m->container)) {
         return hth_fail(err, HTH_ERR_UNSUPPORTED, "%s: importance is measured on GGUF files, whose tensors quantize knows",
-                        hth_container_path(e->model->container));
+                        hth_container_path(m->container));
     }
     if (r.n_ctx == 0) r.n_ctx = d->n_ctx_train > 1 && d->n_ctx_train < DEFAULT_CTX ? d->n_ctx_train : DEFAULT_CTX;
     r.n_chunk = (int64_t)list->n / r.n_ctx;
@@ -89,7 +99,7 @@ static hth_code measure(hth_solo *e, hth_token_list *list, int *exit_code, hth_e
     if (!d->causal) return hth_fail(err, HTH_ERR_UNSUPPORTED, "%s is an encoder: importance is measured on decoders", d->family);
     if (values.n_chunk && values.n_chunk < r.n_chunk) r.n_chunk = values.n_chunk;
     hth_importance *im;
-    HTH_TRY(hth_importance_new(e->model, values.with_output, &im, err));
+    HTH_TRY(hth_importance_new(m, values.with_output, &im, err));
     const uint64_t begin = hth_clock_ns();
     const hth_imatrix_sums *sums;
     hth_code code = run_chunks(e, im, list, &r, err);
@@ -111,13 +121,15 @@ static int run(const cli_args *args, const void *unused) {
         return cli_error("%s: cannot write over a file that is read", values.out);
     hth_err err;
     hth_token_list list = {0};
-    hth_solo *engine;
+    hth_engine *engine;
     int exit_code = CLI_OK;
-    const hth_solo_params how = {.n_thread = (int)values.n_thread, .memory_bytes = values.memory};
-    hth_code code = cli_load_engine_and_text(args->items[0], &how, values.file, &engine, &list, &err);
+    const hth_engine_params how = {.n_thread = (int)values.n_thread, .weight_bytes = values.memory, .n_sequence = 1,
+                                   .n_ctx = values.n_ctx ? values.n_ctx : DEFAULT_CTX,
+                                   .activations = hth_activations_name((hth_activations)values.activations)};
+    hth_code code = cli_open_engine_and_text(args->items[0], &how, values.file, &engine, &list, &err);
     hth_term_catch_stop();
     if (code == HTH_OK) code = measure(engine, &list, &exit_code, &err);
-    hth_solo_close(engine);
+    hth_engine_close(engine);
     hth_token_list_free(&list);
     if (code == HTH_ERR_CANCELLED) return CLI_INTERRUPTED;
     return code == HTH_OK ? exit_code : cli_fail(&err);

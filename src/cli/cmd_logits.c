@@ -4,6 +4,7 @@
 
 #include "cli/adapters.h"
 #include "cli/commands.h"
+#include "cli/generate.h"
 #include "cli/input.h"
 #include "cli/load.h"
 #include "cli/out.h"
@@ -35,38 +36,39 @@ static hth_code write_npy_header(hth_file_out *f, size_t n_row, size_t n_col, ht
 
 typedef struct writer {
     hth_file_out *file;
-    size_t n_vocab;
+    hth_code code; // of the first failure
+    hth_err err;
 } writer;
 
-static hth_code write_rows(void *user, int64_t first, int32_t n, const float *logits, hth_err *err) {
+static bool write_rows(void *user, int64_t first, int32_t n_row, int32_t n_vocab, const float *logits) {
     (void)first;
-    const writer *w = user;
-    if (hth_term_is_interrupted()) return hth_fail(err, HTH_ERR_CANCELLED, "interrupted");
-    return hth_file_out_write(w->file, logits, (size_t)n * w->n_vocab * sizeof *logits, err);
+    writer *w = user;
+    w->code = hth_file_out_write(w->file, logits, (size_t)n_row * (size_t)n_vocab * sizeof *logits, &w->err);
+    return w->code == HTH_OK;
 }
 
-static hth_code compute(hth_solo *e, const hth_token_list *list, hth_err *err) {
-    hth_session *session = NULL;
+static hth_code compute(hth_engine *e, const hth_token_list *list, const hth_lora_set *adapters, writer *w, hth_err *err) {
+    const hth_segment segment = {.tokens = list->ids, .n_token = list->n};
+    const hth_request_params params = {.segments = &segment, .n_segment = 1, .no_output = true, .no_cache = true,
+                                       .on_logits = write_rows, .user = w, .adapters = adapters,
+                                       .prompt_as_generated = values.as_generated};
+    const hth_code code = cli_request(e, &params, NULL, NULL, err);
+    if (w->code != HTH_OK) *err = w->err; // what stopped the request
+    return w->code != HTH_OK ? w->code : code;
+}
+
+static hth_code write_logits(hth_engine *e, const hth_token_list *list, hth_err *err) {
     cli_adapters adapters = {0};
-    writer w = {.n_vocab = (size_t)e->model->desc.n_vocab};
-    hth_session_params params = {.n_ctx = values.n_ctx ? values.n_ctx : (int64_t)list->n,
-                                 .n_chunk = (int32_t)values.n_chunk,
-                                 .k_type = (hth_kv_type)cli_kv_k(&values.kv), .v_type = (hth_kv_type)cli_kv_v(&values.kv),
-                                 .activations = (hth_activations)values.activations,
-                                 .score_generated = values.as_generated,
-                                 .cancel = hth_term_interrupt_flag()};
+    writer w = {0};
     hth_code code;
-    HTH_TRY_GOTO(code, cli_adapters_open(&values.loras, e->model, &adapters, err), done);
-    params.loras = adapters.set;
-    HTH_TRY_GOTO(code, hth_session_new(e, &params, &session, err), done);
+    HTH_TRY_GOTO(code, cli_adapters_open(&values.loras, hth_engine_model(e), &adapters, err), done);
     HTH_TRY_GOTO(code, hth_file_out_open(values.out, &w.file, err), done);
-    HTH_TRY_GOTO(code, write_npy_header(w.file, list->n, w.n_vocab, err), done);
-    HTH_TRY_GOTO(code, hth_session_score(session, list->ids, list->n, 0, write_rows, &w, err), done);
+    HTH_TRY_GOTO(code, write_npy_header(w.file, list->n, (size_t)hth_engine_n_vocab(e), err), done);
+    HTH_TRY_GOTO(code, compute(e, list, &adapters.set, &w, err), done);
     code = hth_file_out_commit(w.file, err);
     w.file = NULL;
 done:
     hth_file_out_abort(w.file);
-    hth_session_free(session);
     cli_adapters_free(&adapters);
     return code;
 }
@@ -77,20 +79,23 @@ static int run(const cli_args *args, const void *unused) {
     if (!values.out) return cli_usage_error("logits", "--out is missing");
     hth_err err;
     hth_token_list list = {0};
-    hth_solo *engine = NULL;
-    const hth_solo_params how = {
-        .n_thread = (int)values.n_thread, .memory_bytes = values.memory, .n_ctx = values.n_ctx};
+    hth_engine *engine = NULL;
     hth_code code;
     HTH_TRY_GOTO(code, cli_read_ids(values.tokens, &list, &err), done);
     if (list.n == 0) {
         code = hth_fail(&err, HTH_ERR_RANGE, "--tokens holds no token ids");
         goto done;
     }
-    HTH_TRY_GOTO(code, cli_load_engine(args->items[0], &how, &engine, &err), done);
+    const hth_engine_params how = {.n_thread = (int)values.n_thread, .weight_bytes = values.memory, .n_sequence = 1,
+                                   .n_ctx = values.n_ctx ? values.n_ctx : (int64_t)list.n, .n_chunk = (int32_t)values.n_chunk,
+                                   .k_type = hth_kv_type_name((hth_kv_type)cli_kv_k(&values.kv)),
+                                   .v_type = hth_kv_type_name((hth_kv_type)cli_kv_v(&values.kv)),
+                                   .activations = hth_activations_name((hth_activations)values.activations)};
+    HTH_TRY_GOTO(code, cli_open_engine(args->items[0], &how, &engine, &err), done);
     hth_term_catch_stop();
-    code = compute(engine, &list, &err);
+    code = write_logits(engine, &list, &err);
 done:
-    hth_solo_close(engine);
+    hth_engine_close(engine);
     hth_token_list_free(&list);
     if (code == HTH_ERR_CANCELLED) return CLI_INTERRUPTED;
     return code == HTH_OK ? CLI_OK : cli_fail(&err);
@@ -100,7 +105,7 @@ static const cli_option options[] = {
     CLI_OPTION_TEXT("tokens", 0, "IDS", logits_values, tokens,
                     "token ids: 1,2,3 or @FILE (@- for standard input)"),
     CLI_OPTION_TEXT("out", 'o', "FILE.npy", logits_values, out, "file to write"),
-    CLI_OPTION_INT("chunk", 0, "N", logits_values, n_chunk, 1, 65536,
+    CLI_OPTION_INT("chunk", 0, "N", logits_values, n_chunk, 1, 32768,
                    "tokens computed together; the result does not depend on it"),
     CLI_OPTION_INT("ctx", 'c', "N", logits_values, n_ctx, 1, 1e15,
                    "planned context (default: the number of tokens); decides long rope factors"),

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/generate.h"
 #include "cli/load.h"
 #include "cli/out.h"
 #include "cli/progress.h"
@@ -26,9 +27,10 @@ static perplexity_values values = {.activations = HTH_ACTIVATIONS_F32, .kv = CLI
 // Sums over all scored tokens.
 typedef struct score {
     const hth_token *tokens; // of the window in work
-    int64_t n_ctx, n_vocab;
+    int64_t n_ctx;
     int64_t n;
     double nll, nll2; // sum of -log p and of its square
+    bool is_bad;      // a logit is no number
 } score;
 
 static double log_probability(const float *logits, int64_t n, hth_token token) {
@@ -38,36 +40,42 @@ static double log_probability(const float *logits, int64_t n, hth_token token) {
     return (double)logits[token] - max - log(sum);
 }
 
-static hth_code add_rows(void *user, int64_t first, int32_t n, const float *logits, hth_err *err) {
+static bool add_rows(void *user, int64_t first, int32_t n_row, int32_t n_vocab, const float *logits) {
     score *s = user;
-    for (int32_t i = 0; i < n; i++) {
+    for (int32_t i = 0; i < n_row; i++) {
         int64_t next = first + i + 1;
         if (next >= s->n_ctx) break; // the last row predicts a token outside the window
-        double nll = -log_probability(logits + (size_t)i * (size_t)s->n_vocab, s->n_vocab, s->tokens[next]);
-        if (!isfinite(nll)) return hth_fail(err, HTH_ERR_INTERNAL, "logits are not numbers");
+        double nll = -log_probability(logits + (size_t)i * (size_t)n_vocab, n_vocab, s->tokens[next]);
+        s->is_bad = !isfinite(nll);
+        if (s->is_bad) return false;
         s->nll += nll;
         s->nll2 += nll * nll;
         s->n++;
     }
-    return HTH_OK;
+    return true;
+}
+
+static hth_code score_window(hth_engine *e, score *s, hth_err *err) {
+    const hth_segment segment = {.tokens = s->tokens, .n_token = (size_t)s->n_ctx};
+    const hth_request_params params = {.segments = &segment, .n_segment = 1, .no_output = true, .no_cache = true,
+                                       .on_logits = add_rows, .logits_from = s->n_ctx / 2, .user = s};
+    const hth_code code = cli_request(e, &params, NULL, NULL, err);
+    return s->is_bad ? hth_fail(err, HTH_ERR_NUMBERS, "logits are not numbers") : code;
 }
 
 // Windows of n_ctx tokens, the first of each replaced by BOS where the model wants one.
-static hth_code score_all(hth_solo *e, hth_session *session, hth_token_list *list, int64_t n_window,
-                          score *s, hth_err *err) {
-    hth_token bos = hth_tokenizer_special(e->tokenizer, HTH_SPECIAL_BOS);
-    bool adds_bos = hth_tokenizer_adds_bos(e->tokenizer) && bos >= 0;
+static hth_code score_all(hth_engine *e, hth_token_list *list, int64_t n_window, score *s, hth_err *err) {
+    const hth_tokenizer *t = hth_engine_tokenizer(e);
+    hth_token bos = hth_tokenizer_special(t, HTH_SPECIAL_BOS);
+    bool adds_bos = hth_tokenizer_adds_bos(t) && bos >= 0;
     cli_progress progress = cli_progress_make("scoring");
     hth_code code = HTH_OK;
     for (int64_t i = 0; i < n_window && code == HTH_OK; i++) {
-        if (!cli_progress_step(&progress, i * s->n_ctx, n_window * s->n_ctx)) {
-            code = hth_fail(err, HTH_ERR_CANCELLED, "interrupted");
-            break;
-        }
+        (void)cli_progress_step(&progress, i * s->n_ctx, n_window * s->n_ctx);
         hth_token *tokens = list->ids + i * s->n_ctx;
         if (adds_bos) tokens[0] = bos;
         s->tokens = tokens;
-        code = hth_session_score(session, tokens, (size_t)s->n_ctx, s->n_ctx / 2, add_rows, s, err);
+        code = score_window(e, s, err);
     }
     cli_progress_end(&progress);
     return code;
@@ -101,11 +109,10 @@ static int print_result(const score *s, int64_t n_window, int64_t n_tokens, doub
     return code;
 }
 
-static hth_code measure(hth_solo *e, hth_token_list *list, int *exit_code, hth_err *err) {
-    const hth_desc *d = &e->model->desc;
+static hth_code measure(hth_engine *e, hth_token_list *list, int *exit_code, hth_err *err) {
+    const int64_t n_ctx_train = hth_engine_model(e)->desc.n_ctx_train;
     int64_t n_ctx = values.n_ctx;
-    if (n_ctx == 0)
-        n_ctx = d->n_ctx_train > 1 && d->n_ctx_train < DEFAULT_WINDOW ? d->n_ctx_train : DEFAULT_WINDOW;
+    if (n_ctx == 0) n_ctx = n_ctx_train > 1 && n_ctx_train < DEFAULT_WINDOW ? n_ctx_train : DEFAULT_WINDOW;
     int64_t n_window = (int64_t)list->n / n_ctx;
     if (n_window == 0) {
         return hth_fail(err, HTH_ERR_RANGE,
@@ -113,19 +120,11 @@ static hth_code measure(hth_solo *e, hth_token_list *list, int *exit_code, hth_e
                         (long long)n_ctx);
     }
     if (values.n_window && values.n_window < n_window) n_window = values.n_window;
-    hth_session *session;
-    hth_session_params params = {
-        .n_ctx = n_ctx, .k_type = (hth_kv_type)cli_kv_k(&values.kv), .v_type = (hth_kv_type)cli_kv_v(&values.kv),
-        .activations = (hth_activations)values.activations, .cancel = hth_term_interrupt_flag()};
-    HTH_TRY(hth_session_new(e, &params, &session, err));
-    score s = {.n_ctx = n_ctx, .n_vocab = d->n_vocab};
+    score s = {.n_ctx = n_ctx};
     uint64_t begin = hth_clock_ns();
-    hth_code code = score_all(e, session, list, n_window, &s, err);
-    if (code == HTH_OK) {
-        *exit_code = print_result(&s, n_window, (int64_t)list->n, (double)(hth_clock_ns() - begin) * 1e-9);
-    }
-    hth_session_free(session);
-    return code;
+    HTH_TRY(score_all(e, list, n_window, &s, err));
+    *exit_code = print_result(&s, n_window, (int64_t)list->n, (double)(hth_clock_ns() - begin) * 1e-9);
+    return HTH_OK;
 }
 
 static int run(const cli_args *args, const void *unused) {
@@ -133,13 +132,17 @@ static int run(const cli_args *args, const void *unused) {
     if (!values.file) return cli_usage_error("perplexity", "--file is missing");
     hth_err err;
     hth_token_list list = {0};
-    hth_solo *engine;
+    hth_engine *engine;
     int exit_code = CLI_OK;
-    const hth_solo_params how = {.n_thread = (int)values.n_thread, .memory_bytes = values.memory};
-    hth_code code = cli_load_engine_and_text(args->items[0], &how, values.file, &engine, &list, &err);
+    const hth_engine_params how = {.n_thread = (int)values.n_thread, .weight_bytes = values.memory, .n_sequence = 1,
+                                   .n_ctx = values.n_ctx ? values.n_ctx : DEFAULT_WINDOW,
+                                   .k_type = hth_kv_type_name((hth_kv_type)cli_kv_k(&values.kv)),
+                                   .v_type = hth_kv_type_name((hth_kv_type)cli_kv_v(&values.kv)),
+                                   .activations = hth_activations_name((hth_activations)values.activations)};
+    hth_code code = cli_open_engine_and_text(args->items[0], &how, values.file, &engine, &list, &err);
     hth_term_catch_stop();
     if (code == HTH_OK) code = measure(engine, &list, &exit_code, &err);
-    hth_solo_close(engine);
+    hth_engine_close(engine);
     hth_token_list_free(&list);
     if (code == HTH_ERR_CANCELLED) return CLI_INTERRUPTED;
     return code == HTH_OK ? exit_code : cli_fail(&err);

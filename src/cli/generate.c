@@ -24,75 +24,93 @@ static cli_stop stop_of(hth_stop_reason reason) {
     }
 }
 
-// One answer on its way.
-typedef struct reading {
-    hth_request *request;
+// ---- any request
+
+static hth_code take(cli_event_fn fn, void *user, const hth_event *e, hth_err *err) {
+    if (e->kind == HTH_EVENT_ERROR) return *err = *e->error.err, err->code;
+    return fn ? fn(user, e, err) : HTH_OK;
+}
+
+hth_code cli_read_events(hth_request *r, cli_event_fn fn, void *user, hth_err *err) {
+    hth_code failure = HTH_OK;
+    for (;;) {
+        hth_event e;
+        hth_err here;
+        hth_code code = hth_request_next(r, LOOK_MS, &e, &here);
+        if (hth_term_is_interrupted()) hth_request_cancel(r);
+        if (code == HTH_ERR_TIMEOUT) continue;
+        const bool is_end = code != HTH_OK || e.kind == HTH_EVENT_END;
+        if (code == HTH_OK) code = take(fn, user, &e, &here);
+        if (code != HTH_OK && failure == HTH_OK) {
+            failure = code;
+            *err = here;
+            hth_request_cancel(r);
+        }
+        if (is_end) return failure;
+    }
+}
+
+static hth_code run_request(hth_engine *e, const hth_request_params *params, cli_event_fn fn, void *user, hth_err *err) {
+    hth_request *r;
+    HTH_TRY(hth_request_submit(e, params, &r, NULL, err));
+    const hth_code code = cli_read_events(r, fn, user, err);
+    hth_request_free(r);
+    return code;
+}
+
+hth_code cli_request(hth_engine *e, const hth_request_params *params, cli_event_fn fn, void *user, hth_err *err) {
+    HTH_TRY(run_request(e, params, fn, user, err));
+    return hth_term_is_interrupted() ? hth_fail(err, HTH_ERR_CANCELLED, "interrupted") : HTH_OK;
+}
+
+// ---- an answer
+
+typedef struct answering {
     cli_progress progress;
     cli_text_sink sink;
     void *user;
-    cli_answer *answer;
-} reading;
+    cli_answer answer;
+    bool is_unwanted; // the sink wants no more
+} answering;
 
-static hth_code take_text(reading *r, const hth_event *e, hth_err *err) {
-    if (e->n_text == 0) return HTH_OK;
-    cli_progress_end(&r->progress);
-    if (!hth_str_append(&r->answer->text, e->text, e->n_text)) return hth_fail_nomem(err, r->answer->text.len);
-    if (r->sink && !r->sink(r->user, e->text, e->n_text)) hth_request_cancel(r->request);
-    return HTH_OK;
+static hth_code take_text(answering *a, const hth_event *e, hth_err *err) {
+    if (e->n_text == 0 || a->is_unwanted) return HTH_OK;
+    cli_progress_end(&a->progress);
+    if (!hth_str_append(&a->answer.text, e->text, e->n_text)) return hth_fail_nomem(err, a->answer.text.len);
+    a->is_unwanted = a->sink && !a->sink(a->user, e->text, e->n_text);
+    return a->is_unwanted ? hth_fail(err, HTH_ERR_CANCELLED, "the reader wants no more") : HTH_OK;
 }
 
-static hth_code take_event(reading *r, const hth_event *e, hth_err *err) {
-    cli_answer *a = r->answer;
+static hth_code take_event(void *user, const hth_event *e, hth_err *err) {
+    answering *a = user;
+    cli_answer *answer = &a->answer;
     switch (e->kind) {
-    case HTH_EVENT_PREFILL: (void)cli_progress_step(&r->progress, e->progress.n_done, e->progress.n_total); break;
-    case HTH_EVENT_TOKEN: a->n_generated++; return take_text(r, e, err);
-    case HTH_EVENT_STOP: a->stop = stop_of(e->stop.reason); return take_text(r, e, err);
-    case HTH_EVENT_ERROR: *err = *e->error.err; return err->code;
+    case HTH_EVENT_PREFILL: (void)cli_progress_step(&a->progress, e->progress.n_done, e->progress.n_total); break;
+    case HTH_EVENT_TOKEN: answer->n_generated++; return take_text(a, e, err);
+    case HTH_EVENT_STOP: answer->stop = stop_of(e->stop.reason); return take_text(a, e, err);
     case HTH_EVENT_END:
-        a->n_prompt = e->usage.n_prompt;
-        a->n_cached = e->usage.n_cached;
-        a->prefill_ns = e->usage.prefill_ns;
-        a->decode_ns = e->usage.generate_ns;
+        answer->n_prompt = e->usage.n_prompt;
+        answer->n_cached = e->usage.n_cached;
+        answer->prefill_ns = e->usage.prefill_ns;
+        answer->decode_ns = e->usage.generate_ns;
         break;
     default: break;
     }
     return HTH_OK;
 }
 
-// Until the end, also after a failure: then nothing that the request borrows is in use any more.
-static hth_code read_events(reading *r, hth_err *err) {
-    hth_code failure = HTH_OK;
-    for (;;) {
-        hth_event e;
-        hth_err here;
-        hth_code code = hth_request_next(r->request, LOOK_MS, &e, &here);
-        if (hth_term_is_interrupted()) hth_request_cancel(r->request);
-        if (code == HTH_ERR_TIMEOUT) continue;
-        const bool is_end = code != HTH_OK || e.kind == HTH_EVENT_END;
-        if (code == HTH_OK) code = take_event(r, &e, &here);
-        if (code != HTH_OK && failure == HTH_OK) {
-            failure = code;
-            *err = here;
-            hth_request_cancel(r->request);
-        }
-        if (is_end) return failure;
-    }
-}
-
 hth_code cli_generate(hth_engine *e, const hth_request_params *params, cli_text_sink sink, void *user, cli_answer *out,
                       hth_err *err) {
-    cli_answer a = {0};
-    reading r = {.progress = cli_progress_make("reading the prompt"), .sink = sink, .user = user, .answer = &a};
-    hth_str_init(&a.text, HTH_MEM_TEXT, MAX_ANSWER);
-    HTH_TRY(hth_request_submit(e, params, &r.request, NULL, err));
-    const hth_code code = read_events(&r, err);
-    cli_progress_end(&r.progress);
-    hth_request_free(r.request);
+    answering a = {.progress = cli_progress_make("reading the prompt"), .sink = sink, .user = user};
+    hth_str_init(&a.answer.text, HTH_MEM_TEXT, MAX_ANSWER);
+    hth_code code = run_request(e, params, take_event, &a, err);
+    cli_progress_end(&a.progress);
+    if (code == HTH_ERR_CANCELLED && a.is_unwanted) code = HTH_OK; // as after Ctrl-C
     if (code != HTH_OK) {
-        cli_answer_free(&a);
+        cli_answer_free(&a.answer);
         return code;
     }
-    a.n_step = a.n_generated > 0 ? a.n_generated - 1 : 0;
-    *out = a;
+    a.answer.n_step = a.answer.n_generated > 0 ? a.answer.n_generated - 1 : 0;
+    *out = a.answer;
     return HTH_OK;
 }

@@ -1,8 +1,17 @@
-// Writing an answer: prompt tokens in, text out as it comes.
+// Requests as commands make them: submitted, read to the end, stopped by Ctrl-C. And the one that writes an answer:
+// prompt tokens in, text out as it comes.
 #ifndef HTH_CLI_GENERATE_H
 #define HTH_CLI_GENERATE_H
 
 #include "engine/engine.h"
+
+// Told of each event; what fails here, or in the request, ends it.
+typedef hth_code (*cli_event_fn)(void *user, const hth_event *e, hth_err *err);
+
+// Hands the events of a request to `fn` (may be NULL) until the end, also after a failure. Ctrl-C cancels it.
+HTH_NODISCARD hth_code cli_read_events(hth_request *r, cli_event_fn fn, void *user, hth_err *err);
+// Submits one and does the same; afterwards nothing that it borrows is in use. Ctrl-C is HTH_ERR_CANCELLED.
+HTH_NODISCARD hth_code cli_request(hth_engine *e, const hth_request_params *params, cli_event_fn fn, void *user, hth_err *err);
 
 typedef enum cli_stop {
     CLI_STOP_END,         // the model ended its answer

@@ -7,6 +7,7 @@
 #include "cli/input.h"
 #include "cli/out.h"
 #include "cli/progress.h"
+#include "model/residency.h"
 #include "os/term.h"
 
 static void state_residency(const hth_residency *r) {
@@ -68,28 +69,18 @@ hth_code cli_open_engine(const char *path, const hth_engine_params *how, hth_eng
     return code;
 }
 
-hth_code cli_load_engine(const char *path, const hth_solo_params *how, hth_solo **out, hth_err *err) {
-    cli_progress progress = begin_loading(path);
-    hth_solo_params params = *how;
-    params.progress = cli_progress_step;
-    params.progress_user = &progress;
-    const hth_code code = hth_solo_open(path, &params, out, err);
-    end_loading(code == HTH_OK ? (*out)->model : NULL);
-    return code;
-}
-
-hth_code cli_load_engine_and_text(const char *path, const hth_solo_params *how, const char *file, hth_solo **out,
+hth_code cli_open_engine_and_text(const char *path, const hth_engine_params *how, const char *file, hth_engine **out,
                                   hth_token_list *list, hth_err *err) {
     *out = NULL;
-    hth_solo_params params = *how;
+    hth_engine_params params = *how;
     params.need_tokenizer = true;
     hth_str text;
     hth_str_init(&text, HTH_MEM_TEXT, CLI_MAX_TEXT);
     hth_code code;
     HTH_TRY_GOTO(code, cli_read_text(file, &text, err), done);
-    HTH_TRY_GOTO(code, cli_load_engine(path, &params, out, err), done);
+    HTH_TRY_GOTO(code, cli_open_engine(path, &params, out, err), done);
     const hth_text_segment segment = {.text = hth_str_text(&text), .n = text.len};
-    code = hth_tokenize((*out)->tokenizer, &segment, 1, HTH_TOKENIZE_ADD_SPECIAL, list, err);
+    code = hth_tokenize(hth_engine_tokenizer(*out), &segment, 1, HTH_TOKENIZE_ADD_SPECIAL, list, err);
 done:
     hth_str_free(&text);
     return code;

@@ -5,18 +5,14 @@
 
 #include "base/json_out.h"
 #include "engine/engine.h"
-#include "engine/session.h"
 
 // `how`: all but the progress, which is shown here.
-HTH_NODISCARD hth_code cli_load_engine(const char *path, const hth_solo_params *how, hth_solo **out, hth_err *err);
-
-// The same behind the interface that serves many (hearth.h).
 HTH_NODISCARD hth_code cli_open_engine(const char *path, const hth_engine_params *how, hth_engine **out, hth_err *err);
 
 // The same with a tokenizer, and the tokens of a text file ("-": standard input), special ones added as the model wants
 // them. *out and `list` are the caller's to close and free, after a failure too.
-HTH_NODISCARD hth_code cli_load_engine_and_text(const char *path, const hth_solo_params *how, const char *file,
-                                                hth_solo **out, hth_token_list *list, hth_err *err);
+HTH_NODISCARD hth_code cli_open_engine_and_text(const char *path, const hth_engine_params *how, const char *file,
+                                                hth_engine **out, hth_token_list *list, hth_err *err);
 
 // What is in memory and what comes from disk, as the member "residency"; nothing where all is in memory.
 void cli_residency_json(hth_json_out *j, const hth_model *m);

@@ -5,6 +5,7 @@
 #include "engine/sampler.h"
 #include "hearth.h"
 #include "model/executor.h"
+#include "model/profile.h"
 #include "text/tokenizer.h"
 
 const hth_model *hth_engine_model(const hth_engine *e);
@@ -19,6 +20,13 @@ int hth_engine_n_thread(const hth_engine *e);
 // The same as hth_engine_open over a model that is open already; takes both (tokenizer may be NULL), also on failure.
 HTH_NODISCARD hth_code hth_engine_over(hth_model *model, hth_tokenizer *tokenizer, const hth_engine_params *p,
                                        hth_engine **out, hth_err *err);
+
+// For measurements; both only while no request is at work, or from a callback of the only one.
+// Where the time of its steps goes is counted in `p` from now on; NULL: no more (model/profile.h). All engines of the
+// host are counted together.
+HTH_NODISCARD hth_code hth_engine_profile(hth_engine *e, hth_profile *p, hth_err *err);
+// All products of its steps are shown to `hook` (borrowed), in the place of requests' adapters; NULL: no more.
+void hth_engine_watch(hth_engine *e, const hth_linear_hook *hook);
 
 // Numbers that an embedding has: d_model, or the classes of HTH_POOL_RANK. HTH_POOL_NONE: as the model says.
 int32_t hth_engine_n_embed(const hth_engine *e, hth_pooling pooling);

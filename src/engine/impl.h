@@ -149,6 +149,7 @@ struct hth_engine {
     hth_state **states; // [n_sequence]
     hth_lora_set *sets; // [n_sequence] of the sequences in the step
     hth_lora_runner *lora_runner;
+    const hth_linear_hook *watcher; // borrowed: hth_engine_watch
     float *logits, *hidden;
     size_t logits_cap, hidden_cap; // numbers
     choice *choices; // [n_sequence]

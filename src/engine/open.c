@@ -8,6 +8,7 @@
 #define DEFAULT_SEQUENCES 16
 #define DEFAULT_QUEUE 256
 #define DEFAULT_CHUNK 512
+#define STREAM_CHUNK 1024 // where experts come from disk: a step of a prompt reads most of them, however many rows it has
 #define MAX_SEQUENCES 4096
 #define MAX_QUEUE (1 << 20)
 #define MAX_CHUNK 32768
@@ -56,7 +57,7 @@ static hth_code take_params(hth_engine *e, const hth_engine_params *p, hth_err *
     e->activations = (hth_activations)activations;
     e->n_sequence = p->n_sequence ? p->n_sequence : DEFAULT_SEQUENCES;
     e->n_queue = p->n_queue ? p->n_queue : DEFAULT_QUEUE;
-    e->n_chunk = p->n_chunk ? p->n_chunk : DEFAULT_CHUNK;
+    e->n_chunk = p->n_chunk ? p->n_chunk : e->model->stream ? STREAM_CHUNK : DEFAULT_CHUNK;
     return HTH_OK;
 }
 
@@ -130,7 +131,7 @@ static hth_code set_up(hth_engine *e, const hth_engine_params *p, hth_err *err) 
 static hth_code settle_weights(hth_model *m, const hth_engine_params *p, hth_err *err) {
     const int64_t n_ctx = m->desc.n_ctx_train > 0 && m->desc.n_ctx_train < 8192 ? m->desc.n_ctx_train : 8192;
     const hth_residency_wish wish = {.limit_bytes = p->weight_bytes, .n_ctx = p->n_ctx > 0 ? p->n_ctx : n_ctx,
-                                     .n_chunk = p->n_chunk > 0 ? p->n_chunk : DEFAULT_CHUNK};
+                                     .n_chunk = p->n_chunk > STREAM_CHUNK ? p->n_chunk : STREAM_CHUNK};
     hth_residency plan;
     HTH_TRY(hth_residency_plan(m, &wish, &plan, err));
     return hth_residency_apply(m, &plan, p->on_load, p->load_user, err);
@@ -208,6 +209,14 @@ const hth_model *hth_engine_model(const hth_engine *e) {
 
 int hth_engine_n_thread(const hth_engine *e) {
     return hth_team_size(e->host->team);
+}
+
+hth_code hth_engine_profile(hth_engine *e, hth_profile *p, hth_err *err) {
+    return hth_profile_set(e->host->executor, p, err);
+}
+
+void hth_engine_watch(hth_engine *e, const hth_linear_hook *hook) {
+    e->watcher = hook;
 }
 
 hth_tokenizer *hth_engine_tokenizer(const hth_engine *e) {

@@ -341,6 +341,7 @@ static hth_code run(hth_engine *e, int32_t first, int32_t n, hth_err *err) {
     float *outputs = outputs_of(e, a);
     const hth_linear_hook *hook;
     HTH_TRY(hth_lora_runner_begin(e->lora_runner, e->sets + first, n, n_row, hth_team_size(e->host->team), &hook, err));
+    if (e->watcher) hook = e->watcher;
     hth_step step = {.model = e->model,
                      .batch = {.rows = e->rows + a->first_row, .n_row = n_row,
                                .states = e->states + first, .n_seq = n},

@@ -20,8 +20,6 @@ struct hth_importance {
     size_t n, cap;
     hth_map by_name;
     hth_imatrix_sums *sums; // [n] owned
-    float *logits;          // [n_chunk, n_vocab] of the last run, owned; where the output is wanted
-    hth_row *rows;          // [n_chunk] owned
 };
 
 // Only views on whole columns that begin with the tensor's first row: other slices of it meet the same input.
@@ -76,8 +74,6 @@ void hth_importance_free(hth_importance *im) {
     for (size_t i = 0; i < im->n; i++) hth_free(im->entries[i].sum);
     hth_free(im->entries);
     hth_free(im->sums);
-    hth_free(im->logits);
-    hth_free(im->rows);
     hth_map_free(&im->by_name);
     hth_free(im);
 }
@@ -100,53 +96,6 @@ static void collect(void *user, const hth_linear_call *call, int64_t first_row, 
 
 hth_linear_hook hth_importance_hook(hth_importance *im) {
     return (hth_linear_hook){.add = collect, .user = im};
-}
-
-static hth_code run_chunk(hth_importance *im, hth_executor *ex, hth_state *state, const int32_t *tokens, int64_t at, int32_t n,
-                          const hth_importance_params *params, hth_err *err) {
-    for (int32_t i = 0; i < n; i++) {
-        const int64_t pos = at + i;
-        im->rows[i] = (hth_row){.token = tokens[pos], .pos = {pos, pos, pos, pos}, .parent = HTH_PARENT_PREVIOUS, .span = -1,
-                                .kind = HTH_ROW_PROMPT, .want = im->with_output ? HTH_WANT_LOGITS : 0};
-    }
-    const hth_linear_hook hook = hth_importance_hook(im);
-    const hth_step step = {.model = im->model,
-                           .batch = {.rows = im->rows, .n_row = n, .states = &state, .n_seq = 1},
-                           .layer_last = im->model->desc.n_layer,
-                           .logits = im->with_output ? im->logits : NULL,
-                           .hidden_layer = -1,
-                           .activations = params->activations,
-                           .hook = &hook,
-                           .cancel = params->cancel};
-    hth_ticket ticket;
-    HTH_TRY(hth_executor_submit(ex, &step, &ticket, err));
-    return hth_executor_wait(ex, ticket, err);
-}
-
-static hth_code make_room(hth_importance *im, int32_t n_chunk, hth_err *err) {
-    hth_free(im->rows);
-    hth_free(im->logits);
-    im->logits = NULL;
-    im->rows = hth_calloc(HTH_MEM_SCRATCH, (size_t)n_chunk, sizeof *im->rows);
-    const size_t n = (size_t)n_chunk * (size_t)im->model->desc.n_vocab;
-    if (im->with_output) im->logits = hth_calloc(HTH_MEM_SCRATCH, n, sizeof *im->logits);
-    if (im->rows && (im->logits || !im->with_output)) return HTH_OK;
-    return hth_fail_nomem(err, n * sizeof *im->logits);
-}
-
-hth_code hth_importance_run(hth_importance *im, hth_executor *ex, const int32_t *tokens, int64_t n,
-                            const hth_importance_params *params, hth_err *err) {
-    hth_state *state;
-    HTH_TRY(make_room(im, params->n_chunk, err));
-    const hth_state_params how = {.n_ctx = n, .k_type = HTH_KV_F16, .v_type = HTH_KV_F16};
-    HTH_TRY(hth_state_new(ex, im->model, &how, &state, err));
-    hth_code code = HTH_OK;
-    for (int64_t at = 0; at < n && code == HTH_OK; at += params->n_chunk) {
-        const int32_t rows = n - at < params->n_chunk ? (int32_t)(n - at) : params->n_chunk;
-        code = run_chunk(im, ex, state, tokens, at, rows, params, err);
-    }
-    hth_state_free(state);
-    return code;
 }
 
 hth_code hth_importance_sums(hth_importance *im, const hth_imatrix_sums **sums, size_t *n, hth_err *err) {

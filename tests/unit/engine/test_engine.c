@@ -254,6 +254,37 @@ static void logits_of_prompt_rows_are_handed_out_from_the_asked_row_on(void **st
     rig_close(&r);
 }
 
+// All of a prompt's logits in chunks of n rows. Owned by the caller (free).
+static float *logits_in_chunks(tiny_kind kind, const hth_segment *prompt, int32_t n_chunk, int32_t n_thread) {
+    const int64_t n = (int64_t)prompt->n_token;
+    tap t = {.logits = rig_floats(n * TINY_VOCAB)};
+    hth_engine *e = asked_open(kind, &(hth_engine_params){.n_thread = n_thread, .n_ctx = 256, .n_chunk = n_chunk});
+    asked *a = asked_run(e, &(hth_request_params){.segments = prompt, .n_segment = 1, .no_output = true, .on_logits = take_logits,
+                                                  .user = &t});
+    assert_int_equal(t.next, n);
+    free(a);
+    hth_engine_close(e);
+    return t.logits;
+}
+
+static void a_prompt_in_chunks_gives_the_logits_of_one_go(void **state) {
+    (void)state;
+    enum { LEN = 90 };
+    hth_token tokens[LEN];
+    asked_random(tokens, LEN, 1);
+    const hth_segment prompt = asked_tokens(tokens, LEN);
+    for (int kind = 0; kind < TINY_CAUSAL_COUNT; kind++) {
+        float *want = logits_in_chunks((tiny_kind)kind, &prompt, 0, 1);
+        static const int32_t chunks[] = {1, 7, 89, 90};
+        for (int i = 0; i < 4; i++) {
+            float *got = logits_in_chunks((tiny_kind)kind, &prompt, chunks[i], 2);
+            assert_true(rig_same(got, want, LEN * TINY_VOCAB));
+            free(got);
+        }
+        free(want);
+    }
+}
+
 static bool allow_two(void *user, int32_t completion, const int32_t *tokens, size_t n, uint32_t *mask) {
     (void)tokens;
     (void)completion;
@@ -468,6 +499,7 @@ int main(void) {
         cmocka_unit_test(two_engines_share_a_host_and_both_get_on),
         cmocka_unit_test(prompt_logprobs_are_those_of_the_executors_logits),
         cmocka_unit_test(logits_of_prompt_rows_are_handed_out_from_the_asked_row_on),
+        cmocka_unit_test(a_prompt_in_chunks_gives_the_logits_of_one_go),
         cmocka_unit_test(a_mask_decides_and_fails_closed),
         cmocka_unit_test(a_prompt_that_does_not_fit_is_refused_with_the_numbers),
         cmocka_unit_test(a_full_context_ends_an_answer),

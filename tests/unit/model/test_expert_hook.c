@@ -127,11 +127,25 @@ static void what_a_hook_adds_or_reduces_counts(void **unused) {
     free(rows);
 }
 
+static void run_watched(const rig *r, hth_importance *im, const hth_row *rows, int32_t n_chunk) {
+    const hth_linear_hook hook = hth_importance_hook(im);
+    float *logits = rig_floats(N * TINY_VOCAB);
+    hth_state *s = rig_state(r, N);
+    for (int32_t at = 0; at < N; at += n_chunk) {
+        hth_step step = rig_step(r, &s, 1, rows + at, N - at < n_chunk ? N - at : n_chunk, logits);
+        step.hook = &hook;
+        step.activations = HTH_ACTIVATIONS_F32;
+        rig_must(r, &step);
+    }
+    hth_state_free(s);
+    free(logits);
+}
+
 static void each_expert_has_its_own_importance(void **unused) {
     (void)unused;
-    int32_t tokens[N];
+    hth_row rows[N];
     double first[MOE_EXPERTS * MOE_D];
-    for (int i = 0; i < N; i++) tokens[i] = (7 * i + 3) % TINY_VOCAB;
+    for (int i = 0; i < N; i++) rows[i] = rig_row((7 * i + 3) % TINY_VOCAB, i);
     for (int n_thread = 1; n_thread <= 3; n_thread++) {
         rig r = open_moe(n_thread);
         hth_err err;
@@ -139,8 +153,7 @@ static void each_expert_has_its_own_importance(void **unused) {
         const hth_imatrix_sums *sums, *gate = NULL, *down = NULL;
         size_t n;
         assert_int_equal(hth_importance_new(r.m, false, &im, &err), HTH_OK);
-        const hth_importance_params params = {.n_chunk = n_thread == 2 ? 5 : 64, .activations = HTH_ACTIVATIONS_F32};
-        assert_int_equal(hth_importance_run(im, r.ex, tokens, N, &params, &err), HTH_OK);
+        run_watched(&r, im, rows, n_thread == 2 ? 5 : N);
         assert_int_equal(hth_importance_sums(im, &sums, &n, &err), HTH_OK);
         for (size_t i = 0; i < n; i++) {
             if (strcmp(sums[i].name, r.m->layers[1].expert_gate.name) == 0) gate = &sums[i];

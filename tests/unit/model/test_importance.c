@@ -13,11 +13,27 @@ static const hth_imatrix_sums *find(const hth_imatrix_sums *sums, size_t n, cons
     return NULL;
 }
 
+// Runs the tokens as one sequence, n_chunk to a step.
+static void run_tokens(const rig *r, hth_importance *im, const int32_t *tokens, int32_t n_chunk) {
+    const hth_linear_hook hook = hth_importance_hook(im);
+    float *logits = rig_floats(N * TINY_VOCAB);
+    hth_state *s = rig_state(r, N);
+    hth_row rows[N];
+    for (int32_t i = 0; i < N; i++) rows[i] = rig_row(tokens[i], i);
+    for (int32_t at = 0; at < N; at += n_chunk) {
+        hth_step step = rig_step(r, &s, 1, rows + at, N - at < n_chunk ? N - at : n_chunk, logits);
+        step.hook = &hook;
+        step.activations = HTH_ACTIVATIONS_F32;
+        rig_must(r, &step);
+    }
+    hth_state_free(s);
+    free(logits);
+}
+
 static const hth_imatrix_sums *collect(const rig *r, hth_importance *im, const int32_t *tokens, int32_t n_chunk, size_t *n) {
     hth_err err = {0};
     const hth_imatrix_sums *sums;
-    const hth_importance_params params = {.n_chunk = n_chunk, .activations = HTH_ACTIVATIONS_F32};
-    if (hth_importance_run(im, r->ex, tokens, N, &params, &err) != HTH_OK) fail_msg("%s", err.msg);
+    run_tokens(r, im, tokens, n_chunk);
     if (hth_importance_sums(im, &sums, n, &err) != HTH_OK) fail_msg("%s", err.msg);
     return sums;
 }
