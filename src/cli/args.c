@@ -8,47 +8,15 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/nearest.h"
 #include "cli/out.h"
-
-// Edit distance of two words, none longer than MAX_WORD.
-#define MAX_WORD 40
-static size_t distance(const char *a, const char *b) {
-    size_t row[MAX_WORD + 1], n = strlen(b);
-    for (size_t j = 0; j <= n; j++) row[j] = j;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            if (row[j] + 1 < change) change = row[j] + 1;
-            if (row[j - 1] + 1 < change) change = row[j - 1] + 1;
-            row[j] = change;
-        }
-    }
-    return row[n];
-}
-
-const char *cli_nearest(const char *word, const char *const *names, size_t n) {
-    size_t len = strlen(word), best = len / 3 + 2;
-    const char *found = NULL;
-    if (len == 0 || len > MAX_WORD) return NULL;
-    for (size_t i = 0; i < n; i++) {
-        if (strlen(names[i]) > MAX_WORD) continue;
-        size_t d = len > 1 && strncmp(names[i], word, len) == 0 ? 1 : distance(word, names[i]);
-        if (d >= best) continue;
-        best = d;
-        found = names[i];
-    }
-    return found;
-}
 
 static int unknown_option(const cli_command *c, const char *word, const char *name) {
     const char *names[64];
     size_t n = 0;
     for (const cli_option *o = c->options; o->name && n < 62; o++) names[n++] = o->name;
     names[n++] = "help";
-    const char *near = cli_nearest(name, names, n);
+    const char *near = hth_nearest(name, names, n);
     if (near) return cli_usage_error(c->name, "unknown option %s; did you mean --%s?", word, near);
     return cli_usage_error(c->name, "unknown option %s", word);
 }
@@ -139,8 +107,8 @@ static int take_option(const cli_command *c, int argc, char **argv, int *i) {
     size_t n = equals ? (size_t)(equals - name) : strlen(name);
     const cli_option *o = find_option(c, name, n, is_long ? 0 : name[0]);
     if (!o) {
-        char text[MAX_WORD + 1];
-        snprintf(text, sizeof text, "%.*s", (int)(n < MAX_WORD ? n : MAX_WORD), name);
+        char text[41];
+        snprintf(text, sizeof text, "%.*s", (int)(n < 40 ? n : 40), name);
         return unknown_option(c, word, text);
     }
     if (is_long && equals) value = equals + 1;

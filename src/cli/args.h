@@ -122,7 +122,4 @@ int cli_run_command(const cli_command *command, int argc, char **argv);
 // Prints the command's help on standard output.
 void cli_print_help(const cli_command *command);
 
-// The entry of names [n] closest to `word`, or NULL when none is near enough to suggest.
-const char *cli_nearest(const char *word, const char *const *names, size_t n);
-
 #endif

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "cli/commands.h"
 #include "cli/out.h"
 #include "formats/container.h"
@@ -29,7 +30,7 @@ static int unknown_type(const char *name) {
     for (; n < HTH_COUNT(names) && hth_mix_at((int)n); n++) names[n] = hth_mix_at((int)n)->name;
     const hth_type_info *type = hth_type_by_name(name);
     if (type) return cli_usage_error("quantize", "there is no quantizer for %s yet", type->name);
-    const char *near = cli_nearest(name, names, n);
+    const char *near = hth_nearest(name, names, n);
     if (near) return cli_usage_error("quantize", "unknown type '%s'; did you mean %s?", name, near);
     return cli_usage_error("quantize", "unknown type '%s'", name);
 }

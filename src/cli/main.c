@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "cli/commands.h"
 #include "cli/out.h"
 #include "kernels/kernels.h"
@@ -35,7 +36,7 @@ static const cli_command *find_command(const char *name) {
 static int unknown_command(const char *name) {
     const char *names[HTH_COUNT(commands)];
     for (size_t i = 0; i < HTH_COUNT(commands); i++) names[i] = commands[i]->name;
-    const char *near = cli_nearest(name, names, HTH_COUNT(commands));
+    const char *near = hth_nearest(name, names, HTH_COUNT(commands));
     if (near) return cli_usage_error(NULL, "unknown command '%s'; did you mean '%s'?", name, near);
     return cli_usage_error(NULL, "unknown command '%s'", name);
 }
