@@ -408,13 +408,23 @@ void hth_file_out_abort(hth_file_out *f) {
     hth_free(f);
 }
 
-hth_code hth_file_write(const char *path, const void *bytes, size_t n, hth_err *err) {
+static hth_code write_whole(const char *path, const void *bytes, size_t n, bool is_private, hth_err *err) {
     hth_file_out *f;
     HTH_TRY(hth_file_out_open(path, &f, err));
-    hth_code code = hth_file_out_write(f, bytes, n, err);
+    hth_code code = HTH_OK;
+    if (is_private && fchmod(f->fd, 0600) != 0) code = fail_errno(err, path, "cannot make private", errno);
+    if (code == HTH_OK) code = hth_file_out_write(f, bytes, n, err);
     if (code != HTH_OK) {
         hth_file_out_abort(f);
         return code;
     }
     return hth_file_out_commit(f, err);
+}
+
+hth_code hth_file_write(const char *path, const void *bytes, size_t n, hth_err *err) {
+    return write_whole(path, bytes, n, false, err);
+}
+
+hth_code hth_file_write_private(const char *path, const void *bytes, size_t n, hth_err *err) {
+    return write_whole(path, bytes, n, true, err);
 }

@@ -62,6 +62,9 @@ HTH_NODISCARD hth_code hth_folder_list(const char *path, const char *suffix, hth
 // reader never sees half a file under the final name.
 HTH_NODISCARD hth_code hth_file_write(const char *path, const void *bytes, size_t n, hth_err *err);
 
+// The same for what nobody but the user may read.
+HTH_NODISCARD hth_code hth_file_write_private(const char *path, const void *bytes, size_t n, hth_err *err);
+
 // A file written piece by piece under the same promise: it appears under `path` only at commit.
 typedef struct hth_file_out hth_file_out;
 HTH_NODISCARD hth_code hth_file_out_open(const char *path, hth_file_out **out, hth_err *err);

@@ -18,7 +18,7 @@ hth_code hth_own_folder_path(hth_own_folder which, hth_str *path, hth_err *err) 
 #endif
     const char *home = getenv("HOME");
     if (!home || home[0] != '/') {
-        return hth_fail(err, HTH_ERR_NOTFOUND, "there is no home folder (HOME): name a folder with --state-folder");
+        return hth_fail(err, HTH_ERR_NOTFOUND, "there is no home folder: HOME is not set");
     }
     hth_str_printf(path, "%s/%s", home, below);
     return path->failed ? hth_fail_nomem(err, path->max) : HTH_OK;

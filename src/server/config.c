@@ -266,7 +266,7 @@ hth_code hth_config_load(int argc, char *const *argv, hth_config_style style, ht
     hth_config_defaults(out, style);
     // The line first: it names the file. What comes later does not replace what is above it.
     HTH_TRY(take_line(out, argc, argv, err));
-    if (out->help || out->version) return HTH_OK;
+    if (out->help || out->version) return HTH_OK; // a broken environment must not keep these from anybody
     HTH_TRY(take_environment(out, err));
     HTH_TRY(take_file(out, err));
     finish(out);
@@ -276,6 +276,16 @@ hth_code hth_config_load(int argc, char *const *argv, hth_config_style style, ht
 void hth_config_free(hth_config *c) {
     hth_arena_free(&c->arena);
     *c = (hth_config){0};
+}
+
+hth_code hth_config_state_path(const hth_config *c, const char *name, hth_str *path, hth_err *err) {
+    hth_str_clear(path);
+    if (c->state_folder) hth_str_puts(path, c->state_folder);
+    else HTH_TRY(hth_own_folder_path(HTH_FOLDER_STATE, path, err));
+    if (path->failed) return hth_fail_nomem(err, path->max);
+    HTH_TRY(hth_folder_make(hth_str_text(path), err));
+    hth_str_printf(path, "/%s", name);
+    return path->failed ? hth_fail_nomem(err, path->max) : HTH_OK;
 }
 
 #define SAMPLE(field, type) \

@@ -16,7 +16,7 @@
 struct hth_sampler_params; // engine/sampler.h
 
 #define HTH_CONFIG_MAX_LIST 64
-#define HTH_CONFIG_MAX_SETTINGS 160
+#define HTH_CONFIG_MAX_SETTINGS 192
 
 typedef struct hth_config_list {
     const char *items[HTH_CONFIG_MAX_LIST];
@@ -54,6 +54,7 @@ typedef struct hth_config_sampling {
 typedef struct hth_config {
     // instead of serving
     bool help, version, check, print_config, json;
+    const char *new_key; // "NAME[:use|admin[:N]]"; NULL: not asked for
     const char *file; // the config file; NULL: the usual one, where there is one
 
     // who may come
@@ -61,6 +62,7 @@ typedef struct hth_config {
     int64_t port; // 0: any free one
     const char *prefix; // "" or "/path"
     hth_config_list allow_from, allow_host, origins, trusted_proxies;
+    const char *cors_methods, *cors_headers; // NULL: what is asked for
     bool cors_credentials;
     hth_config_list api_keys; // secrets
     const char *api_key_file; // NULL: none
@@ -146,6 +148,9 @@ void hth_config_help(hth_config_style style, hth_str *to);
 
 // Changes what was given.
 HTH_NODISCARD hth_code hth_config_sample(const hth_config_sampling *given, struct hth_sampler_params *p, hth_err *err);
+
+// The path of a file in the state folder, which is made where it is missing.
+HTH_NODISCARD hth_code hth_config_state_path(const hth_config *c, const char *name, hth_str *path, hth_err *err);
 
 // "5m", "1h30m", "500ms" as Go writes durations; a plain number is seconds. Less than zero is -1: without end.
 HTH_NODISCARD bool hth_duration_parse(const char *text, size_t n, int64_t *ms);
