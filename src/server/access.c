@@ -16,7 +16,9 @@
 static hth_code read_cidrs(const hth_config_list *list, const char *what, hth_cidr_list *out, hth_err *err) {
     for (size_t i = 0; i < list->n; i++) {
         if (!hth_cidr_parse(list->items[i], &out->items[out->n++])) {
-            return hth_fail(err, HTH_ERR_RANGE, "%s: '%s' is no range of addresses like 192.168.0.0/16 or fd00::/8", what, list->items[i]);
+            return hth_fail(err, HTH_ERR_RANGE,
+                            "%s: '%s' is no range of addresses like 192.168.0.0/16 or fd00::/8", what,
+                            list->items[i]);
         }
     }
     return HTH_OK;
@@ -53,7 +55,8 @@ static hth_code own_key(hth_access *a, hth_str *notes, hth_err *err) {
 
 static hth_code read_keys(hth_access *a, hth_str *notes, hth_err *err) {
     const hth_config *c = a->config;
-    for (size_t i = 0; i < c->api_keys.n; i++) HTH_TRY(hth_keys_add(&a->keys, c->api_keys.items[i], strlen(c->api_keys.items[i]), NULL, err));
+    for (size_t i = 0; i < c->api_keys.n; i++)
+        HTH_TRY(hth_keys_add(&a->keys, c->api_keys.items[i], strlen(c->api_keys.items[i]), NULL, err));
     if (c->api_key_file) HTH_TRY(hth_keys_read_lines(&a->keys, c->api_key_file, err));
     const bool is_here = listens_here_alone(c), were_given = a->keys.n > 0;
     a->is_open = is_here && !were_given;
@@ -101,7 +104,8 @@ hth_code hth_access_new_key(const hth_config *c, const char *spec, hth_str *key,
     if (code == HTH_OK) code = hth_keys_add(&keys, key->p, key->len, spec, err);
     for (size_t i = 0; code == HTH_OK && i + 1 < keys.n; i++) {
         if (strcmp(keys.items[i].name, keys.items[keys.n - 1].name) != 0) continue;
-        code = hth_fail(err, HTH_ERR_RANGE, "there is a key called '%s' already, in %s", keys.items[i].name, hth_str_text(&path));
+        code = hth_fail(err, HTH_ERR_RANGE, "there is a key called '%s' already, in %s", keys.items[i].name,
+                        hth_str_text(&path));
     }
     if (code == HTH_OK) code = hth_keys_write_hashes(&keys, hth_str_text(&path), err);
     hth_keys_free(&keys);
@@ -129,14 +133,16 @@ static size_t host_length(const char *host) {
     return strcspn(host, ":");
 }
 
-// A page that made its own name point to this machine calls the server by that name, so a name that is not ours is
-// refused. An address is no name, and cannot be made to point here.
+// A page that made its own name point to this machine calls the server by that name, so a name that is not
+// ours is refused. An address is no name, and cannot be made to point here.
 static bool is_our_name(const hth_access *a, const char *host) {
     hth_address address;
     size_t n = host_length(host);
     if (n == 0 || hth_address_parse(host, n, &address)) return true;
     if (host[n - 1] == '.') n--;
-    if (is_word(host, n, "localhost") || ends_with(host, n, ".localhost") || ends_with(host, n, ".local") || ends_with(host, n, ".internal")) return true;
+    if (is_word(host, n, "localhost") || ends_with(host, n, ".localhost") || ends_with(host, n, ".local") ||
+        ends_with(host, n, ".internal"))
+        return true;
     if (is_word(host, n, a->machine) || is_word(host, n, a->config->host)) return true;
     for (size_t i = 0; i < a->config->allow_host.n; i++) {
         const char *name = a->config->allow_host.items[i];
@@ -152,13 +158,15 @@ static bool fits(const char *pattern, const char *origin) {
     const size_t n = strlen(origin);
     if (!star) return strcasecmp(pattern, origin) == 0;
     const size_t head = (size_t)(star - pattern), tail = strlen(star + 1);
-    return n > head + tail && strncasecmp(pattern, origin, head) == 0 && strcasecmp(star + 1, origin + n - tail) == 0;
+    return n > head + tail && strncasecmp(pattern, origin, head) == 0 &&
+           strcasecmp(star + 1, origin + n - tail) == 0;
 }
 
 // Pages of this machine and of desktop programs, as Ollama has them.
 static bool is_local_origin(const char *origin) {
     static const char *const machines[] = {"localhost", "127.0.0.1", "0.0.0.0", "[::1]"};
-    static const char *const programs[] = {"app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*"};
+    static const char *const programs[] = {"app://*", "file://*", "tauri://*", "vscode-webview://*",
+                                           "vscode-file://*"};
     const char *host = strstr(origin, "://");
     for (size_t i = 0; i < HTH_COUNT(programs); i++) {
         if (fits(programs[i], origin)) return true;
@@ -166,7 +174,8 @@ static bool is_local_origin(const char *origin) {
     if (!host || (strncmp(origin, "http://", 7) != 0 && strncmp(origin, "https://", 8) != 0)) return false;
     host += 3;
     const size_t n = host_length(host);
-    if (host[n] != 0 && (host[n] != ':' || strspn(host + n + 1, "0123456789") != strlen(host + n + 1))) return false;
+    if (host[n] != 0 && (host[n] != ':' || strspn(host + n + 1, "0123456789") != strlen(host + n + 1)))
+        return false;
     for (size_t i = 0; i < HTH_COUNT(machines); i++) {
         if (is_word(host, n, machines[i])) return true;
     }
@@ -177,7 +186,8 @@ static bool is_local_origin(const char *origin) {
 static bool is_own_origin(const hth_access_ask *ask) {
     const char *scheme = ask->is_tls ? "https://" : "http://";
     const size_t n = strlen(scheme);
-    return ask->host && strncasecmp(ask->origin, scheme, n) == 0 && strcasecmp(ask->origin + n, ask->host) == 0;
+    return ask->host && strncasecmp(ask->origin, scheme, n) == 0 &&
+           strcasecmp(ask->origin + n, ask->host) == 0;
 }
 
 bool hth_access_may_page(const hth_access *a, const hth_access_ask *ask) {
@@ -199,7 +209,8 @@ static bool is_among(const hth_cidr_list *list, const hth_address *a) {
     return false;
 }
 
-// The last address of X-Forwarded-For that is no proxy of ours; NULL where there is none, and `peer` then counts.
+// The last address of X-Forwarded-For that is no proxy of ours; NULL where there is none, and `peer` then
+// counts.
 static const char *forwarded(const hth_access *a, const char *list, size_t *n) {
     const char *end = list + strlen(list), *found = NULL;
     while (end > list) {
@@ -238,8 +249,10 @@ static hth_access_key *find_basic(hth_access *a, const char *text) {
     size_t n = plain.size;
     const char *colon = n > 0 ? memchr(p, ':', n) : NULL;
     hth_access_key *key = NULL;
-    if (colon && colon + 1 < p + n) key = hth_keys_find(&a->keys, colon + 1, n - (size_t)(colon + 1 - p));
-    else if (n > 0) key = hth_keys_find(&a->keys, p, colon ? (size_t)(colon - p) : n);
+    if (colon && colon + 1 < p + n)
+        key = hth_keys_find(&a->keys, colon + 1, n - (size_t)(colon + 1 - p));
+    else if (n > 0)
+        key = hth_keys_find(&a->keys, p, colon ? (size_t)(colon - p) : n);
     if (plain.data) gnutls_memset(plain.data, 0, plain.size);
     gnutls_free(plain.data);
     return key;
@@ -255,7 +268,8 @@ static hth_access_key *find_key(hth_access *a, const hth_access_ask *ask, bool *
     return p && *p ? hth_keys_find(&a->keys, p, strlen(p)) : NULL;
 }
 
-static bool decide_key(hth_access *a, const hth_access_ask *ask, bool is_allowed, bool sent, hth_who *who, hth_fault *fault) {
+static bool decide_key(hth_access *a, const hth_access_ask *ask, bool is_allowed, bool sent, hth_who *who,
+                       hth_fault *fault) {
     if (who->key) {
         who->name = who->key->name;
         who->scopes = who->key->scopes;
@@ -266,10 +280,13 @@ static bool decide_key(hth_access *a, const hth_access_ask *ask, bool is_allowed
     } else if (ask->flags & HTH_ROUTE_PUBLIC) {
         return true;
     } else if (a->keys.n == 0) {
-        return hth_refuse(fault, HTH_FAULT_FORBIDDEN, NULL, "requests from this address are not allowed (--allow-from)");
+        return hth_refuse(fault, HTH_FAULT_FORBIDDEN, NULL,
+                          "requests from this address are not allowed (--allow-from)");
     } else {
-        return hth_refuse(fault, HTH_FAULT_UNAUTHORIZED, NULL, sent ? "Invalid API Key"
-            : "an API key is needed: send it as \"Authorization: Bearer KEY\" or \"x-api-key: KEY\"");
+        return hth_refuse(
+            fault, HTH_FAULT_UNAUTHORIZED, NULL,
+            sent ? "Invalid API Key"
+                 : "an API key is needed: send it as \"Authorization: Bearer KEY\" or \"x-api-key: KEY\"");
     }
     if ((ask->flags & HTH_ROUTE_ADMIN) && !(who->scopes & HTH_SCOPE_ADMIN)) {
         return hth_refuse(fault, HTH_FAULT_FORBIDDEN, NULL, "this needs a key of scope admin");
@@ -284,12 +301,15 @@ bool hth_access_decide(hth_access *a, const hth_access_ask *ask, hth_who *who, h
     const bool has_address = client_address(a, ask, &address, who);
     who->key = find_key(a, ask, &sent);
     // A page elsewhere cannot make a browser send a key in these headers; it can with Basic.
-    const bool proves_itself = who->key && !(ask->authorization && strncasecmp(ask->authorization, "Basic ", 6) == 0);
+    const bool proves_itself =
+        who->key && !(ask->authorization && strncasecmp(ask->authorization, "Basic ", 6) == 0);
     if (ask->host && !proves_itself && !is_our_name(a, ask->host)) {
-        return hth_refuse(fault, HTH_FAULT_FORBIDDEN, NULL, "this server is not called '%.100s'; --allow-host adds a name", ask->host);
+        return hth_refuse(fault, HTH_FAULT_FORBIDDEN, NULL,
+                          "this server is not called '%.100s'; --allow-host adds a name", ask->host);
     }
     if (ask->origin && *ask->origin && !hth_access_may_page(a, ask)) {
-        return hth_refuse(fault, HTH_FAULT_FORBIDDEN, NULL, "pages of '%.100s' may not ask this server; --origins adds one", ask->origin);
+        return hth_refuse(fault, HTH_FAULT_FORBIDDEN, NULL,
+                          "pages of '%.100s' may not ask this server; --origins adds one", ask->origin);
     }
     return decide_key(a, ask, has_address && is_among(&a->allow, &address), sent, who, fault);
 }

@@ -28,7 +28,8 @@ static bool count(hth_who *who, hth_fault *fault) {
     const uint32_t before = atomic_fetch_add_explicit(&key->n_active, 1, memory_order_relaxed);
     if (before >= key->limit) {
         atomic_fetch_sub_explicit(&key->n_active, 1, memory_order_relaxed);
-        (void)hth_refuse(fault, HTH_FAULT_BUSY, NULL, "key '%s' may have %u requests at once", key->name, key->limit);
+        (void)hth_refuse(fault, HTH_FAULT_BUSY, NULL, "key '%s' may have %u requests at once", key->name,
+                         key->limit);
         fault->retry_ms = 1000;
         return false;
     }
@@ -57,7 +58,8 @@ bool hth_access_preflight(hth_access *a, hth_exchange *x, hth_fault *fault) {
     if (!headers) headers = hth_exchange_header(x, "Access-Control-Request-Headers");
     if (ask.origin && *ask.origin) {
         say_cors(a, x, ask.origin);
-        hth_reply_header(x, "Access-Control-Allow-Methods", methods ? methods : "GET, POST, PUT, PATCH, DELETE, OPTIONS");
+        hth_reply_header(x, "Access-Control-Allow-Methods",
+                         methods ? methods : "GET, POST, PUT, PATCH, DELETE, OPTIONS");
         if (headers) hth_reply_header(x, "Access-Control-Allow-Headers", headers);
         hth_reply_header(x, "Access-Control-Max-Age", "600");
     }

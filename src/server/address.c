@@ -50,5 +50,6 @@ bool hth_cidr_has(const hth_cidr *c, const hth_address *a) {
 
 bool hth_address_is_loopback(const hth_address *a) {
     static const hth_address v6 = {.bytes = {[15] = 1}};
-    return (memcmp(a->bytes, v4_prefix, 12) == 0 && a->bytes[12] == 127) || memcmp(a->bytes, v6.bytes, 16) == 0;
+    return (memcmp(a->bytes, v4_prefix, 12) == 0 && a->bytes[12] == 127) ||
+           memcmp(a->bytes, v6.bytes, 16) == 0;
 }

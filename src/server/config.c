@@ -1,4 +1,5 @@
-// Reads the command line, the environment and the file against the table of settings, and prints what came of it.
+// Reads the command line, the environment and the file against the table of settings, and prints what came of
+// it.
 #include "server/config.h"
 
 #include <inttypes.h>
@@ -24,7 +25,9 @@ static bool is_spelled(const hth_setting *s, const char *word, size_t n, bool *n
     const bool may_negate = hth_setting_is_flag(s) && s->kind != SET_TO && !s->flag_only;
     const bool is_no = may_negate && n > 5 && memcmp(word, "--no-", 5) == 0;
     *negative = false;
-    if (n > 2 && strlen(s->name) == n - 2 && memcmp(word, "--", 2) == 0 && memcmp(word + 2, s->name, n - 2) == 0) return true;
+    if (n > 2 && strlen(s->name) == n - 2 && memcmp(word, "--", 2) == 0 &&
+        memcmp(word + 2, s->name, n - 2) == 0)
+        return true;
     *negative = true;
     if (is_no && strlen(s->name) == n - 5 && memcmp(word + 5, s->name, n - 5) == 0) return true;
     for (const char *p = s->flags; p;) {
@@ -32,7 +35,9 @@ static bool is_spelled(const hth_setting *s, const char *word, size_t n, bool *n
         *negative = p[0] == '!';
         if (len - *negative == n && memcmp(p + *negative, word, n) == 0) return true;
         *negative = true;
-        if (is_no && len > 2 && memcmp(p, "--", 2) == 0 && len - 2 == n - 5 && memcmp(p + 2, word + 5, n - 5) == 0) return true;
+        if (is_no && len > 2 && memcmp(p, "--", 2) == 0 && len - 2 == n - 5 &&
+            memcmp(p + 2, word + 5, n - 5) == 0)
+            return true;
         p = p[len] ? p + len + 1 : NULL;
     }
     return false;
@@ -59,7 +64,8 @@ static hth_code unknown(const char *what, const char *word, const char *dashes, 
         if (*dashes || hth_setting_has_value(&hth_settings[i])) names[n++] = hth_settings[i].name;
     }
     const char *near = hth_nearest(word + strspn(word, "-"), names, n);
-    if (near) return hth_fail(err, HTH_ERR_RANGE, "unknown %s %s; did you mean %s%s?", what, word, dashes, near);
+    if (near)
+        return hth_fail(err, HTH_ERR_RANGE, "unknown %s %s; did you mean %s%s?", what, word, dashes, near);
     return hth_fail(err, HTH_ERR_RANGE, "unknown %s %s", what, word);
 }
 
@@ -77,29 +83,37 @@ static hth_code take_flag(hth_config *c, int argc, char *const *argv, int *i, ht
     const hth_setting *s = find_flag(word, strlen(word), &negative);
     if (!s) return unknown("flag", word, "--", err);
     if (hth_setting_is_flag(s)) {
-        if (value && !negative && s->kind != SET_REFUSED_FLAG) return hth_setting_store(c, s, value, HTH_FROM_FLAG, where, err);
+        if (value && !negative && s->kind != SET_REFUSED_FLAG)
+            return hth_setting_store(c, s, value, HTH_FROM_FLAG, where, err);
         if (value) return hth_fail(err, HTH_ERR_RANGE, "%s takes no value", where);
         return hth_setting_switch(c, s, !negative, HTH_FROM_FLAG, where, err);
     }
     if (!value && s->bare && (*i + 1 == argc || argv[*i + 1][0] == '-')) value = s->bare;
-    if (!value && *i + 1 == argc) return hth_fail(err, HTH_ERR_RANGE, "%s needs a value%s%s", where, s->value ? ": " : "", s->value ? s->value : "");
+    if (!value && *i + 1 == argc)
+        return hth_fail(err, HTH_ERR_RANGE, "%s needs a value%s%s", where, s->value ? ": " : "",
+                        s->value ? s->value : "");
     return hth_setting_store(c, s, value ? value : argv[++*i], HTH_FROM_FLAG, where, err);
 }
 
 static hth_code take_line(hth_config *c, int argc, char *const *argv, hth_err *err) {
     bool flags = true;
     for (int i = 0; i < argc; i++) {
-        if (flags && strcmp(argv[i], "--") == 0) flags = false;
-        else if (flags && argv[i][0] == '-' && argv[i][1]) HTH_TRY(take_flag(c, argc, argv, &i, err));
-        else if (c->style == HTH_CONFIG_LLAMA_SERVER) return hth_fail(err, HTH_ERR_RANGE, "unknown argument '%s': models are given with -m", argv[i]);
-        else HTH_TRY(hth_setting_store(c, find_name("model"), argv[i], HTH_FROM_FLAG, "argument", err));
+        if (flags && strcmp(argv[i], "--") == 0)
+            flags = false;
+        else if (flags && argv[i][0] == '-' && argv[i][1])
+            HTH_TRY(take_flag(c, argc, argv, &i, err));
+        else if (c->style == HTH_CONFIG_LLAMA_SERVER)
+            return hth_fail(err, HTH_ERR_RANGE, "unknown argument '%s': models are given with -m", argv[i]);
+        else
+            HTH_TRY(hth_setting_store(c, find_name("model"), argv[i], HTH_FROM_FLAG, "argument", err));
     }
     return HTH_OK;
 }
 
 // --- the environment ---
 
-static hth_code take_variable(hth_config *c, const hth_setting *s, const char *name, bool *found, hth_err *err) {
+static hth_code take_variable(hth_config *c, const hth_setting *s, const char *name, bool *found,
+                              hth_err *err) {
     char where[2 * MAX_NAME];
     const char *value = getenv(name);
     *found = value && *value;
@@ -109,7 +123,8 @@ static hth_code take_variable(hth_config *c, const hth_setting *s, const char *n
 }
 
 // LLAMA_ARG_NO_X, whose value does not count.
-static hth_code take_negative(hth_config *c, const hth_setting *s, const char *name, bool *found, hth_err *err) {
+static hth_code take_negative(hth_config *c, const hth_setting *s, const char *name, bool *found,
+                              hth_err *err) {
     static const char prefix[] = "LLAMA_ARG_";
     char negative[2 * MAX_NAME], where[3 * MAX_NAME];
     *found = false;
@@ -152,8 +167,10 @@ static hth_code take_joint_variables(hth_config *c, hth_err *err) {
         for (int i = 0; i < 2; i++) {
             const size_t at = (size_t)(both[i] - hth_settings);
             if (c->origin[at] >= HTH_FROM_ENV) {
-                if (i == 0) c->host = host;
-                else c->port = port;
+                if (i == 0)
+                    c->host = host;
+                else
+                    c->port = port;
             } else {
                 c->origin[at] = HTH_FROM_ENV;
                 c->origin_of[at] = "variable OLLAMA_HOST";
@@ -178,9 +195,11 @@ static hth_code take_environment(hth_config *c, hth_err *err) {
 
 // --- the file ---
 
-static hth_code take_scalar(hth_config *c, const hth_setting *s, const hth_json *v, const char *where, hth_err *err) {
+static hth_code take_scalar(hth_config *c, const hth_setting *s, const hth_json *v, const char *where,
+                            hth_err *err) {
     char number[40];
-    const bool is_text = s->kind == SET_TEXT || s->kind == SET_NAME || s->kind == SET_CHOICE || s->kind == SET_LIST || s->kind == SET_COMMAS;
+    const bool is_text = s->kind == SET_TEXT || s->kind == SET_NAME || s->kind == SET_CHOICE ||
+                         s->kind == SET_LIST || s->kind == SET_COMMAS;
     switch (v->kind) {
     case HTH_JSON_STRING:
         if (s->kind == SET_BOOL || s->kind == SET_INT || s->kind == SET_NUM) break;
@@ -190,13 +209,17 @@ static hth_code take_scalar(hth_config *c, const hth_setting *s, const hth_json 
         return hth_setting_switch(c, s, v->u.b, HTH_FROM_FILE, where, err);
     case HTH_JSON_NUMBER:
         if (is_text || s->kind == SET_BOOL) break;
-        if (v->is_int) (void)snprintf(number, sizeof number, "%" PRId64, v->u.num.i);
-        else (void)snprintf(number, sizeof number, "%.17g", v->u.num.d);
+        if (v->is_int)
+            (void)snprintf(number, sizeof number, "%" PRId64, v->u.num.i);
+        else
+            (void)snprintf(number, sizeof number, "%.17g", v->u.num.d);
         return hth_setting_store(c, s, number, HTH_FROM_FILE, where, err);
     default: break;
     }
-    static const char *const wanted[] = {[SET_BOOL] = "true or false", [SET_INT] = "a whole number", [SET_NUM] = "a number",
-        [SET_BYTES] = "a number or a text like \"8G\"", [SET_MIB] = "a number", [SET_TIME] = "a text like \"5m\" or seconds"};
+    static const char *const wanted[] = {
+        [SET_BOOL] = "true or false", [SET_INT] = "a whole number",
+        [SET_NUM] = "a number",       [SET_BYTES] = "a number or a text like \"8G\"",
+        [SET_MIB] = "a number",       [SET_TIME] = "a text like \"5m\" or seconds"};
     return hth_fail(err, HTH_ERR_RANGE, "%s must be %s", where, is_text ? "a text" : wanted[s->kind]);
 }
 
@@ -206,10 +229,12 @@ static hth_code take_member(hth_config *c, const char *path, const hth_json_memb
     for (char *p = key; *p; p++) *p = *p == '_' ? '-' : *p;
     (void)snprintf(where, sizeof where, "%s: \"%s\"", path, key);
     const hth_setting *s = find_name(key);
-    if (!s || !hth_setting_has_value(s) || strcmp(key, "config") == 0) return hth_fail_in(err, unknown("key", key, "", err), path);
+    if (!s || !hth_setting_has_value(s) || strcmp(key, "config") == 0)
+        return hth_fail_in(err, unknown("key", key, "", err), path);
     const hth_json *v = &m->value;
     if (v->kind != HTH_JSON_ARRAY) return take_scalar(c, s, v, where, err);
-    if (s->kind != SET_LIST && s->kind != SET_COMMAS) return hth_fail(err, HTH_ERR_RANGE, "%s is one value, not a list", where);
+    if (s->kind != SET_LIST && s->kind != SET_COMMAS)
+        return hth_fail(err, HTH_ERR_RANGE, "%s is one value, not a list", where);
     for (uint32_t i = 0; i < v->n; i++) HTH_TRY(take_scalar(c, s, &v->u.items[i], where, err));
     return HTH_OK;
 }
@@ -219,8 +244,10 @@ static hth_code take_json(hth_config *c, const char *path, const char *text, siz
     hth_code code = hth_json_parse(text, n, 4 * MAX_FILE_BYTES, &doc, err);
     if (code != HTH_OK) return hth_fail_in(err, code, path);
     const hth_json *root = hth_json_root(doc);
-    if (root->kind != HTH_JSON_OBJECT) code = hth_fail(err, HTH_ERR_RANGE, "%s: must be one JSON object", path);
-    for (uint32_t i = 0; code == HTH_OK && i < root->n; i++) code = take_member(c, path, &root->u.members[i], err);
+    if (root->kind != HTH_JSON_OBJECT)
+        code = hth_fail(err, HTH_ERR_RANGE, "%s: must be one JSON object", path);
+    for (uint32_t i = 0; code == HTH_OK && i < root->n; i++)
+        code = take_member(c, path, &root->u.members[i], err);
     hth_json_free(doc);
     return code;
 }
@@ -234,7 +261,8 @@ static hth_code take_file(hth_config *c, hth_err *err) {
         hth_str_puts(&path, c->file);
     } else {
         hth_err ignored;
-        if (hth_own_folder_path(HTH_FOLDER_CONFIG, &path, &ignored) == HTH_OK) hth_str_puts(&path, "/serve.json");
+        if (hth_own_folder_path(HTH_FOLDER_CONFIG, &path, &ignored) == HTH_OK)
+            hth_str_puts(&path, "/serve.json");
         if (hth_path_kind_of(hth_str_text(&path)) == HTH_PATH_NONE) hth_str_clear(&path);
     }
     if (path.len > 0) {
@@ -280,8 +308,10 @@ void hth_config_free(hth_config *c) {
 
 hth_code hth_config_state_path(const hth_config *c, const char *name, hth_str *path, hth_err *err) {
     hth_str_clear(path);
-    if (c->state_folder) hth_str_puts(path, c->state_folder);
-    else HTH_TRY(hth_own_folder_path(HTH_FOLDER_STATE, path, err));
+    if (c->state_folder)
+        hth_str_puts(path, c->state_folder);
+    else
+        HTH_TRY(hth_own_folder_path(HTH_FOLDER_STATE, path, err));
     if (path->failed) return hth_fail_nomem(err, path->max);
     HTH_TRY(hth_folder_make(hth_str_text(path), err));
     hth_str_printf(path, "/%s", name);

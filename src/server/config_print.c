@@ -29,7 +29,8 @@ static void print_value(const hth_config *c, const hth_setting *s, hth_json_out 
     }
     default:
         hth_json_out_begin(j, key, '[');
-        for (size_t i = 0; i < list->n; i++) hth_json_out_text(j, NULL, s->is_secret ? "(secret)" : list->items[i]);
+        for (size_t i = 0; i < list->n; i++)
+            hth_json_out_text(j, NULL, s->is_secret ? "(secret)" : list->items[i]);
         hth_json_out_end(j, ']');
     }
 }
@@ -69,16 +70,22 @@ void hth_config_text(const hth_config *c, hth_str *to) {
 static void print_flag(const hth_setting *s, hth_str *to) {
     char left[96];
     const size_t n = s->flags && s->flags[0] == '-' && s->flags[1] != '-' ? strcspn(s->flags, "|") : 0;
-    (void)snprintf(left, sizeof left, "%.*s%s--%s%s%s", (int)n, s->flags ? s->flags : "", n ? ", " : "    ", s->name,
-                   s->value ? " " : "", s->value ? s->value : "");
+    (void)snprintf(left, sizeof left, "%.*s%s--%s%s%s", (int)n, s->flags ? s->flags : "", n ? ", " : "    ",
+                   s->name, s->value ? " " : "", s->value ? s->value : "");
     hth_str_printf(to, "  %-32s %s\n", left, s->help);
 }
 
 void hth_config_help(hth_config_style style, hth_str *to) {
-    if (style == HTH_CONFIG_LLAMA_SERVER) hth_str_puts(to, "Usage: llama-server [OPTIONS]\n\nHearth's server, under llama-server's name and with its options.\n");
-    else hth_str_puts(to, "Usage: hearth serve [OPTIONS] [MODEL...]\n\nServes models to clients of OpenAI, Ollama, Anthropic and llama-server on one port.\n");
-    hth_str_puts(to, "Each --some-name can also be HEARTH_SOME_NAME in the environment, or \"some-name\" in the config file;\n"
-                     "the spellings of llama-server's flags, LLAMA_ARG_* and OLLAMA_* are known too (docs/serve.md).\n\nOptions:\n");
+    if (style == HTH_CONFIG_LLAMA_SERVER)
+        hth_str_puts(to, "Usage: llama-server [OPTIONS]\n\nHearth's server, under llama-server's name and "
+                         "with its options.\n");
+    else
+        hth_str_puts(to, "Usage: hearth serve [OPTIONS] [MODEL...]\n\nServes models to clients of OpenAI, "
+                         "Ollama, Anthropic and llama-server on one port.\n");
+    hth_str_puts(to, "Each --some-name can also be HEARTH_SOME_NAME in the environment, or \"some-name\" in "
+                     "the config file;\n"
+                     "the spellings of llama-server's flags, LLAMA_ARG_* and OLLAMA_* are known too "
+                     "(docs/serve.md).\n\nOptions:\n");
     for (size_t i = 0; i < hth_n_settings; i++) {
         if (hth_settings[i].kind < SET_IDLE) print_flag(&hth_settings[i], to);
     }
@@ -86,10 +93,14 @@ void hth_config_help(hth_config_style style, hth_str *to) {
 
 // --- together ---
 
-static void missing_file(const char *what, const char *path, hth_path_kind kind, hth_str *problems, size_t *n) {
+static void missing_file(const char *what, const char *path, hth_path_kind kind, hth_str *problems,
+                         size_t *n) {
     const hth_path_kind is = path ? hth_path_kind_of(path) : kind;
     if (is == kind) return;
-    hth_str_printf(problems, "%s %s: %s\n", what, path, is == HTH_PATH_NONE ? "there is no such file or folder" : kind == HTH_PATH_FILE ? "it is no file" : "it is no folder");
+    hth_str_printf(problems, "%s %s: %s\n", what, path,
+                   is == HTH_PATH_NONE     ? "there is no such file or folder"
+                   : kind == HTH_PATH_FILE ? "it is no file"
+                                           : "it is no folder");
     ++*n;
 }
 
@@ -125,9 +136,11 @@ size_t hth_config_check(const hth_config *c, hth_str *problems) {
     size_t n = 0;
     for (size_t i = 0; i < c->models.n; i++) {
         const hth_path_kind kind = hth_path_kind_of(c->models.items[i]);
-        if (kind == HTH_PATH_NONE || kind == HTH_PATH_OTHER) missing_file("model", c->models.items[i], HTH_PATH_FILE, problems, &n);
+        if (kind == HTH_PATH_NONE || kind == HTH_PATH_OTHER)
+            missing_file("model", c->models.items[i], HTH_PATH_FILE, problems, &n);
     }
-    if (c->aliases.n > 0 && c->aliases.n > c->models.n) problem(problems, &n, "there are more --alias than --model");
+    if (c->aliases.n > 0 && c->aliases.n > c->models.n)
+        problem(problems, &n, "there are more --alias than --model");
     missing_file("--models-dir", c->models_dir, HTH_PATH_FOLDER, problems, &n);
     missing_file("--api-key-file", c->api_key_file, HTH_PATH_FILE, problems, &n);
     missing_file("--tls-cert", c->tls_cert, HTH_PATH_FILE, problems, &n);
@@ -135,7 +148,8 @@ size_t hth_config_check(const hth_config *c, hth_str *problems) {
     missing_file("--chat-template-file", c->chat_template_file, HTH_PATH_FILE, problems, &n);
     missing_file("--slot-save-path", c->slot_folder, HTH_PATH_FOLDER, problems, &n);
     if (!c->tls_cert != !c->tls_key) problem(problems, &n, "--tls-cert and --tls-key are given together");
-    if (c->chat_template && c->chat_template_file) problem(problems, &n, "--chat-template and --chat-template-file exclude each other");
+    if (c->chat_template && c->chat_template_file)
+        problem(problems, &n, "--chat-template and --chat-template-file exclude each other");
     if (c->embedding && c->rerank) problem(problems, &n, "--embedding and --rerank exclude each other");
     if (c->lora.n > 0 && c->models.n == 0) problem(problems, &n, "--lora needs a --model");
     if (*c->prefix && *c->prefix != '/') problem(problems, &n, "--prefix must begin with /");

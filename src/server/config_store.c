@@ -20,8 +20,11 @@ int hth_word_index(const char *words, const char *word, size_t n) {
 
 // Nanoseconds of a Go unit at p, and its length; 0 where there is none.
 static double unit_ms(const char *p, size_t left, size_t *len) {
-    static const struct { const char *name; double ms; } units[] = {
-        {"ns", 1e-6}, {"us", 1e-3}, {"\xc2\xb5s", 1e-3}, {"ms", 1}, {"s", 1e3}, {"m", 6e4}, {"h", 3.6e6}, {"d", 8.64e7}};
+    static const struct {
+        const char *name;
+        double ms;
+    } units[] = {{"ns", 1e-6}, {"us", 1e-3}, {"\xc2\xb5s", 1e-3}, {"ms", 1},
+                 {"s", 1e3},   {"m", 6e4},   {"h", 3.6e6},        {"d", 8.64e7}};
     for (size_t i = 0; i < HTH_COUNT(units); i++) {
         *len = strlen(units[i].name);
         if (*len <= left && memcmp(p, units[i].name, *len) == 0) return units[i].ms;
@@ -33,7 +36,8 @@ static double unit_ms(const char *p, size_t left, size_t *len) {
 static double take_number(const char **p, const char *end) {
     char digits[32];
     size_t n = 0;
-    while (*p < end && n < sizeof digits - 1 && ((**p >= '0' && **p <= '9') || **p == '.')) digits[n++] = *(*p)++;
+    while (*p < end && n < sizeof digits - 1 && ((**p >= '0' && **p <= '9') || **p == '.'))
+        digits[n++] = *(*p)++;
     digits[n] = 0;
     char *rest;
     double v = strtod(digits, &rest);
@@ -77,7 +81,8 @@ static void list_words(const char *words, char *to, size_t n) {
 }
 
 static hth_code parse_bool(const char *where, const char *text, bool *out, hth_err *err) {
-    static const char *const yes = "1|true|on|yes|enabled|True|TRUE|t|T", *const no = "0|false|off|no|disabled|False|FALSE|f|F";
+    static const char *const yes = "1|true|on|yes|enabled|True|TRUE|t|T",
+                             *const no = "0|false|off|no|disabled|False|FALSE|f|F";
     size_t n = strlen(text);
     if (hth_word_index(yes, text, n) < 0 && hth_word_index(no, text, n) < 0) {
         return hth_fail(err, HTH_ERR_RANGE, "%s must be true or false, not '%s'", where, text);
@@ -86,22 +91,26 @@ static hth_code parse_bool(const char *where, const char *text, bool *out, hth_e
     return HTH_OK;
 }
 
-static hth_code parse_int(const hth_setting *s, const char *where, const char *text, int64_t *out, hth_err *err) {
+static hth_code parse_int(const hth_setting *s, const char *where, const char *text, int64_t *out,
+                          hth_err *err) {
     char *end;
     errno = 0;
     long long v = strtoll(text, &end, 10);
     if (end == text || *end || errno || (double)v < s->lo || (double)v > s->hi) {
-        return hth_fail(err, HTH_ERR_RANGE, "%s must be a whole number from %.0f to %.0f, not '%s'", where, s->lo, s->hi, text);
+        return hth_fail(err, HTH_ERR_RANGE, "%s must be a whole number from %.0f to %.0f, not '%s'", where,
+                        s->lo, s->hi, text);
     }
     *out = v;
     return HTH_OK;
 }
 
-static hth_code parse_num(const hth_setting *s, const char *where, const char *text, double *out, hth_err *err) {
+static hth_code parse_num(const hth_setting *s, const char *where, const char *text, double *out,
+                          hth_err *err) {
     char *end;
     double v = strtod(text, &end);
     if (end == text || *end || !isfinite(v) || v < s->lo || v > s->hi) {
-        return hth_fail(err, HTH_ERR_RANGE, "%s must be a number from %g to %g, not '%s'", where, s->lo, s->hi, text);
+        return hth_fail(err, HTH_ERR_RANGE, "%s must be a number from %g to %g, not '%s'", where, s->lo,
+                        s->hi, text);
     }
     *out = v;
     return HTH_OK;
@@ -125,7 +134,8 @@ static hth_code parse_bytes(const char *where, const char *text, uint64_t *out, 
     return HTH_OK;
 }
 
-static hth_code parse_choice(const hth_setting *s, const char *where, const char *text, int *out, hth_err *err) {
+static hth_code parse_choice(const hth_setting *s, const char *where, const char *text, int *out,
+                             hth_err *err) {
     char words[128];
     *out = hth_word_index(s->choices, text, strlen(text));
     if (*out >= 0) return HTH_OK;
@@ -138,17 +148,20 @@ static hth_code keep_text(hth_config *c, const char *text, size_t n, const char 
     return *out ? HTH_OK : hth_fail_nomem(err, n);
 }
 
-static hth_code add_item(hth_config *c, hth_config_list *list, const char *where, const char *text, size_t n, hth_err *err) {
+static hth_code add_item(hth_config *c, hth_config_list *list, const char *where, const char *text, size_t n,
+                         hth_err *err) {
     while (n > 0 && *text == ' ') text++, n--;
     while (n > 0 && text[n - 1] == ' ') n--;
     if (n == 0) return HTH_OK;
-    if (list->n == HTH_CONFIG_MAX_LIST) return hth_fail(err, HTH_ERR_RANGE, "%s: more than %d entries", where, HTH_CONFIG_MAX_LIST);
+    if (list->n == HTH_CONFIG_MAX_LIST)
+        return hth_fail(err, HTH_ERR_RANGE, "%s: more than %d entries", where, HTH_CONFIG_MAX_LIST);
     HTH_TRY(keep_text(c, text, n, &list->items[list->n], err));
     list->n++;
     return HTH_OK;
 }
 
-static hth_code store_list(hth_config *c, const hth_setting *s, const char *where, const char *text, hth_err *err) {
+static hth_code store_list(hth_config *c, const hth_setting *s, const char *where, const char *text,
+                           hth_err *err) {
     hth_config_list *list = (void *)((char *)c + s->offset);
     if (s->kind == SET_LIST) return add_item(c, list, where, text, strlen(text), err);
     for (const char *p = text;; p++) {
@@ -159,7 +172,8 @@ static hth_code store_list(hth_config *c, const hth_setting *s, const char *wher
     }
 }
 
-static hth_code note_idle(hth_config *c, const char *where, const char *text, const hth_setting *s, hth_err *err) {
+static hth_code note_idle(hth_config *c, const char *where, const char *text, const hth_setting *s,
+                          hth_err *err) {
     if (s->choices && hth_word_index(s->choices, text, strlen(text)) >= 0) return HTH_OK;
     char note[512];
     int n = snprintf(note, sizeof note, "%s has no effect: %s", where, s->help);
@@ -170,7 +184,8 @@ static hth_code note_idle(hth_config *c, const char *where, const char *text, co
     return HTH_OK;
 }
 
-static hth_code parse_mib(const hth_setting *s, const char *where, const char *text, hth_config *c, hth_err *err) {
+static hth_code parse_mib(const hth_setting *s, const char *where, const char *text, hth_config *c,
+                          hth_err *err) {
     int64_t mib;
     HTH_TRY(parse_int(s, where, text, &mib, err));
     if (mib == 0) c->cache = false; // the one setting of this kind: no memory for a cache is no cache
@@ -178,7 +193,8 @@ static hth_code parse_mib(const hth_setting *s, const char *where, const char *t
     return HTH_OK;
 }
 
-static hth_code store_value(hth_config *c, const hth_setting *s, const char *text, const char *where, hth_err *err) {
+static hth_code store_value(hth_config *c, const hth_setting *s, const char *text, const char *where,
+                            hth_err *err) {
     void *to = (char *)c + s->offset;
     int i = 0;
     bool on = false;
@@ -223,8 +239,8 @@ hth_code hth_setting_store(hth_config *c, const hth_setting *s, const char *text
     return HTH_OK;
 }
 
-hth_code hth_setting_switch(hth_config *c, const hth_setting *s, bool on, hth_config_origin from, const char *where,
-                            hth_err *err) {
+hth_code hth_setting_switch(hth_config *c, const hth_setting *s, bool on, hth_config_origin from,
+                            const char *where, hth_err *err) {
     return hth_setting_store(c, s, on ? "on" : "off", from, where, err);
 }
 
@@ -254,7 +270,8 @@ hth_code hth_config_ollama_host(hth_config *c, const char *text, hth_err *err) {
         const size_t len = (size_t)(scheme - text);
         const bool https = len == 5 && memcmp(text, "https", 5) == 0;
         if (!https && !(len == 4 && memcmp(text, "http", 4) == 0)) {
-            return hth_fail(err, HTH_ERR_RANGE, "%s: '%.*s' is neither http nor https", where, (int)len, text);
+            return hth_fail(err, HTH_ERR_RANGE, "%s: '%.*s' is neither http nor https", where, (int)len,
+                            text);
         }
         number = https ? 443 : 80;
         c->tls = c->tls || https;
@@ -272,8 +289,10 @@ hth_code hth_config_ollama_host(hth_config *c, const char *text, hth_err *err) {
     }
     if (n_host > 1 && text[0] == '[') text++, n_host -= 2;
     const char *host = "0.0.0.0"; // ":11434" is every address
-    if (n_host > 0) HTH_TRY(keep_text(c, text, n_host, &host, err));
-    else if (!port) host = "127.0.0.1";
+    if (n_host > 0)
+        HTH_TRY(keep_text(c, text, n_host, &host, err));
+    else if (!port)
+        host = "127.0.0.1";
     c->host = host;
     c->port = number;
     return HTH_OK;

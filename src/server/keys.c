@@ -18,14 +18,19 @@ void hth_keys_free(hth_keys *k) {
 }
 
 static hth_code hash_key(const char *key, size_t n, uint8_t sha256[32], hth_err *err) {
-    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, key, n, sha256) < 0) return hth_fail(err, HTH_ERR_INTERNAL, "SHA-256 is not available");
+    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, key, n, sha256) < 0)
+        return hth_fail(err, HTH_ERR_INTERNAL, "SHA-256 is not available");
     return HTH_OK;
 }
 
 static hth_code parse_scopes(const char *word, size_t n, uint32_t *scopes, hth_err *err) {
-    if (n == 3 && memcmp(word, "use", 3) == 0) *scopes = HTH_SCOPE_USE;
-    else if (n == 5 && memcmp(word, "admin", 5) == 0) *scopes = HTH_SCOPE_USE | HTH_SCOPE_ADMIN;
-    else return hth_fail(err, HTH_ERR_RANGE, "a key is for use or admin, not for '%.*s'", (int)(n < 40 ? n : 40), word);
+    if (n == 3 && memcmp(word, "use", 3) == 0)
+        *scopes = HTH_SCOPE_USE;
+    else if (n == 5 && memcmp(word, "admin", 5) == 0)
+        *scopes = HTH_SCOPE_USE | HTH_SCOPE_ADMIN;
+    else
+        return hth_fail(err, HTH_ERR_RANGE, "a key is for use or admin, not for '%.*s'",
+                        (int)(n < 40 ? n : 40), word);
     return HTH_OK;
 }
 
@@ -33,12 +38,14 @@ static hth_code parse_scopes(const char *word, size_t n, uint32_t *scopes, hth_e
 static hth_code parse_spec(const char *spec, hth_access_key *key, hth_err *err) {
     const size_t n_name = strcspn(spec, ":");
     if (n_name == 0 || n_name >= sizeof key->name) {
-        return hth_fail(err, HTH_ERR_RANGE, "the name of a key has 1 to %zu bytes: '%.80s'", sizeof key->name - 1, spec);
+        return hth_fail(err, HTH_ERR_RANGE, "the name of a key has 1 to %zu bytes: '%.80s'",
+                        sizeof key->name - 1, spec);
     }
     memcpy(key->name, spec, n_name);
     key->name[n_name] = 0;
     for (const char *p = key->name; *p; p++) {
-        if ((unsigned char)*p <= ' ' || *p == '"') return hth_fail(err, HTH_ERR_RANGE, "the name of a key has no spaces or quotes: '%.80s'", spec);
+        if ((unsigned char)*p <= ' ' || *p == '"')
+            return hth_fail(err, HTH_ERR_RANGE, "the name of a key has no spaces or quotes: '%.80s'", spec);
     }
     key->scopes = HTH_SCOPE_USE;
     if (!spec[n_name]) return HTH_OK;
@@ -50,14 +57,17 @@ static hth_code parse_spec(const char *spec, hth_access_key *key, hth_err *err) 
     const char *digits = word + n_word + 1;
     const unsigned long limit = strtoul(digits, &end, 10);
     if (*digits < '0' || *digits > '9' || *end || limit > 1000000) {
-        return hth_fail(err, HTH_ERR_RANGE, "a key's limit of requests at once must be a number up to 1000000, not '%.40s'", digits);
+        return hth_fail(err, HTH_ERR_RANGE,
+                        "a key's limit of requests at once must be a number up to 1000000, not '%.40s'",
+                        digits);
     }
     key->limit = (uint32_t)limit;
     return HTH_OK;
 }
 
 static hth_code add(hth_keys *k, const hth_access_key *key, hth_err *err) {
-    if (k->n == HTH_MAX_KEYS) return hth_fail(err, HTH_ERR_LIMIT, "there are more than %d keys", HTH_MAX_KEYS);
+    if (k->n == HTH_MAX_KEYS)
+        return hth_fail(err, HTH_ERR_LIMIT, "there are more than %d keys", HTH_MAX_KEYS);
     if (!hth_grow(HTH_MEM_MISC, (void **)&k->items, &k->cap, k->n + 1, sizeof *key, HTH_MAX_KEYS)) {
         return hth_fail_nomem(err, sizeof *key);
     }
@@ -129,7 +139,8 @@ hth_code hth_keys_read_hashes(hth_keys *k, const char *path, hth_err *err) {
     hth_free(text);
     if (code == HTH_OK) {
         const hth_json *keys = hth_json_get(hth_json_root(doc), "keys");
-        if (!keys || keys->kind != HTH_JSON_ARRAY) code = hth_fail(err, HTH_ERR_FORMAT, "there is no list \"keys\"");
+        if (!keys || keys->kind != HTH_JSON_ARRAY)
+            code = hth_fail(err, HTH_ERR_FORMAT, "there is no list \"keys\"");
         for (uint32_t i = 0; code == HTH_OK && i < keys->n; i++) code = read_hash(k, &keys->u.items[i], err);
         hth_json_free(doc);
     }
@@ -155,14 +166,16 @@ hth_code hth_keys_write_hashes(const hth_keys *k, const char *path, hth_err *err
     }
     hth_json_out_end(&j, ']');
     hth_json_out_end(&j, '}');
-    hth_code code = text.failed ? hth_fail_nomem(err, text.max) : hth_file_write_private(path, text.p, text.len, err);
+    hth_code code =
+        text.failed ? hth_fail_nomem(err, text.max) : hth_file_write_private(path, text.p, text.len, err);
     hth_str_free(&text);
     return code;
 }
 
 hth_code hth_keys_make(hth_str *to, hth_err *err) {
     uint8_t random[32];
-    if (gnutls_rnd(GNUTLS_RND_KEY, random, sizeof random) < 0) return hth_fail(err, HTH_ERR_INTERNAL, "there are no random numbers");
+    if (gnutls_rnd(GNUTLS_RND_KEY, random, sizeof random) < 0)
+        return hth_fail(err, HTH_ERR_INTERNAL, "there are no random numbers");
     hth_str_puts(to, "hth-");
     for (size_t i = 0; i < sizeof random; i++) hth_str_printf(to, "%02x", random[i]);
     gnutls_memset(random, 0, sizeof random);

@@ -33,17 +33,22 @@ static int set_names(gnutls_x509_crt_t crt, const char *host) {
     char machine[128] = "";
     hth_address a;
     int bad = gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME, "localhost", 9, GNUTLS_FSAN_SET);
-    if (bad >= 0) bad = gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_IPADDRESS, v4, 4, GNUTLS_FSAN_APPEND);
-    if (bad >= 0) bad = gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_IPADDRESS, v6, 16, GNUTLS_FSAN_APPEND);
+    if (bad >= 0)
+        bad = gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_IPADDRESS, v4, 4, GNUTLS_FSAN_APPEND);
+    if (bad >= 0)
+        bad = gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_IPADDRESS, v6, 16, GNUTLS_FSAN_APPEND);
     if (bad >= 0 && gethostname(machine, sizeof machine - 1) == 0 && *machine) {
-        bad = gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME, machine, (unsigned)strlen(machine), GNUTLS_FSAN_APPEND);
+        bad = gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME, machine,
+                                                   (unsigned)strlen(machine), GNUTLS_FSAN_APPEND);
     }
     if (bad < 0 || strcmp(host, "localhost") == 0) return bad;
     if (!hth_address_parse(host, strlen(host), &a)) {
-        return gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME, host, (unsigned)strlen(host), GNUTLS_FSAN_APPEND);
+        return gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME, host, (unsigned)strlen(host),
+                                                    GNUTLS_FSAN_APPEND);
     }
     const bool is_v4 = !strchr(host, ':');
-    return gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_IPADDRESS, a.bytes + (is_v4 ? 12 : 0), is_v4 ? 4 : 16, GNUTLS_FSAN_APPEND);
+    return gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_IPADDRESS, a.bytes + (is_v4 ? 12 : 0),
+                                                is_v4 ? 4 : 16, GNUTLS_FSAN_APPEND);
 }
 
 static int fill_certificate(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, const char *host) {
@@ -67,19 +72,23 @@ static int fill_certificate(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, co
 }
 
 static hth_code write_datum(const char *path, gnutls_datum_t *text, bool is_private, hth_err *err) {
-    hth_code code = is_private ? hth_file_write_private(path, text->data, text->size, err) : hth_file_write(path, text->data, text->size, err);
+    hth_code code = is_private ? hth_file_write_private(path, text->data, text->size, err)
+                               : hth_file_write(path, text->data, text->size, err);
     gnutls_memset(text->data, 0, text->size);
     gnutls_free(text->data);
     *text = (gnutls_datum_t){0};
     return code;
 }
 
-static hth_code make_certificate(const char *host, const char *cert_path, const char *key_path, hth_err *err) {
+static hth_code make_certificate(const char *host, const char *cert_path, const char *key_path,
+                                 hth_err *err) {
     gnutls_x509_privkey_t key = NULL;
     gnutls_x509_crt_t crt = NULL;
     gnutls_datum_t key_text = {0}, crt_text = {0};
     int bad = gnutls_x509_privkey_init(&key);
-    if (bad >= 0) bad = gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0);
+    if (bad >= 0)
+        bad = gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA,
+                                           GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0);
     if (bad >= 0) bad = gnutls_x509_crt_init(&crt);
     if (bad >= 0) bad = fill_certificate(crt, key, host);
     if (bad >= 0) bad = gnutls_x509_privkey_export2(key, GNUTLS_X509_FMT_PEM, &key_text);
@@ -122,17 +131,20 @@ static hth_code check_pair(const char *path, const hth_tls *t, hth_err *err) {
     return bad < 0 ? fail_tls(err, path, bad) : HTH_OK;
 }
 
-static hth_code load_pair(const char *cert_path, const char *key_path, time_t *expires, char hex[96], hth_tls *out, hth_err *err) {
+static hth_code load_pair(const char *cert_path, const char *key_path, time_t *expires, char hex[96],
+                          hth_tls *out, hth_err *err) {
     HTH_TRY(read_pem(cert_path, &out->certificate, err));
     HTH_TRY(read_pem(key_path, &out->key, err));
     HTH_TRY(look_at(cert_path, out->certificate, expires, hex, err));
     return check_pair(cert_path, out, err);
 }
 
-static hth_code load_own(const hth_config *c, const char *cert_path, const char *key_path, hth_str *notes, hth_tls *out, hth_err *err) {
+static hth_code load_own(const hth_config *c, const char *cert_path, const char *key_path, hth_str *notes,
+                         hth_tls *out, hth_err *err) {
     char hex[96];
     time_t expires = 0;
-    const bool is_there = hth_path_kind_of(cert_path) == HTH_PATH_FILE && hth_path_kind_of(key_path) == HTH_PATH_FILE;
+    const bool is_there =
+        hth_path_kind_of(cert_path) == HTH_PATH_FILE && hth_path_kind_of(key_path) == HTH_PATH_FILE;
     if (is_there) HTH_TRY(load_pair(cert_path, key_path, &expires, hex, out, err));
     if (!is_there || expires < time(NULL) + 86400) {
         hth_tls_free(out);
@@ -149,7 +161,8 @@ hth_code hth_tls_load(const hth_config *c, hth_str *notes, hth_tls *out, hth_err
     char hex[96];
     time_t expires;
     if (c->tls_cert && c->tls_key) return load_pair(c->tls_cert, c->tls_key, &expires, hex, out, err);
-    if (c->tls_cert || c->tls_key) return hth_fail(err, HTH_ERR_RANGE, "--tls-cert and --tls-key are given together");
+    if (c->tls_cert || c->tls_key)
+        return hth_fail(err, HTH_ERR_RANGE, "--tls-cert and --tls-key are given together");
     hth_str cert, key;
     hth_str_init(&cert, HTH_MEM_MISC, 4096);
     hth_str_init(&key, HTH_MEM_MISC, 4096);

@@ -1,5 +1,5 @@
 // Settings: whose word counts, other servers' spellings, and what is refused.
-#include "cmocka_all.h"
+#include "unit/cmocka_all.h"
 
 #include <math.h>
 #include <stdio.h>
