@@ -138,6 +138,10 @@ static void run_tile_softmax(const task *t) {
 }
 
 // A row of 64 columns of a state of 128 rows; four taps of 512 channels.
+static void run_wkv(const task *t) {
+    t->k->wkv(out, in, 64, other, other + 64, other + 128, other + 192, other + 256, other + 320, turn, 64, 64);
+}
+
 static void run_delta(const task *t) {
     t->k->delta(out, in, 64, other, other + 128, other + 256, t->variant, other + 384, 0.5f, turn, 128, 64);
 }
@@ -222,6 +226,7 @@ static void bench_others(void) {
     report("max", run_max, (task){0}, 4.0 * N, "GB/s");
     report("exp_sum", run_exp_sum, (task){0}, 8.0 * N, "GB/s");
     report("tanh_cap", run_tanh_cap, (task){0}, 8.0 * N, "GB/s");
+    report("wkv", run_wkv, (task){0}, 64 * 64.0, "G states/s");
     report("delta", run_delta, (task){.variant = 0}, 128 * 64.0, "G states/s");
     report("delta, decay by row", run_delta, (task){.variant = 1}, 128 * 64.0, "G states/s");
     report("conv", run_conv, (task){0}, 4 * 512.0, "G taps/s");

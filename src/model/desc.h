@@ -80,6 +80,7 @@ typedef enum hth_recurrent {
     HTH_RECURRENT_CONV,  // gated short convolution (LFM2): cpu_conv.c
     HTH_RECURRENT_DELTA, // gated delta rule (Qwen3-Next, Kimi Linear): cpu_delta.c
     HTH_RECURRENT_MAMBA2, // cpu_mamba.c
+    HTH_RECURRENT_WKV,    // RWKV-7: cpu_wkv.c
 } hth_recurrent;
 
 // Heads of a delta rule: n_head (of values) states of head_rows (a key) x head_cols (a value); each key head serves
@@ -100,6 +101,13 @@ typedef struct hth_mamba_desc {
     float in_scale[5];    // of the input's projections: gate, x, B, C, step
 } hth_mamba_desc;
 
+// RWKV-7: n_head states of head_rows x head_cols, both a head's width. The block's tail is the previous row's input of
+// the mixer, then that of the feed-forward. Widths of what is projected by way of a few numbers:
+typedef struct hth_wkv_desc {
+    int32_t rank_decay, rank_beta, rank_value, rank_gate;
+    bool is_first; // later layers take over some of this layer's values
+} hth_wkv_desc;
+
 // A block is [tail_rows, tail_width]: the latest inputs of a causal convolution, the oldest first, then
 // [n_head, head_rows, head_cols]: a matrix per head. Before the first row it is zero.
 typedef struct hth_recurrent_desc {
@@ -108,6 +116,7 @@ typedef struct hth_recurrent_desc {
     int32_t n_head, head_rows, head_cols;
     hth_delta_desc delta; // of HTH_RECURRENT_DELTA
     hth_mamba_desc mamba; // of HTH_RECURRENT_MAMBA2
+    hth_wkv_desc wkv;     // of HTH_RECURRENT_WKV
     float out_scale;      // of the mixer's output; 0: none
 } hth_recurrent_desc;
 
@@ -181,6 +190,7 @@ typedef struct hth_layer_desc {
     hth_act act;
     int32_t d_ff;     // of HTH_FFN_MOE: of the shared feed-forward
     hth_moe_desc moe; // of HTH_FFN_MOE
+    bool has_ffn_shift; // the feed-forward reads its input mixed with that of the row before
     float gate_scale, ffn_scale; // of the gate's projection and of the result; 0: none
     bool has_gate_cut; // gate values below mean + gate_cut * deviation of their row become 0, others are lowered by it
     float gate_cut;
@@ -221,6 +231,7 @@ typedef struct hth_desc {
     float logit_scale;    // logits *= logit_scale
     float logit_softcap;  // 0: none
     bool tied_output;     // the output matrix is the embedding
+    bool has_embd_norm;   // of decoders; encoders always have one
     int32_t n_stream;     // hidden rows carried per token between layers: [row, n_stream, d_model]. Above 1: AltUp
     float stream_clip;    // bound of AltUp's coefficients, 0: none
     bool stream_scale;    // AltUp's output scale is in use

@@ -54,6 +54,8 @@ void hth_family_falcon_h1(hth_builder *b);
 void hth_family_granite_hybrid(hth_builder *b);
 void hth_family_nemotron_h(hth_builder *b);
 
+void hth_family_rwkv7(hth_builder *b); // (family_rwkv.c)
+
 // Families with recurrent layers (family_hybrid.c).
 void hth_family_lfm2(hth_builder *b);
 void hth_family_lfm2_moe(hth_builder *b);

@@ -26,6 +26,7 @@ typedef struct hth_recurrent_weights {
     // DELTA: queries of all heads, keys, values. Where the file groups them by key head, each group being a query, a
     // key, the values and then their gates, this holds the gates too and is_grouped is set.
     // MAMBA2: gates of all heads, x of all heads, B and C of all groups, a step for each head.
+    // WKV: queries of all heads.
     hth_weight in;
     hth_weight out; // [d, all heads]
     const float *in_bias, *out_bias;
@@ -41,6 +42,16 @@ typedef struct hth_recurrent_weights {
     const float *decay_bias; // [rows of decay]
     const float *decay_rate; // [rows of decay] negative: decay = e^(rate * softplus(x + bias))
     const float *norm;       // [head_cols] of each head's result
+    // WKV: queries are in `in`; decays and gates by way of a few numbers as above, and so betas (how much of what a key
+    // held is taken out) and how much of the first layer's values is taken over.
+    hth_weight beta_a, value_mix_a, value_mix;
+    const float *beta_bias, *value_mix_bias; // [d]
+    const float *shift;     // [6, d] of queries, decays, keys, values, betas, gates: how much of the row before each takes
+    const float *ffn_shift; // [d] the same of the feed-forward
+    const float *key_unit;  // [d] keys times this, as unit vectors, are what is taken out
+    const float *key_beta;  // [d] how much keys grow with their betas
+    const float *bonus;     // [d] of a row's own key
+    const float *norm_bias; // [all heads]; norm is [all heads] too
 } hth_recurrent_weights;
 
 // Latent attention; the queries' own (or, of compressed queries, second) projection is the layer's q.

@@ -89,6 +89,22 @@ typedef enum hth_role {
     HTH_ROLE_CONV_Q, // a convolution each for queries, keys and values
     HTH_ROLE_CONV_K,
     HTH_ROLE_CONV_V,
+    HTH_ROLE_SHIFT, // RWKV: how much of the row before queries, decays, keys, values, betas and gates take
+    HTH_ROLE_SHIFT_Q, // the same, a tensor each, in that order
+    HTH_ROLE_SHIFT_DECAY,
+    HTH_ROLE_SHIFT_K,
+    HTH_ROLE_SHIFT_V,
+    HTH_ROLE_SHIFT_BETA,
+    HTH_ROLE_SHIFT_GATE,
+    HTH_ROLE_SHIFT_FFN,
+    HTH_ROLE_BETA_A,
+    HTH_ROLE_BETA_BIAS,
+    HTH_ROLE_VALUE_MIX_A,
+    HTH_ROLE_VALUE_MIX,
+    HTH_ROLE_VALUE_MIX_BIAS,
+    HTH_ROLE_KEY_UNIT,
+    HTH_ROLE_KEY_BETA,
+    HTH_ROLE_BONUS,
     HTH_ROLE_COUNT
 } hth_role;
 

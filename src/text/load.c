@@ -6,8 +6,9 @@
 
 #define MAX_FILE ((uint64_t)512 << 20)
 #define MAX_TREE ((uint64_t)4 << 30)
+#define WORLD "rwkv_vocab_v20230424.txt"
 
-typedef enum file_format { FILE_GGUF, FILE_JSON, FILE_TIKTOKEN, FILE_SENTENCEPIECE, FILE_VOCAB } file_format;
+typedef enum file_format { FILE_GGUF, FILE_JSON, FILE_TIKTOKEN, FILE_SENTENCEPIECE, FILE_VOCAB, FILE_WORLD } file_format;
 
 static bool has_suffix(const char *path, const char *suffix) {
     size_t n = strlen(path), k = strlen(suffix);
@@ -33,6 +34,7 @@ static file_format format_of(const char *path, const char *text, size_t n) {
     if (has_suffix(path, ".json")) return FILE_JSON;
     if (has_suffix(path, ".tiktoken")) return FILE_TIKTOKEN;
     if (has_suffix(path, "vocab.txt")) return FILE_VOCAB;
+    if (has_suffix(path, WORLD)) return FILE_WORLD;
     if (n > 0 && text[0] == '{') return FILE_JSON;
     // A SentencePiece model begins with field 1 (a piece); Llama 3 calls its rank file tokenizer.model.
     return n > 0 && text[0] == 0x0a ? FILE_SENTENCEPIECE : FILE_TIKTOKEN;
@@ -64,6 +66,8 @@ static hth_code load_file(const char *path, bool lowercase, hth_tokenizer **out,
         code = load_json_text(text, n, out, err);
     } else if (format == FILE_SENTENCEPIECE) {
         code = hth_tok_load_sentencepiece(map.data, n, out, err);
+    } else if (format == FILE_WORLD) {
+        code = hth_tok_load_world(text, n, out, err);
     } else if (format == FILE_VOCAB) {
         code = hth_tok_load_vocab_txt(text, n, lowercase, out, err);
     } else {
@@ -110,7 +114,7 @@ static hth_code find_tiktoken(const char *folder, size_t n_folder, char **path, 
 
 // The other kinds of tokenizer files that a folder may hold.
 static hth_code load_other(hth_container *c, bool lowercase, hth_tokenizer **out, hth_err *err) {
-    static const char *const names[] = {"tekken.json", "tokenizer.model", "tiktoken.model", "vocab.txt"};
+    static const char *const names[] = {"tekken.json", "tokenizer.model", "tiktoken.model", "vocab.txt", WORLD};
     const char *folder = hth_container_path(c);
     size_t n = strlen(folder);
     if (hth_path_kind_of(folder) != HTH_PATH_FOLDER) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "text/merge_batch.h"
+#include "text/world.h"
 
 #define MARK "\xe2\x96\x81"
 #define KEY(name) "tokenizer.ggml." name
@@ -11,7 +12,7 @@
 // Token types of the format: gguf.TokenType.
 enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED, TYPE_BYTE };
 
-typedef enum gguf_model { GGUF_BPE, GGUF_SPM, GGUF_BERT, GGUF_T5, GGUF_GEMMA4, GGUF_WHITESPACE } gguf_model;
+typedef enum gguf_model { GGUF_BPE, GGUF_SPM, GGUF_BERT, GGUF_T5, GGUF_GEMMA4, GGUF_WHITESPACE, GGUF_WORLD } gguf_model;
 
 typedef struct loader {
     const hth_gguf *g;
@@ -76,6 +77,7 @@ static hth_code set_token_text(loader *l, int32_t id, int64_t type) {
     hth_vocab *v = &l->t->vocab;
     tok_entry *e = &v->e[id];
     const char *s = hth_vocab_spelling(v, id);
+    if (l->model == GGUF_WORLD) return hth_world_set_text(v, id, l->err);
     int byte = parse_byte(s, e->n_spelling);
     if (byte >= 0 &&
         (type == TYPE_BYTE || (l->t->model.byte_fallback && l->model != GGUF_SPM && type == TYPE_NORMAL))) {
@@ -347,7 +349,8 @@ static hth_code find_model(loader *l) {
         const char *name;
         gguf_model model;
     } models[] = {{"gpt2", GGUF_BPE}, {"llama", GGUF_SPM},     {"bert", GGUF_BERT},
-                  {"t5", GGUF_T5},    {"gemma4", GGUF_GEMMA4}, {"whitespace", GGUF_WHITESPACE}};
+                  {"t5", GGUF_T5},    {"gemma4", GGUF_GEMMA4}, {"whitespace", GGUF_WHITESPACE},
+                  {"rwkv", GGUF_WORLD}};
     const char *name = NULL;
     HTH_TRY(hth_gguf_get_str(l->g, KEY("model"), &name, NULL, l->err));
     if (!name || strcmp(name, "none") == 0 || strcmp(name, "no_vocab") == 0) {
@@ -371,6 +374,7 @@ static hth_code load(loader *l) {
     case GGUF_SPM: HTH_TRY(setup_spm(l)); break;
     case GGUF_T5: HTH_TRY(setup_t5(l)); break;
     case GGUF_BERT: HTH_TRY(setup_bert(l)); break;
+    case GGUF_WORLD: hth_tok_setup_world(l->t); break;
     default: HTH_TRY(setup_bpe(l)); break;
     }
     HTH_TRY(load_tokens(l));

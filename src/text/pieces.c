@@ -93,7 +93,7 @@ static void find_unk_score(hth_pieces *m, const hth_vocab *v, bool min_over_all)
 static hth_code fill_trie(hth_pieces *m, const hth_vocab *v, hth_err *err) {
     HTH_TRY(hth_trie_init(&m->pieces, (size_t)v->n, err));
     for (int32_t i = 0; i < v->n; i++) {
-        if (v->e[i].flags & (TOK_CONTROL | TOK_ABSENT | TOK_BYTE | TOK_UNKNOWN) || v->e[i].n_text == 0)
+        if (v->e[i].flags & (TOK_CONTROL | TOK_ABSENT | TOK_BYTE | TOK_UNKNOWN | (m->kind == MODEL_LONGEST ? TOK_UNUSED : 0)) || v->e[i].n_text == 0)
             continue;
         const uint8_t *text = (const uint8_t *)hth_vocab_text(v, i);
         HTH_TRY(hth_trie_insert(&m->pieces, text, v->e[i].n_text, (uint32_t)i, err));
@@ -106,8 +106,8 @@ hth_code hth_pieces_finish(hth_pieces *m, const hth_vocab *v, bool min_over_all,
         char c = (char)b;
         m->ascii_id[b] = hth_vocab_find_text(v, &c, 1);
     }
-    if (m->kind != MODEL_UNIGRAM) return HTH_OK;
-    find_unk_score(m, v, min_over_all);
+    if (m->kind != MODEL_UNIGRAM && m->kind != MODEL_LONGEST) return HTH_OK;
+    if (m->kind == MODEL_UNIGRAM) find_unk_score(m, v, min_over_all);
     return fill_trie(m, v, err);
 }
 
@@ -132,6 +132,7 @@ hth_code hth_pieces_encode(const hth_pieces *m, const hth_vocab *v, model_work *
     w->last_unk = false;
     switch (m->kind) {
     case MODEL_UNIGRAM: return hth_unigram_encode(m, v, w, word, n);
+    case MODEL_LONGEST: return hth_longest_encode(m, v, w, word, n);
     case MODEL_WORDPIECE: return hth_wordpiece_encode(m, w, word, n);
     default: return hth_bpe_encode(m, v, w, word, n);
     }

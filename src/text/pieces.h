@@ -1,4 +1,4 @@
-// The four models that turn one word (a piece of normalized, split text) into tokens.
+// The five models that turn one word (a piece of normalized, split text) into tokens.
 #ifndef HTH_TEXT_PIECES_H
 #define HTH_TEXT_PIECES_H
 
@@ -11,6 +11,7 @@ typedef enum model_kind {
     MODEL_RANKS,   // BPE by the place of the merged bytes in the vocabulary (tiktoken, SentencePiece)
     MODEL_UNIGRAM, // best path by scores
     MODEL_WORDPIECE,
+    MODEL_LONGEST, // the longest token each time (RWKV)
 } model_kind;
 
 // One merge: tokens left and right become `id`; lower ranks merge first.
@@ -35,7 +36,7 @@ typedef struct hth_pieces {
     int32_t ascii_id[128];      // tokens of single ASCII characters, -1
     char suffix[16], infix[16]; // "</w>" after a word's last symbol, "##" before all but the first
     uint32_t n_suffix, n_infix;
-    hth_trie pieces; // UNIGRAM: all pieces; WORDPIECE: those that begin a word
+    hth_trie pieces; // UNIGRAM, LONGEST: all pieces; WORDPIECE: those that begin a word
     hth_trie conts;  // WORDPIECE: those that go on
     double unk_score;
     uint32_t max_word_chars; // WORDPIECE
@@ -77,6 +78,8 @@ HTH_NODISCARD hth_code hth_unigram_encode(const hth_pieces *m, const hth_vocab *
                                           const uint8_t *word, size_t n);
 HTH_NODISCARD hth_code hth_wordpiece_encode(const hth_pieces *m, model_work *w, const uint8_t *word,
                                             size_t n);
+HTH_NODISCARD hth_code hth_longest_encode(const hth_pieces *m, const hth_vocab *v, model_work *w, const uint8_t *word,
+                                          size_t n);
 // Tokens for characters that the vocabulary lacks: bytes, the unknown token, or nothing.
 HTH_NODISCARD hth_code hth_pieces_push_unknown(const hth_pieces *m, const hth_vocab *v, model_work *w,
                                                const uint8_t *text, size_t n);

@@ -93,6 +93,8 @@ HTH_NODISCARD hth_code hth_tok_load_sentencepiece(const uint8_t *data, size_t n,
                                                   hth_err *err);
 HTH_NODISCARD hth_code hth_tok_load_vocab_txt(const char *text, size_t n, bool lowercase, hth_tokenizer **out,
                                               hth_err *err);
+HTH_NODISCARD hth_code hth_tok_load_world(const char *text, size_t n, hth_tokenizer **out, hth_err *err);
+void hth_tok_setup_world(hth_tokenizer *t); // what does not depend on the vocabulary
 
 // ---- finding added tokens ----
 

@@ -1,6 +1,6 @@
 // Text <-> tokens. One tokenizer object per model; immutable after loading, so any number of
-// threads may use it. Kinds: byte-level BPE, SentencePiece BPE, Unigram, WordPiece, and the rank
-// tables of tiktoken and tekken (byte-level BPE by rank).
+// threads may use it. Kinds: byte-level BPE, SentencePiece BPE, Unigram, WordPiece, the rank
+// tables of tiktoken and tekken (byte-level BPE by rank), and RWKV's longest tokens.
 #ifndef HTH_TEXT_TOKENIZER_H
 #define HTH_TEXT_TOKENIZER_H
 
@@ -11,7 +11,7 @@ typedef struct hth_tokenizer hth_tokenizer;
 typedef int32_t hth_token;
 
 // Builds the tokenizer that the container carries: GGUF metadata, tokenizer.json, tekken.json,
-// tokenizer.model, vocab.txt or *.tiktoken in a folder. HTH_ERR_NOTFOUND when it carries none.
+// tokenizer.model, vocab.txt, RWKV's vocabulary or *.tiktoken in a folder. HTH_ERR_NOTFOUND when it carries none.
 HTH_NODISCARD hth_code hth_tokenizer_load(hth_container *c, hth_tokenizer **out, hth_err *err);
 // The same from a tokenizer.json, tekken.json, tokenizer.model, vocab.txt, .tiktoken or .gguf file alone.
 HTH_NODISCARD hth_code hth_tokenizer_load_file(const char *path, hth_tokenizer **out, hth_err *err);
@@ -49,7 +49,7 @@ HTH_NODISCARD hth_code hth_tokenize(const hth_tokenizer *t, const hth_text_segme
                                     unsigned flags, hth_token_list *out, hth_err *err);
 
 int32_t hth_tokenizer_n_vocab(const hth_tokenizer *t); // ids are below this
-const char *hth_tokenizer_kind(const hth_tokenizer *t); // "bpe", "spm", "unigram", "wordpiece"
+const char *hth_tokenizer_kind(const hth_tokenizer *t); // "bpe", "spm", "unigram", "wordpiece", "world"
 const char *hth_tokenizer_pre(const hth_tokenizer *t);  // pre-tokenizer name or "" (for show)
 
 // Ids of special tokens, -1 when the model has none.

@@ -1,4 +1,4 @@
-// The other files of tokenizers. First byte: 0 SentencePiece, 1 a rank table, 2 vocab.txt, 3 GGUF metadata.
+// The other files of tokenizers. First byte: 0 SentencePiece, 1 a rank table, 2 vocab.txt, 3 GGUF metadata, 4 RWKV's.
 #include <stdlib.h>
 
 #include "text/tok_impl.h"
@@ -7,10 +7,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static hth_code load(unsigned kind, const uint8_t *data, size_t n, hth_tokenizer **t, hth_err *err) {
     hth_gguf *g = NULL;
-    switch (kind & 3) {
+    switch (kind % 5) {
     case 0: return hth_tok_load_sentencepiece(data, n, t, err);
     case 1: return hth_tok_load_ranks((const char *)data, n, t, err);
     case 2: return hth_tok_load_vocab_txt((const char *)data, n, true, t, err);
+    case 4: return hth_tok_load_world((const char *)data, n, t, err);
     default: break;
     }
     hth_code code = hth_gguf_open_memory(data, n, &g, err);

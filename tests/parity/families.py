@@ -1037,8 +1037,10 @@ import families_hybrid  # noqa: E402
 import families_latent  # noqa: E402
 import families_mamba  # noqa: E402
 import families_moe  # noqa: E402
+import families_rwkv  # noqa: E402
 
 families_moe.add_all(add)
 families_hybrid.add_all(add)
 families_latent.add_all(add)
 families_mamba.add_all(add)
+families_rwkv.add_all(add)

@@ -16,6 +16,7 @@ pytest.importorskip("gguf", reason="the gguf package is not installed")
 import harness  # noqa: E402
 import tiny_gguf  # noqa: E402
 import tiny_gguf_mamba  # noqa: E402
+import tiny_gguf_rwkv  # noqa: E402
 import tiny_models  # noqa: E402
 
 ROWS = [pytest.param(f, id=f.name) for f in tiny_gguf.gguf_rows()]
@@ -104,7 +105,7 @@ def harmless(family, key, value, written):
         return True  # text has one position
     if key == "rope.scaling.type" and value in ("none", "longrope"):
         return True  # without a factor any type means the same; longrope is in its tensors
-    return key in HARMLESS or tiny_gguf_mamba.is_unread(family.config, key)
+    return key in HARMLESS or tiny_gguf_mamba.is_unread(family.config, key) or tiny_gguf_rwkv.is_unread(family.config, key)
 
 
 @pytest.mark.parametrize("family", ROWS)

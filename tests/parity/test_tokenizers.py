@@ -145,6 +145,55 @@ def test_sentencepiece_models_give_the_same_ids(models, records, encode, name):
     assert_same(records, encode(path, records), [reference.encode(t) for t in records])
 
 
+@pytest.fixture(scope="module")
+def world(models):
+    """(the vocabulary, the tokenizer that RWKV's authors publish)"""
+    import importlib.util
+
+    folder = models("rwkv")
+    spec = importlib.util.spec_from_file_location("rwkv_tokenizer", folder / "rwkv_tokenizer.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    path = folder / "rwkv_vocab_v20230424.txt"
+    return path, module.TRIE_TOKENIZER(str(path))
+
+
+def test_rwkvs_vocabulary_gives_the_same_ids_and_text(world, records, encode, decode):
+    path, reference = world
+    records = records[::3]
+    texts = records + [token.decode() for token in reference.idx2token.values() if not token.startswith(b"\0") and is_utf8(token)]
+    want = [reference.encode(text) for text in texts]
+    assert_same(texts, encode(path, texts), want)
+    for text, ids in list(zip(texts, want))[: len(records)]:
+        assert decode(path, ids) == text
+
+
+def is_utf8(token):
+    try:
+        return bool(token.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def test_rwkvs_vocabulary_in_gguf_gives_the_same_ids(world, records, encode, tmp_path):
+    gguf = pytest.importorskip("gguf")
+    reference = world[1]
+    n = 65536  # as converters write it: the insides of bytes literals, and what pads the embedding
+    tokens = ["<s>"] + [repr(reference.idx2token[i])[2:-1] for i in range(1, len(reference.idx2token) + 1)]
+    types = [3] + [1] * (len(tokens) - 1) + [5] * (n - len(tokens))
+    tokens += [f"[PAD{i}]" for i in range(len(tokens), n)]
+    writer = gguf.GGUFWriter(str(tmp_path / "m.gguf"), "rwkv7")
+    writer.add_tokenizer_model("rwkv")
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    texts = records[1::3] + ["[PAD65535] and \\x41 and <s"]
+    assert_same(texts, encode(tmp_path / "m.gguf", texts), [reference.encode(text) for text in texts])
+    assert encode(tmp_path / "m.gguf", ["a<s>b"]) == [reference.encode("a") + [0] + reference.encode("b")]
+
+
 LLAMA_VOCABS = ["bert-bge", "command-r", "deepseek-coder", "deepseek-llm", "falcon", "gemma-4", "gpt-2", "llama-bpe", "llama-spm",
                 "mpt", "phi-3", "qwen2", "qwen35", "refact", "starcoder"]
 

@@ -14,6 +14,7 @@ import numpy as np
 import families
 import tiny_gguf_hybrid
 import tiny_gguf_mamba
+import tiny_gguf_rwkv
 import tiny_models
 from families import vary
 
@@ -33,6 +34,7 @@ ARCH = {
     "lfm2": "lfm2", "lfm2_moe": "lfm2moe", "qwen3_next": "qwen3next", "qwen3_5_text": "qwen35",
     "qwen3_5_moe_text": "qwen35moe", "kimi_linear": "kimi-linear",
     "mamba2": "mamba2", "falcon_h1": "falcon-h1", "granitemoehybrid": "granitehybrid", "nemotron_h": "nemotron_h",
+    "rwkv7": "rwkv7",
 }
 # Converters turn the hub's half-and-half pairs of these into neighbours; the others keep the hub's order.
 PERMUTED = {"llama", "mistral3", "smollm3", "granite", "granitemoe", "minicpm", "internlm2", "deepseek", "granitehybrid"}
@@ -423,6 +425,11 @@ def convert(family, weights, path, changes=None):
         tiny_gguf_mamba.write_keys(w, c)
         for name, value in ready.items():
             w.tensor(name, value)
+    if c["model_type"] in tiny_gguf_rwkv.TYPES:
+        tiny_gguf_rwkv.write_keys(w, c)
+        c, weights, ready = tiny_gguf_rwkv.prepare(c, weights)
+        for name, value in ready.items():
+            w.tensor(name, value)
     write_common(w, c)
     if c["num_attention_heads"]:
         write_rope(w, c)
@@ -475,6 +482,7 @@ def gguf_rows():
                                     "granite-moe", "hunyuan-moe", "minimax-m2", "mimo-v2",
                                     "deepseek-1")]
     rows += tiny_gguf_mamba.rows(row, by_name)
+    rows += tiny_gguf_rwkv.rows(row, by_name)
     # No keys for chunks and the scale by position: those of the published models.
     rows.append(row("llama4", text_config=vary(by_name("llama4").text_config, attention_chunk_size=8192, floor_scale=8192)))
     rows += [row(name, num_key_value_heads=6) for name in ("olmoe", "dots1")]  # as many as of queries, for llama.cpp

@@ -163,6 +163,7 @@ def exact_arithmetic():
         (mx, "sin", _by_numpy(np.sin)),
         (mx, "exp", _by_numpy(np.exp)),
         (mx, "erf", _by_numpy(np.vectorize(math.erf, otypes=[np.float64]))),
+        (mx, "tanh", _by_numpy(np.tanh)),
         (mx, "sigmoid", _by_numpy(lambda x: 1 / (1 + np.exp(-x)))),
         (mx, "softmax", _softmax64),
         (mx, "gather_mm", _gather_mm64),
@@ -329,6 +330,10 @@ def reference_logits(folder, tokens, exact=False, adjust={}):
 QK_NORMS = ("q_norm", "k_norm", "query_layernorm", "key_layernorm", "q_layernorm", "k_layernorm")
 
 
+# RWKV: how much of the row before is mixed in, and factors of keys.
+RWKV_PARTS = {**{"x_" + part: (-0.1, 1.1) for part in "rwkvag"}, "k_k": (0.4, 1.6), "k_a": (0.3, 1.3), "r_k": (-0.6, 0.9)}
+
+
 def is_norm(name):
     last = name.rsplit(".", 2)
     return any("norm" in part or part.startswith("ln_") for part in last)
@@ -351,6 +356,8 @@ def random_parameter(family, name, shape, rng):
         return rng.uniform(0.5, 1.4, shape)
     if leaf == "A_log":  # decays of Mamba: fast and slow ones
         return rng.uniform(-2.5, 1.5, shape)
+    if leaf in RWKV_PARTS:
+        return rng.uniform(*RWKV_PARTS[leaf], shape)
     if leaf == "D":
         return rng.uniform(0.4, 1.6, shape)
     if leaf == "dt_bias":
@@ -359,7 +366,7 @@ def random_parameter(family, name, shape, rng):
         return rng.standard_normal(shape) * 0.6
     if leaf in ("alpha_p", "alpha_n", "beta", "eps"):  # xIELU
         return {"eps": -1e-6}.get(leaf, rng.uniform(0.3, 0.9)) * np.ones(shape)
-    if leaf == "weight" and is_norm(name) and (len(shape) == 1 or "q_norm" in name or "k_norm" in name):
+    if leaf == "weight" and is_norm(name) and (len(shape) == 1 or "q_norm" in name or "k_norm" in name or "g_norm" in name):
         low, high = family.qk_norm if any(p in name for p in QK_NORMS) else (0.4, 1.9)
         return rng.uniform(low, high, shape) - (1.0 if family.norm_plus_one else 0.0)
     if "embed" in name or "wte" in name:

@@ -25,7 +25,22 @@ static void delta_ref(float *to, const float *from, int64_t state_stride, const 
     }
 }
 
+static void wkv_ref(float *to, const float *from, int64_t state_stride, const float *k, const float *b, const float *t,
+                    const float *g, const float *q, const float *v, float *out, int64_t n_row, int64_t n_col) {
+    for (int64_t c = 0; c < n_col; c++) {
+        float held = 0, sum = 0;
+        for (int64_t i = 0; i < n_row; i++) held = fmaf(from[i * state_stride + c], k[i], held);
+        for (int64_t i = 0; i < n_row; i++) {
+            const float s = fmaf(-b[i], held, fmaf(t[i], v[c], from[i * state_stride + c] * g[i]));
+            to[i * state_stride + c] = s;
+            sum = fmaf(s, q[i], sum);
+        }
+        out[c] = sum;
+    }
+}
+
 void hth_ref_recurrent(hth_kernels *k) {
     k->conv = conv_ref;
     k->delta = delta_ref;
+    k->wkv = wkv_ref;
 }

@@ -60,11 +60,12 @@ static void classic_formats_give_their_authors_prompts(void **state) {
         {"llama3.1", {"u:U"},
          "<s><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
          "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nU<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"},
+        {"rwkv-world", {"s:S", "u: U ", "a:A", "u:V"}, "System: S\n\nUser: U\n\nAssistant: A\n\nUser: V\n\nAssistant:"},
         {"plain", {"s:S", "u:U"}, "S\n\nU\n"},
     };
     (void)state;
-    assert_int_equal(HTH_COUNT(cases), 15);
-    assert_null(hth_chat_classic_at(15)); // none is left out
+    assert_int_equal(HTH_COUNT(cases), 16);
+    assert_null(hth_chat_classic_at(16)); // none is left out
     for (size_t i = 0; i < HTH_COUNT(cases); i++) {
         expect(&(hth_chat_choice){.name = cases[i].name}, cases[i].chat, NULL, cases[i].want);
     }

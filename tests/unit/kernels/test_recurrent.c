@@ -59,6 +59,46 @@ static void the_delta_rule_has_the_bits_of_the_reference_at_every_level(void **s
             }
 }
 
+static void rwkv_has_the_bits_of_the_reference_at_every_level(void **state) {
+    (void)state;
+    static float want[MAX_WIDTH], want_to[MAX_ROWS * MAX_WIDTH];
+    hth_kernels k, ref;
+    const char *level;
+    hth_kernels_fill(&ref, 0);
+    FOR_EACH_LEVEL(k, level)
+    for (guard_side side = 0; side < GUARD_SIDES; side++)
+        for (int64_t n_row = 1; n_row <= MAX_ROWS; n_row += 13)
+            FOR_EACH_WIDTH(width) {
+                const int64_t n = (int64_t)width;
+                float *from = guarded_floats(0, n_row * n, side), *x = guarded_floats(1, 5 * n_row, side);
+                float *v = guarded_floats(2, n, side), *out = guarded_floats(3, n, side);
+                float *to = guarded_floats(4, n_row * n, side);
+                fill_normal(from, n_row * n);
+                fill_normal(x, 5 * n_row);
+                fill_normal(v, n);
+                const float *b = x + n_row, *t = b + n_row, *g = t + n_row, *q = g + n_row;
+                ref.wkv(want_to, from, n, x, b, t, g, q, v, want, n_row, n);
+                k.wkv(to, from, n, x, b, t, g, q, v, out, n_row, n);
+                assert_same_floats(level, "wkv out", out, want, n);
+                assert_same_floats(level, "wkv state", to, want_to, n_row * n);
+                k.wkv(from, from, n, x, b, t, g, q, v, out, n_row, n); // in place
+                assert_same_floats(level, "wkv out in place", out, want, n);
+                assert_same_floats(level, "wkv state in place", from, want_to, n_row * n);
+            }
+}
+
+// What a unit key held moves to another place, decays stay apart by row, and the new value lies under its own key.
+static void rwkv_takes_out_puts_in_and_decays(void **state) {
+    (void)state;
+    const hth_kernels *k = hth_kernels_get();
+    float s[3 * 2] = {5, 6, 7, 8, 9, 10}, out[2];
+    const float key[3] = {1, 0, 0}, from[3] = {0.5f, 0, 0}, to[3] = {0, 0, 2}, keep[3] = {1, 0.5f, 0}, ask[3] = {1, 10, 100};
+    const float v[2] = {1, -1}, want[6] = {2.5f, 3, 3.5f, 4, 2, -2};
+    k->wkv(s, s, 2, key, from, to, keep, ask, v, out, 3, 2);
+    for (int i = 0; i < 6; i++) assert_true(s[i] == want[i]);
+    assert_true(out[0] == 237.5f && out[1] == -157);
+}
+
 static void the_scan_has_the_bits_of_the_reference_at_every_level(void **state) {
     (void)state;
     static float want[MAX_WIDTH], want_to[MAX_ROWS * MAX_WIDTH];
@@ -119,6 +159,8 @@ int main(void) {
         cmocka_unit_test(convolutions_have_the_bits_of_the_reference_at_every_level),
         cmocka_unit_test(the_delta_rule_has_the_bits_of_the_reference_at_every_level),
         cmocka_unit_test(the_delta_rule_replaces_what_a_key_held),
+        cmocka_unit_test(rwkv_has_the_bits_of_the_reference_at_every_level),
+        cmocka_unit_test(rwkv_takes_out_puts_in_and_decays),
         cmocka_unit_test(the_scan_has_the_bits_of_the_reference_at_every_level),
         cmocka_unit_test(the_scan_decays_takes_in_and_gives_out),
     };

@@ -170,6 +170,26 @@ static void two_ranges_of_layers_have_states_of_their_own(void **unused) {
     rig_close(&r);
 }
 
+// Later layers of RWKV-7 take over values of the first.
+static void a_range_of_layers_without_what_it_reads_is_refused(void **unused) {
+    (void)unused;
+    rig r = rig_open(TINY_RWKV7, 1);
+    hth_row *rows = rig_tokens(4, 0, 97);
+    float *hidden = rig_floats(4 * 48), *got = rig_floats(4 * TINY_VOCAB);
+    hth_state *s = state_keeping(&r, 2);
+    hth_err err;
+    hth_step step = rig_step(&r, &s, 1, rows, 4, got);
+    step.layer_first = 1;
+    step.hidden_in = hidden;
+    assert_int_equal(rig_submit(&r, &step, &err), HTH_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.msg, "the values of layer 0"));
+    hth_state_free(s);
+    free(rows);
+    free(hidden);
+    free(got);
+    rig_close(&r);
+}
+
 static void numbers_of_rows_to_keep_are_checked(void **unused) {
     (void)unused;
     rig r = rig_open(TINY_LFM2, 1);
@@ -238,6 +258,20 @@ static void malformed_recurrent_layers_give_one_clear_error(void **unused) {
         {TINY_NEMOTRON_H, "hybrid_override_pattern", NULL, "gives layer 0 no kind"},
         {TINY_NEMOTRON_H, "mlp_hidden_act", "\"silu\"", "silu"},
         {TINY_NEMOTRON_H, "use_conv_bias", "false", "mixer.conv1d.bias"},
+        {TINY_RWKV7, "head_dim", "0", "head_dim"},
+        {TINY_RWKV7, "head_dim", NULL, "head_dim (the width of a head) is missing"},
+        {TINY_RWKV7, "head_dim", "13", "not divisible by heads of 13"},
+        {TINY_RWKV7, "head_dim", "1048577", "head_dim"},
+        {TINY_RWKV7, "a_low_rank_dim", "5", "is needed"},
+        {TINY_RWKV7, "v_low_rank_dim", "0", "v_low_rank_dim"},
+        {TINY_RWKV7, "gate_low_rank_dim", NULL, "gate_low_rank_dim"},
+        {TINY_RWKV7, "decay_low_rank_dim", "-6", "decay_low_rank_dim"},
+        {TINY_RWKV7, "num_heads", "3", "than 4 heads of 12"},
+        {TINY_RWKV7, "value_dim", "[48, 48, 24]", "value_dim says something else"},
+        {TINY_RWKV7, "hidden_act", "\"silu\"", "silu"},
+        {TINY_RWKV7, "attn", "{\"layers\": [1]}", "layers with attention"},
+        {TINY_RWKV7, "hidden_size", "36", "is needed"},
+        {TINY_RWKV7, "intermediate_size", "0", "intermediate_size"},
         {TINY_QWEN35, "layer_types", "[\"conv\",\"conv\",\"conv\",\"conv\"]", "\"conv\" is not known"},
     };
     (void)unused;
@@ -260,6 +294,7 @@ int main(void) {
         cmocka_unit_test(a_tree_larger_than_what_is_kept_is_refused),
         cmocka_unit_test(a_fork_shares_blocks_and_begins_where_they_are_kept),
         cmocka_unit_test(two_ranges_of_layers_have_states_of_their_own),
+        cmocka_unit_test(a_range_of_layers_without_what_it_reads_is_refused),
         cmocka_unit_test(numbers_of_rows_to_keep_are_checked),
         cmocka_unit_test(malformed_recurrent_layers_give_one_clear_error),
     };

@@ -24,6 +24,7 @@ typedef enum tiny_kind {
     TINY_LATENT,  // latent attention: compressed queries, keys and values
     TINY_FALCON_H1, // attention and Mamba 2 side by side, with multipliers
     TINY_NEMOTRON_H, // layers of one kind each: Mamba 2, feed-forward, attention
+    TINY_RWKV7,      // states handed from row to row, and the row before in mixer and feed-forward
     TINY_CAUSAL_COUNT,
     TINY_BERT = TINY_CAUSAL_COUNT, // encoder
     TINY_COUNT
@@ -722,10 +723,53 @@ static inline void tiny_nemotron_h(tiny *t) {
     tiny_matrix(t, "", "lm_head", TINY_VOCAB, s.d, 2);
 }
 
+// Two matrices with 6 numbers between them, and a bias.
+static inline void tiny_rank_6(tiny *t, const char *p, const char *what, int64_t d, bool has_bias) {
+    char q[96];
+    snprintf(q, sizeof q, "%sattn.%s_lora.", p, what);
+    tiny_matrix(t, q, "lora.0", 6, d, 1);
+    tiny_matrix(t, q, "lora.2", d, 6, 2);
+    if (has_bias) tiny_vector(t, q, "lora.2.bias", d, 0);
+}
+
+// 4 heads of 12.
+static inline void tiny_rwkv7(tiny *t) {
+    static const char *const mixed[] = {"attn.x_r", "attn.x_w", "attn.x_k", "attn.x_v", "attn.x_a", "attn.x_g", "ffn.x_k"};
+    static const char *const factors[] = {"attn.k_k", "attn.k_a", "attn.r_k"};
+    static const char *const square[] = {"attn.r_proj", "attn.k_proj", "attn.v_proj", "attn.o_proj"};
+    static const char *const ranks[] = {"decay_low_rank_dim", "a_low_rank_dim", "v_low_rank_dim", "gate_low_rank_dim"};
+    const tiny_shape s = {.d = 48, .n_head = 4, .n_kv = 4, .head_dim = 12, .d_ff = 56};
+    tiny_common(t, "rwkv7", &s, 3);
+    tiny_set(t, "hidden_act", "\"sqrelu\"");
+    tiny_set(t, "norm_eps", "1e-5");
+    for (size_t i = 0; i < HTH_COUNT(ranks); i++) tiny_set(t, ranks[i], "6");
+    for (int i = 0; i < 3; i++) {
+        char p[64];
+        snprintf(p, sizeof p, "model.layers.%d.", i);
+        if (i == 0) tiny_layer_norm(t, p, "pre_norm", s.d);
+        tiny_layer_norm(t, p, "attn_norm", s.d);
+        tiny_layer_norm(t, p, "ffn_norm", s.d);
+        tiny_layer_norm(t, p, "attn.g_norm", s.d);
+        for (size_t j = 0; j < HTH_COUNT(mixed); j++) tiny_named(t, p, mixed[j], s.d, 0, 0.5f, 0.6f);
+        for (size_t j = 0; j < HTH_COUNT(factors); j++) tiny_named(t, p, factors[j], s.d, 0, 0.7f, 0.5f);
+        for (size_t j = 0; j < HTH_COUNT(square); j++) tiny_matrix(t, p, square[j], s.d, s.d, 1);
+        tiny_rank_6(t, p, "w", s.d, true);
+        tiny_rank_6(t, p, "a", s.d, true);
+        tiny_rank_6(t, p, "g", s.d, false);
+        if (i > 0) tiny_rank_6(t, p, "v", s.d, true);
+        tiny_matrix(t, p, "ffn.key", s.d_ff, s.d, 1);
+        tiny_matrix(t, p, "ffn.value", s.d, s.d_ff, 1);
+    }
+    tiny_matrix(t, "model.", "embeddings", TINY_VOCAB, s.d, 4);
+    tiny_layer_norm(t, "model.", "norm", s.d);
+    tiny_matrix(t, "", "lm_head", TINY_VOCAB, s.d, 2);
+}
+
 static inline void tiny_make(tiny_kind kind, tiny *t) {
     static void (*const makers[TINY_COUNT])(tiny *) = {tiny_llama,  tiny_gemma3,    tiny_gemma4,     tiny_gemma3n,
                                                        tiny_cohere, tiny_phi3,      tiny_lfm2,       tiny_qwen35,
-                                                       tiny_latent, tiny_falcon_h1,  tiny_nemotron_h, tiny_bert};
+                                                       tiny_latent, tiny_falcon_h1,  tiny_nemotron_h, tiny_rwkv7,
+                                                       tiny_bert};
     makers[kind](t);
 }
 
