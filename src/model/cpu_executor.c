@@ -187,7 +187,8 @@ static widths find_widths(const hth_model *m, int n_thread) {
         w.ff = max64(w.ff, max64(l->d_ff, m->layers[i].laurel_left.n_row));
         w.cols = max64(w.cols, l->moe.d_ff);
         w.n_used = max64(w.n_used, l->moe.n_used);
-        w.branch2 |= l->parallel || l->has_laurel || l->has_ffn_shift || (l->mixer != HTH_MIXER_NONE && l->recurrent.kind != HTH_RECURRENT_NONE);
+        w.branch2 |= l->parallel || l->has_laurel || l->has_ffn_shift;
+        w.branch2 |= (l->mixer != HTH_MIXER_NONE && l->recurrent.kind != HTH_RECURRENT_NONE);
     }
     w.cols = max64(w.cols, max64(w.attn, w.ff));
     for (int32_t i = 0; i < d->n_rope; i++) w.n_rot = max64(w.n_rot, d->rope[i].n_rot);

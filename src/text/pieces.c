@@ -92,9 +92,9 @@ static void find_unk_score(hth_pieces *m, const hth_vocab *v, bool min_over_all)
 
 static hth_code fill_trie(hth_pieces *m, const hth_vocab *v, hth_err *err) {
     HTH_TRY(hth_trie_init(&m->pieces, (size_t)v->n, err));
+    const unsigned no_text = TOK_CONTROL | TOK_ABSENT | TOK_BYTE | TOK_UNKNOWN | (m->kind == MODEL_LONGEST ? TOK_UNUSED : 0);
     for (int32_t i = 0; i < v->n; i++) {
-        if (v->e[i].flags & (TOK_CONTROL | TOK_ABSENT | TOK_BYTE | TOK_UNKNOWN | (m->kind == MODEL_LONGEST ? TOK_UNUSED : 0)) || v->e[i].n_text == 0)
-            continue;
+        if (v->e[i].flags & no_text || v->e[i].n_text == 0) continue;
         const uint8_t *text = (const uint8_t *)hth_vocab_text(v, i);
         HTH_TRY(hth_trie_insert(&m->pieces, text, v->e[i].n_text, (uint32_t)i, err));
     }
