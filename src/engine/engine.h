@@ -17,6 +17,10 @@ const char *hth_activations_name(hth_activations activations);
 
 int hth_engine_n_thread(const hth_engine *e);
 
+// Lowers hth_plan.limit_bytes, before the engine's first request. HTH_ERR_LIMIT where one sequence of the engine's
+// context would not fit any more.
+HTH_NODISCARD hth_code hth_engine_limit_memory(hth_engine *e, uint64_t n_bytes, hth_err *err);
+
 // The same as hth_engine_open over a model that is open already; takes both (tokenizer may be NULL), also on failure.
 HTH_NODISCARD hth_code hth_engine_over(hth_model *model, hth_tokenizer *tokenizer, const hth_engine_params *p,
                                        hth_engine **out, hth_err *err);

@@ -118,3 +118,17 @@ hth_code plan_engine(hth_engine *e, const hth_engine_params *p, hth_err *err) {
                     (long long)most, megabytes(need, a), megabytes(e->scratch_bytes, b), megabytes(e->memory_bytes, c),
                     (long long)fits);
 }
+
+hth_code hth_engine_limit_memory(hth_engine *e, uint64_t n_bytes, hth_err *err) {
+    char a[32], b[32];
+    uint64_t need = 0;
+    if (n_bytes >= e->memory_bytes) return HTH_OK;
+    if (e->model->desc.causal) HTH_TRY(plan_request(e, 0, e->n_ctx, 1, false, &need, err));
+    if (n_bytes < e->scratch_bytes || n_bytes - e->scratch_bytes < need) {
+        return hth_fail(err, HTH_ERR_LIMIT, "a context of %lld tokens and its work space take %s, the limit is %s",
+                        (long long)e->n_ctx, megabytes(need + e->scratch_bytes, a), megabytes(n_bytes, b));
+    }
+    e->memory_bytes = n_bytes;
+    e->kv_limit_bytes = n_bytes - e->scratch_bytes;
+    return HTH_OK;
+}

@@ -47,6 +47,14 @@ hth_path_kind hth_path_kind_of(const char *path) {
     return S_ISREG(st.st_mode) ? HTH_PATH_FILE : S_ISDIR(st.st_mode) ? HTH_PATH_FOLDER : HTH_PATH_OTHER;
 }
 
+bool hth_path_facts(const char *path, int64_t *modified_s, uint64_t *n_bytes) {
+    struct stat st;
+    if (stat(path, &st) != 0) return false;
+    *modified_s = (int64_t)st.st_mtime;
+    *n_bytes = (uint64_t)st.st_size;
+    return true;
+}
+
 bool hth_path_is_same(const char *a, const char *b) {
     struct stat x, y;
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
@@ -236,6 +244,7 @@ static char **pack_names(const name_list *list) {
     return names;
 }
 
+// `suffix` NULL: the folders.
 static hth_code read_folder(DIR *folder, const char *path, const char *suffix, size_t max, name_list *list,
                             hth_err *err) {
     for (;;) {
@@ -243,11 +252,12 @@ static hth_code read_folder(DIR *folder, const char *path, const char *suffix, s
         const struct dirent *e = readdir(folder);
         if (!e && errno) return fail_errno(err, path, "cannot list the folder", errno);
         if (!e) return HTH_OK;
-        if (e->d_name[0] == '.' || !has_suffix(e->d_name, suffix)) continue;
+        if (e->d_name[0] == '.' || (suffix && !has_suffix(e->d_name, suffix))) continue;
         struct stat st;
-        if (fstatat(dirfd(folder), e->d_name, &st, 0) != 0 || S_ISDIR(st.st_mode)) continue;
+        if (fstatat(dirfd(folder), e->d_name, &st, 0) != 0 || S_ISDIR(st.st_mode) == (suffix != NULL)) continue;
         if (list->n >= max) {
-            return hth_fail(err, HTH_ERR_LIMIT, "%s: the folder has more than %zu files", path, max);
+            return hth_fail(err, HTH_ERR_LIMIT, "%s: the folder has more than %zu %s", path, max,
+                            suffix ? "files" : "folders");
         }
         if (!add_name(list, e->d_name, max)) {
             return hth_fail_in(err, hth_fail_nomem(err, strlen(e->d_name)), path);
@@ -255,8 +265,8 @@ static hth_code read_folder(DIR *folder, const char *path, const char *suffix, s
     }
 }
 
-hth_code hth_folder_list(const char *path, const char *suffix, hth_mem_tag tag, size_t max, char ***names,
-                         size_t *n, hth_err *err) {
+static hth_code list_folder(const char *path, const char *suffix, hth_mem_tag tag, size_t max, char ***names,
+                            size_t *n, hth_err *err) {
     *names = NULL;
     *n = 0;
     DIR *folder = opendir(path);
@@ -272,6 +282,16 @@ hth_code hth_folder_list(const char *path, const char *suffix, hth_mem_tag tag, 
     hth_free(list.bytes);
     hth_free(list.start);
     return code;
+}
+
+hth_code hth_folder_list(const char *path, const char *suffix, hth_mem_tag tag, size_t max, char ***names, size_t *n,
+                         hth_err *err) {
+    return list_folder(path, suffix, tag, max, names, n, err);
+}
+
+hth_code hth_folder_list_folders(const char *path, hth_mem_tag tag, size_t max, char ***names, size_t *n,
+                                 hth_err *err) {
+    return list_folder(path, NULL, tag, max, names, n, err);
 }
 
 // --- reading piece by piece ---

@@ -57,6 +57,11 @@ HTH_NODISCARD hth_code hth_folder_make(const char *path, hth_err *err);
 // pointers. More than `max` files: HTH_ERR_LIMIT.
 HTH_NODISCARD hth_code hth_folder_list(const char *path, const char *suffix, hth_mem_tag tag, size_t max,
                                        char ***names, size_t *n, hth_err *err);
+// The same for the folders in it.
+HTH_NODISCARD hth_code hth_folder_list_folders(const char *path, hth_mem_tag tag, size_t max, char ***names, size_t *n,
+                                               hth_err *err);
+// Seconds since 1970 when the file or folder was last changed, and its bytes; false where there is none.
+bool hth_path_facts(const char *path, int64_t *modified_s, uint64_t *n_bytes);
 
 // Writes n bytes to a temporary file beside `path` and renames it over it when all is on disk: a
 // reader never sees half a file under the final name.
