@@ -344,9 +344,8 @@ static hth_code acquire(hth_models *m, const hth_acquire *p, bool waits, hth_use
         hth_free(u);
         return code;
     }
-    const hth_acquire quick = *p;
     bool waited = false;
-    code = hold_slot(m, c, &quick, false, &u->slot, err);
+    code = hold_slot(m, c, p, false, &u->slot, err);
     if (code == HTH_ERR_BUSY && waits) {
         waited = true;
         code = hold_slot(m, c, p, true, &u->slot, err);

@@ -9,8 +9,7 @@
 #include "os/cpu.h"
 #include "server/models_impl.h"
 
-#define LEAST_CONTEXT 4096             // a model is not squeezed below this while others could go
-#define LEAST_WORK ((uint64_t)8 << 20) // for keys, values and work space; what comes out is planned exactly
+#define LEAST_CONTEXT 4096 // a model is not squeezed below this while others could go
 
 uint64_t models_default_memory(void) {
     hth_machine machine;
@@ -195,12 +194,13 @@ static hth_code open_engine(job *j, hth_err *err) {
     hth_str folder;
     hth_str_init(&folder, HTH_MEM_ENGINE, 8192);
     if (o->cache_folder && !put_cache_folder(j, o, &folder)) return hth_fail_nomem(err, 8192);
-    const uint64_t beside = j->free_bytes > j->weight_bytes ? j->free_bytes - j->weight_bytes : 0;
+    // Where the weights do not fit, experts stay on disk and the rest shares what there is.
+    const uint64_t beside = j->free_bytes > j->weight_bytes ? j->free_bytes - j->weight_bytes : j->free_bytes / 8;
     const hth_engine_params p = {
         .host = j->m->host, .n_ctx = o->n_ctx, .k_type = o->k_type, .v_type = o->v_type, .activations = o->activations,
         .n_sequence = o->n_sequence, .n_queue = o->n_queue, .n_chunk = o->n_chunk, .no_cache = o->no_cache,
         .cache_folder = o->cache_folder ? hth_str_text(&folder) : NULL, .cache_folder_bytes = o->cache_folder_bytes,
-        .weight_bytes = j->free_bytes, .memory_bytes = beside >= LEAST_WORK ? beside : j->free_bytes / 8,
+        .weight_bytes = j->free_bytes, .memory_bytes = beside,
         .on_load = on_load, .load_user = j};
     hth_code code = hth_engine_open(j->s->card->path, &p, &j->engine, err);
     hth_str_free(&folder);
@@ -307,7 +307,7 @@ static void try_load(hth_models *m, slot *s) {
         return;
     }
     const bool is_full = m->p.max_loaded > 0 && count_loaded(m) >= m->p.max_loaded;
-    if ((is_full || j.free_bytes < j.weight_bytes + LEAST_WORK) && make_room(m, s)) return;
+    if ((is_full || j.free_bytes <= j.weight_bytes) && make_room(m, s)) return;
     s->phase = SLOT_LOADING;
     hth_unlock(&m->lock);
     const uint64_t started = hth_clock_ns();

@@ -26,10 +26,6 @@ static bool is_hidden(hth_models *m, const char *path) {
     return found;
 }
 
-static bool is_text_same(const char *a, const char *b) {
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 // The card of the last look, where nothing has changed since. Returns held or NULL.
 static card *find_unchanged(hth_models *m, const card_source *from) {
     int64_t modified;

@@ -182,6 +182,10 @@ static hth_code check_free(hth_models *m, const char *name, hth_err *err) {
 static hth_code remember(hth_models *m, const created *c, const hth_card **out, hth_err *err) {
     if (!m->p.state_folder) return hth_fail(err, HTH_ERR_UNSUPPORTED, "this server has no folder for created models");
     HTH_TRY(check_free(m, c->name, err));
+    const card_source from = {.path = c->path, .name = c->name, .preset = &c->preset, .origin = CARD_CREATED};
+    card *look;
+    HTH_TRY(card_make(&from, &look, err));
+    hth_card_drop(&look->pub);
     HTH_TRY(store_write(m->p.state_folder, c, err));
     HTH_TRY(models_scan(m, false, err));
     return out ? hth_models_find(m, c->name, out, err) : HTH_OK;
@@ -210,11 +214,22 @@ static hth_code create(hth_models *m, const char *name, const char *path, const 
     return remember(m, &c, out, err);
 }
 
+// A template is the model's program: one that does not compile is refused now, not with the first request.
+static hth_code check_template(const char *text, hth_err *err) {
+    hth_jinja *t;
+    if (!text) return HTH_OK;
+    const hth_code code = hth_jinja_compile(text, strlen(text), &t, err);
+    if (code != HTH_OK) return hth_fail_in(err, code, "the template, which has to be Jinja");
+    hth_jinja_free(t);
+    return HTH_OK;
+}
+
 hth_code hth_models_create(hth_models *m, const hth_create *p, const hth_card **out, hth_err *err) {
     const hth_card *base = NULL;
     hth_str name;
     if (out) *out = NULL;
     HTH_TRY(check_name(p->name, err));
+    HTH_TRY(check_template(p->preset.chat_template, err));
     if (!p->path) HTH_TRY(hth_models_find(m, p->from, &base, err));
     hth_str_init(&name, HTH_MEM_ENGINE, 512);
     model_name_complete(p->name, &name);
