@@ -68,13 +68,14 @@ static bool copy_offers(hth_models *m, const hth_models_params *p) {
     return ok;
 }
 
+static hth_code check_adapters(const hth_load_options *o, const char *of, hth_err *err) {
+    if (!o || o->n_lora <= HTH_MAX_LORA) return HTH_OK;
+    return hth_fail(err, HTH_ERR_RANGE, "%s has %zu adapters; %d are possible", of, o->n_lora, HTH_MAX_LORA);
+}
+
 static hth_code check_params(const hth_models_params *p, hth_err *err) {
-    if (p->load.n_lora > HTH_MAX_LORA) return hth_fail(err, HTH_ERR_RANGE, "there are %zu adapters; %d are possible", p->load.n_lora, HTH_MAX_LORA);
-    for (size_t i = 0; i < p->n_offer; i++) {
-        const hth_load_options *load = p->offers[i].load;
-        if (load && load->n_lora > HTH_MAX_LORA) return hth_fail(err, HTH_ERR_RANGE, "%s has %zu adapters; %d are possible", p->offers[i].path, load->n_lora, HTH_MAX_LORA);
-    }
-    return HTH_OK;
+    for (size_t i = 0; i < p->n_offer; i++) HTH_TRY(check_adapters(p->offers[i].load, p->offers[i].path, err));
+    return check_adapters(&p->load, "the server", err);
 }
 
 static hth_code take_params(hth_models *m, const hth_models_params *p, hth_err *err) {
