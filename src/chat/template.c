@@ -125,6 +125,11 @@ static hth_code take_tokens(hth_chat_template *t, hth_container *c, const hth_to
     return HTH_OK;
 }
 
+bool hth_chat_template_has_literal(const hth_chat_template *t, const char *word) {
+    const size_t n = strlen(word);
+    return hth_jinja_has_literal(t->plain, word, n) || (t->tools && hth_jinja_has_literal(t->tools, word, n));
+}
+
 static bool has_letter(const char *text, size_t n) {
     for (size_t i = 0; i < n; i++) {
         if ((text[i] | 0x20) >= 'a' && (text[i] | 0x20) <= 'z') return true;

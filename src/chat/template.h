@@ -35,6 +35,9 @@ hth_chat_source hth_chat_template_source(const hth_chat_template *t);
 // "model", "file", or the classic format's name.
 const char *hth_chat_template_name(const hth_chat_template *t);
 
+// Whether the template's own text (that of its own for tools included) holds `word`.
+bool hth_chat_template_has_literal(const hth_chat_template *t, const char *word);
+
 // What the template does with a conversation, found out by rendering one.
 typedef struct hth_chat_abilities {
     bool strings, parts;   // contents that it can take

@@ -1,0 +1,82 @@
+// Formats: which one a template shows, and what the end of a prompt leaves open.
+#include "chat/format_impl.h"
+
+#include <string.h>
+
+#include "chat/output_impl.h"
+
+const hth_chat_format *hth_chat_format_find(const char *name) {
+    for (size_t i = 0; hth_chat_format_at(i); i++) {
+        if (strcmp(hth_chat_format_at(i)->name, name) == 0) return hth_chat_format_at(i);
+    }
+    return NULL;
+}
+
+const char *hth_chat_format_name(const hth_chat_format *f) {
+    return f->name;
+}
+
+static bool is_shown(const hth_chat_format *f, const hth_chat_template *t, const hth_tokenizer *tokenizer) {
+    for (size_t i = 0; i < HTH_COUNT(f->signs) && f->signs[i]; i++) {
+        const char *sign = f->signs[i];
+        if (t ? !hth_chat_template_has_literal(t, sign) : hth_tokenizer_find(tokenizer, sign, strlen(sign)) < 0) return false;
+    }
+    return true;
+}
+
+const hth_chat_format *hth_chat_format_of(const hth_chat_template *t, const hth_tokenizer *tokenizer) {
+    const bool is_own = t && (hth_chat_template_source(t) == HTH_CHAT_FROM_MODEL || hth_chat_template_source(t) == HTH_CHAT_FROM_FILE);
+    for (size_t i = 0; hth_chat_format_at(i); i++) {
+        const hth_chat_format *f = hth_chat_format_at(i);
+        if (!f->signs[0]) continue;
+        if (t && is_shown(f, t, NULL)) return f;
+        if (!is_own && tokenizer && is_shown(f, NULL, tokenizer)) return f;
+    }
+    return hth_chat_format_find("generic");
+}
+
+const char *hth_chat_format_ends_thought(const hth_chat_format *f) {
+    return f->ends_thought;
+}
+
+// ---- the end of a prompt ----
+
+// The bytes behind the last tag that lies within template bytes; *opens tells which kind. False: there is none.
+static bool find_last_tag(const hth_chat_format *f, const hth_text_segment *s, size_t *behind, bool *opens) {
+    bool found = false;
+    size_t len;
+    if (s->is_user) return false;
+    for (size_t i = 0; i < s->n; i++) {
+        if (out_match(f->think_open, HTH_COUNT(f->think_open), s->text + i, s->n - i, true, &len) == OUT_YES) {
+            *opens = found = true;
+        } else if (out_match(f->think_close, HTH_COUNT(f->think_close), s->text + i, s->n - i, true, &len) == OUT_YES) {
+            *opens = false;
+            found = true;
+        } else {
+            continue;
+        }
+        *behind = i + len;
+        i += len - 1;
+    }
+    return found;
+}
+
+static bool is_blank(const char *p, size_t n) {
+    while (n > 0 && out_is_space(p[n - 1])) n--;
+    return n == 0;
+}
+
+// A tag decides where the template wrote nothing behind it: then what follows is the answer's own beginning.
+hth_chat_begins hth_chat_format_begins(const hth_chat_format *f, const hth_jinja_text *prompt) {
+    for (size_t i = prompt->n; i > 0; i--) {
+        const hth_text_segment *s = &prompt->segments[i - 1];
+        size_t behind;
+        bool opens;
+        if (s->is_user) continue;
+        if (find_last_tag(f, s, &behind, &opens) && is_blank(s->text + behind, s->n - behind)) {
+            return opens ? HTH_CHAT_BEGINS_THOUGHT : HTH_CHAT_BEGINS_CONTENT;
+        }
+        if (!is_blank(s->text, s->n)) return HTH_CHAT_BEGINS_ANSWER;
+    }
+    return HTH_CHAT_BEGINS_ANSWER;
+}
