@@ -122,7 +122,7 @@ typedef struct hth_config {
     int log_format;           // hth_log_format
     const char *log_file;     // NULL: standard error
     bool access_log;
-    const char *request_log;  // a file that gets bodies of requests and answers; NULL: none
+    const char *request_log;  // a file that gets bodies of requests; NULL: none
 
     hth_config_list notes;    // sentences to show: what was accepted without having an effect
     const char *origin_of[HTH_CONFIG_MAX_SETTINGS]; // by place in the table: "flag -c", "variable X"; NULL: default

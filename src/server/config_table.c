@@ -177,7 +177,7 @@ const hth_setting hth_settings[] = {
     CHOICE(SET_CHOICE, "log-format", log_format, "text|json", NULL, NULL, "how (default: text)"),
     TEXT("log-file", log_file, "FILE", NULL, "LLAMA_ARG_LOG_FILE", "where (default: standard error)"),
     BOOL("access-log", access_log, NULL, NULL, "a line for each request (default)"),
-    TEXT("request-log", request_log, "FILE", NULL, NULL, "writes requests and answers with their texts to a file"),
+    TEXT("request-log", request_log, "FILE", NULL, NULL, "writes requests with their texts to a file"),
     {.name = "verbose", .kind = SET_TO, AT(log_level), .flags = "-v|--log-verbose", .env = "OLLAMA_DEBUG",
         .lo = HTH_LOG_DEBUG, .help = "as --log-level debug"},
     {.name = "log-disable", .kind = SET_TO, AT(log_level), .lo = HTH_LOG_ERROR + 1, .help = "as --log-level off"},
