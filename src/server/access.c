@@ -100,6 +100,7 @@ hth_code hth_access_new_key(const hth_config *c, const char *spec, hth_str *key,
     hth_str_init(&path, HTH_MEM_MISC, 4096);
     hth_code code = hth_config_state_path(c, "keys.json", &path, err);
     if (code == HTH_OK) code = hth_keys_read_hashes(&keys, hth_str_text(&path), err);
+    hth_str_clear(key);
     if (code == HTH_OK) code = hth_keys_make(key, err);
     if (code == HTH_OK) code = hth_keys_add(&keys, key->p, key->len, spec, err);
     for (size_t i = 0; code == HTH_OK && i + 1 < keys.n; i++) {
@@ -108,6 +109,7 @@ hth_code hth_access_new_key(const hth_config *c, const char *spec, hth_str *key,
                         hth_str_text(&path));
     }
     if (code == HTH_OK) code = hth_keys_write_hashes(&keys, hth_str_text(&path), err);
+    if (code != HTH_OK) hth_str_clear(key);
     hth_keys_free(&keys);
     hth_str_free(&path);
     return code;

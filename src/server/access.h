@@ -47,7 +47,7 @@ void hth_access_leave(hth_exchange *x);
 // The decision alone. *who borrows from `a`.
 HTH_NODISCARD bool hth_access_decide(hth_access *a, const hth_access_ask *ask, hth_who *who, hth_fault *fault);
 
-// Adds a key "NAME[:use|admin[:N]]" to the state folder's keys; the key itself is appended to `key` and kept nowhere.
+// Adds a key "NAME[:use|admin[:N]]" to the state folder's keys; the key itself becomes `key` and is kept nowhere.
 HTH_NODISCARD hth_code hth_access_new_key(const hth_config *c, const char *spec, hth_str *key, hth_err *err);
 
 #endif
