@@ -129,23 +129,36 @@ void hth_json_out_int(hth_json_out *j, const char *key, int64_t v) {
     hth_str_printf(j->to, "%lld", (long long)v);
 }
 
-void hth_json_out_num(hth_json_out *j, const char *key, double v) {
-    start_value(j, key);
-    if (!isfinite(v)) {
-        hth_str_puts(j->to, "null");
-        return;
-    }
+// The fewest digits from `first` to `last` that read back the same; the last number always does.
+static void put_number(hth_json_out *j, double v, bool is_float, int first, int last) {
     char digits[32];
-    for (int precision = 1; precision <= 17; precision++) { // 17 always read back the same
+    for (int precision = first; precision <= last; precision++) {
         snprintf(digits, sizeof digits, "%.*g", precision, v);
-        if (strtod(digits, NULL) == v) break;
+        if (is_float ? strtof(digits, NULL) == (float)v : strtod(digits, NULL) == v) break;
     }
     char *comma = strchr(digits, ','); // the decimal point of some locales
     if (comma) *comma = '.';
     hth_str_puts(j->to, digits);
 }
 
+void hth_json_out_num(hth_json_out *j, const char *key, double v) {
+    start_value(j, key);
+    if (!isfinite(v)) hth_str_puts(j->to, "null");
+    else put_number(j, v, false, 1, 17);
+}
+
+void hth_json_out_float(hth_json_out *j, const char *key, float v) {
+    start_value(j, key);
+    if (!isfinite(v)) hth_str_puts(j->to, "null");
+    else put_number(j, (double)v, true, 6, 9);
+}
+
 void hth_json_out_bool(hth_json_out *j, const char *key, bool v) {
     start_value(j, key);
     hth_str_puts(j->to, v ? "true" : "false");
+}
+
+void hth_json_out_raw(hth_json_out *j, const char *key, const char *text, size_t n) {
+    start_value(j, key);
+    hth_str_append(j->to, text, n);
 }

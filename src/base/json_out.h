@@ -25,6 +25,9 @@ void hth_json_out_str(hth_json_out *j, const char *key, const char *text, size_t
 void hth_json_out_text(hth_json_out *j, const char *key, const char *text); // zero-terminated; NULL is null
 void hth_json_out_int(hth_json_out *j, const char *key, int64_t v);
 void hth_json_out_num(hth_json_out *j, const char *key, double v);
+void hth_json_out_float(hth_json_out *j, const char *key, float v); // shortest for a float
 void hth_json_out_bool(hth_json_out *j, const char *key, bool v);
+// A value that is JSON already, as it stands.
+void hth_json_out_raw(hth_json_out *j, const char *key, const char *text, size_t n);
 
 #endif

@@ -237,6 +237,27 @@ static void json_numbers_read_back_the_same(void **state) {
     hth_str_free(&s);
 }
 
+static void json_takes_floats_and_ready_json(void **state) {
+    (void)state;
+    static const struct {
+        float v;
+        const char *want;
+    } rows[] = {{0.1f, "0.1"}, {1, "1"}, {-3.4028235e38f, "-3.4028235e+38"}, {1.0f / 3, "0.33333334"}, {NAN, "null"}, {1e-45f, "1.4013e-45"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        hth_str s;
+        hth_str_init(&s, HTH_MEM_MISC, 100);
+        hth_json_out j = hth_json_out_make(&s, false);
+        hth_json_out_begin(&j, NULL, '[');
+        hth_json_out_float(&j, NULL, rows[i].v);
+        hth_json_out_raw(&j, NULL, "{\"a\":1}", 7);
+        hth_json_out_end(&j, ']');
+        char want[64];
+        snprintf(want, sizeof want, "[%s,{\"a\":1}]", rows[i].want);
+        assert_string_equal(hth_str_text(&s), want);
+        hth_str_free(&s);
+    }
+}
+
 static void json_nested_too_deep_fails_instead_of_lying(void **state) {
     (void)state;
     hth_str s;
@@ -273,6 +294,7 @@ int main(void) {
         cmocka_unit_test(json_escapes_control_characters_and_quotes),
         cmocka_unit_test(json_keeps_valid_utf8_and_replaces_the_rest),
         cmocka_unit_test(json_numbers_read_back_the_same),
+        cmocka_unit_test(json_takes_floats_and_ready_json),
         cmocka_unit_test(json_nested_too_deep_fails_instead_of_lying),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
