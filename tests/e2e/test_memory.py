@@ -204,8 +204,8 @@ def test_sizes_that_are_none_are_refused(run_hearth, text):
 def test_a_file_that_is_cut_off_meanwhile_is_an_error_and_not_a_crash(hearth, run_hearth, tmp_path):
     path = tmp_path / "model.gguf"
     MAKERS["q8_0.gguf"](path)
-    command = ("bench", path, "-p", "0", "-n", "100000", "-r", "1", "--no-limits")
-    least = fewest(run_hearth, path, ("logits", path, "--tokens", "1", "--out", tmp_path / "a.npy"))
+    command = ("bench", path, "-p", "0", "-n", "8000", "-r", "100", "--no-limits")
+    least = fewest(run_hearth, path, ("logits", path, "--tokens", "1", "--ctx", "8001", "--out", tmp_path / "a.npy"))
     process = subprocess.Popen([str(hearth), *map(str, command), "--memory", f"{least + 5}M"], stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE)
     said = []
