@@ -61,6 +61,8 @@ typedef struct hth_engine_params {
                                    // reads experts from disk. 0: what the machine can give
     int32_t n_chunk;               // most prompt rows of a step; 0: 512, or 1024 where experts stay on disk
     bool need_tokenizer;           // fail where the model carries none
+    const char *draft;             // a small model of the same vocabulary that guesses what this one may say
+                                   // (hth_request_params.n_draft); another vocabulary is HTH_ERR_UNSUPPORTED. NULL: none
     // Told while weights are read, which takes time only where experts stay on disk. Returning false stops.
     bool (*on_load)(void *user, int64_t done, int64_t total);
     void *load_user;

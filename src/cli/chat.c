@@ -35,13 +35,13 @@ static hth_code open_adapters(cli_chat *c, const cli_list *given, hth_err *err) 
 }
 
 hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out, hth_err *err) {
-    cli_chat c = {.n_predict = p->n_predict};
+    cli_chat c = {.n_predict = p->n_predict, .n_draft = (int32_t)p->n_draft};
     uint64_t begin = hth_clock_ns();
     const hth_engine_params how = {.n_thread = (int)p->n_thread, .n_ctx = p->n_ctx, .weight_bytes = p->memory,
                                    .k_type = hth_kv_type_name((hth_kv_type)cli_kv_k(&p->kv)),
                                    .v_type = hth_kv_type_name((hth_kv_type)cli_kv_v(&p->kv)),
                                    .activations = hth_activations_name((hth_activations)p->activations), .n_sequence = 1,
-                                   .need_tokenizer = true};
+                                   .need_tokenizer = true, .draft = p->draft};
     hth_code code;
     HTH_TRY_GOTO(code, cli_open_engine(path, &how, &c.engine, err), fail);
     HTH_TRY_GOTO(code, cli_sampler_make(&p->sampling, hth_engine_model(c.engine)->container,
@@ -125,7 +125,7 @@ static hth_code answer(cli_chat *c, const hth_token_list *prompt, cli_text_sink 
                        cli_answer *out, hth_err *err) {
     const hth_segment segment = {.tokens = prompt->ids, .n_token = prompt->n};
     const hth_request_params params = {.segments = &segment, .n_segment = 1, .sampling = &c->sampler.params,
-                                       .adapters = &c->adapters->set, .max_tokens = c->n_predict};
+                                       .adapters = &c->adapters->set, .max_tokens = c->n_predict, .n_draft = c->n_draft};
     if (prompt->n == 0) return hth_fail(err, HTH_ERR_RANGE, "the prompt is empty");
     if ((int64_t)prompt->n > hth_engine_n_ctx(c->engine)) {
         return hth_fail(err, HTH_ERR_LIMIT, "the prompt has %zu tokens, the context holds %lld (see --ctx)",

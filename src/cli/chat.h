@@ -15,6 +15,8 @@ typedef struct cli_chat_params {
     int activations;                    // hth_activations
     cli_kv kv;
     cli_list loras;
+    const char *draft;                  // a model that guesses, NULL: none
+    int64_t n_draft;                    // as hth_request_params
     const char *system;                 // NULL: none
     const char *format;                 // chat format by name, NULL: the model's template
     const char *template_file;          // a template that overrides, NULL: none
@@ -34,6 +36,7 @@ typedef struct cli_chat {
     cli_sampler sampler;
     cli_adapters *adapters; // owned
     int64_t n_predict;
+    int32_t n_draft;
     cli_chat_entry *entries; // [n] owned
     size_t n, cap;
     uint64_t load_ns;

@@ -32,6 +32,9 @@ static void print_timings(const cli_chat *c, const cli_answer *a) {
             per_second(a->n_prompt - a->n_cached, a->prefill_ns));
     fprintf(stderr, "answer    %lld tokens, %.0f ms, %.1f tokens/s, ended by %s\n", (long long)a->n_generated,
             (double)a->decode_ns * 1e-6, per_second(a->n_step, a->decode_ns), cli_stop_name(a->stop));
+    if (a->n_drafted > 0) {
+        fprintf(stderr, "guesses   %lld tokens, %lld of them right\n", (long long)a->n_drafted, (long long)a->n_accepted);
+    }
     fprintf(stderr, "threads   %d\nseed      %llu\n", hth_engine_n_thread(c->engine),
             (unsigned long long)c->sampler.params.seed);
     fprintf(stderr, "weights   %s%s\nmemory   ", cli_bytes(hth_engine_model(c->engine)->weight_bytes, text),
@@ -55,6 +58,8 @@ static void write_json(hth_json_out *j, const cli_chat *c, const cli_answer *a, 
     hth_json_out_begin(j, "tokens", '{');
     hth_json_out_int(j, "prompt", a->n_prompt);
     hth_json_out_int(j, "generated", a->n_generated);
+    hth_json_out_int(j, "drafted", a->n_drafted);
+    hth_json_out_int(j, "accepted", a->n_accepted);
     hth_json_out_end(j, '}');
     hth_json_out_begin(j, "timings", '{');
     hth_json_out_num(j, "load_ms", (double)c->load_ns * 1e-6);
@@ -169,6 +174,9 @@ static const cli_option options[] = {
     CLI_OPTION_KV(run_values, chat.kv, "f16"),
     CLI_OPTION_ACTIVATIONS(run_values, chat.activations, "auto"),
     CLI_OPTION_LORA(run_values, chat.loras),
+    CLI_OPTION_TEXT("draft", 0, "MODEL", run_values, chat.draft, "a small model of the same vocabulary that guesses ahead"),
+    CLI_OPTION_INT("n-draft", 0, "N", run_values, chat.n_draft, -1, 31,
+                   "tokens guessed ahead, which changes no token; 0: as far as it pays (default), -1: none"),
     CLI_OPTIONS_SAMPLING(run_values, chat.sampling),
     CLI_OPTION_FLAG("json", 0, run_values, json,
                     "print the answer with counts and timings as one JSON object"),

@@ -93,6 +93,8 @@ static hth_code take_event(void *user, const hth_event *e, hth_err *err) {
         answer->n_cached = e->usage.n_cached;
         answer->prefill_ns = e->usage.prefill_ns;
         answer->decode_ns = e->usage.generate_ns;
+        answer->n_drafted = e->usage.n_drafted;
+        answer->n_accepted = e->usage.n_accepted;
         break;
     default: break;
     }

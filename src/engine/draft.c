@@ -78,9 +78,8 @@ static double cost_more(const hth_row_cost *cost, int32_t n_row, int32_t n) {
     return more > 0 ? more : 0;
 }
 
-int32_t hth_gain_length(const hth_gain *g, const hth_row_cost *cost, int32_t source, int32_t n_row, int32_t n_sequence,
-                        int32_t most) {
-    const double alone = cost_alone(cost, n_row, n_sequence), rate = g->rate[source];
+int32_t hth_gain_length(const hth_gain *g, const hth_row_cost *cost, int32_t source, const hth_gain_step *step, int32_t most) {
+    const double alone = cost_alone(cost, step->n_row, step->n_sequence), rate = g->rate[source];
     const double allowance = ALLOWED_SHARE * g->spent_ns + ALLOWED_STEPS * alone;
     if (alone == 0) return 0;
     double expected = 0, share = 1, best_gain = 0;
@@ -88,7 +87,7 @@ int32_t hth_gain_length(const hth_gain *g, const hth_row_cost *cost, int32_t sou
     for (int32_t n = 1; n <= most; n++) {
         share *= rate;
         expected += share; // accepted tokens
-        const double more = cost_more(cost, n_row, n), gain = expected * alone - more;
+        const double more = cost_more(cost, step->n_row, n) + n * step->guess_ns, gain = expected * alone - more;
         if (g->balance_ns - more < -allowance) break; // not even if all were wrong
         if (gain <= best_gain) continue;
         best_gain = gain;
@@ -97,15 +96,15 @@ int32_t hth_gain_length(const hth_gain *g, const hth_row_cost *cost, int32_t sou
     return best;
 }
 
-void hth_gain_add(hth_gain *g, const hth_row_cost *cost, int32_t source, int32_t n_row, int32_t n_sequence,
-                  int32_t n_drafted, int32_t n_accepted) {
-    const double alone = cost_alone(cost, n_row, n_sequence);
+void hth_gain_add(hth_gain *g, const hth_row_cost *cost, int32_t source, const hth_gain_step *step, int32_t n_drafted,
+                  int32_t n_accepted) {
+    const double alone = cost_alone(cost, step->n_row, step->n_sequence);
     g->spent_ns += alone;
     if (n_drafted == 0) return;
     for (int32_t i = 0; i <= n_accepted && i < n_drafted; i++) {
         g->rate[source] += RATE_WEIGHT * ((i < n_accepted) - g->rate[source]);
     }
-    const double more = cost_more(cost, n_row, n_drafted);
+    const double more = cost_more(cost, step->n_row, n_drafted) + n_drafted * step->guess_ns;
     g->balance_ns += n_accepted * alone - more;
     // What was won long ago does not pay for what does not pay now.
     const double most = 0.02 * g->spent_ns + 8 * alone;

@@ -12,6 +12,7 @@
 #include "text/tokenizer.h"
 
 #define HTH_MAX_DRAFT 31
+#define HTH_DRAFTER_CHUNK 256 // rows that a draft model reads at once
 
 // Guessed tokens. Token i follows token parent[i] < i of the draft, or with -1 the sequence itself.
 typedef struct hth_draft {
@@ -54,8 +55,10 @@ typedef struct hth_drafter_model_params {
     float least_share;       // a guess ends where the small model gives its token less than this
 } hth_drafter_model_params;
 
-// Guesses with a second model of the same vocabulary.
+// Guesses with a second model of the same vocabulary. What it has to read before that is read a chunk at a time, with
+// no guess until it has caught up: whoever shares the cores waits no longer for it than for a chunk.
 HTH_NODISCARD hth_code hth_drafter_model_new(const hth_drafter_model_params *p, hth_drafter **out, hth_err *err);
+hth_state_params hth_drafter_state(int64_t n_ctx); // of its sequence
 // HTH_ERR_UNSUPPORTED where the small model's tokens mean something else: says which, and what they are.
 HTH_NODISCARD hth_code hth_draft_check_vocab(const hth_tokenizer *large, const hth_tokenizer *small, hth_err *err);
 
@@ -73,6 +76,7 @@ void hth_row_cost_add(hth_row_cost *c, int32_t n_row, double ns);
 double hth_row_cost_ns(const hth_row_cost *c, int32_t n_row);
 
 #define HTH_DRAFT_SOURCES 6
+#define HTH_DRAFT_BY_MODEL 5
 
 // What one request has gained. Rates of acceptance and a balance of time: drafting stops while it has lost more than
 // about half a percent of the request's time, and is tried again when the rest has grown.
@@ -83,12 +87,16 @@ typedef struct hth_gain {
 } hth_gain;
 
 void hth_gain_init(hth_gain *g);
-// How many tokens of a draft from `source` to compute, at most `most`. The sequences of the step have n_row rows
-// without it, n_sequence sequences share its cost.
-int32_t hth_gain_length(const hth_gain *g, const hth_row_cost *cost, int32_t source, int32_t n_row, int32_t n_sequence,
-                        int32_t most);
+// What a step was, or will be, without a draft: its sequences have n_row rows, n_sequence sequences share its cost. And
+// what guessing takes: nothing for a lookup.
+typedef struct hth_gain_step {
+    int32_t n_row, n_sequence;
+    double guess_ns; // of a token
+} hth_gain_step;
+// How many tokens of a draft from `source` to compute, at most `most`.
+int32_t hth_gain_length(const hth_gain *g, const hth_row_cost *cost, int32_t source, const hth_gain_step *step, int32_t most);
 // A step with n_drafted of its tokens has run, of which n_accepted were kept.
-void hth_gain_add(hth_gain *g, const hth_row_cost *cost, int32_t source, int32_t n_row, int32_t n_sequence,
-                  int32_t n_drafted, int32_t n_accepted);
+void hth_gain_add(hth_gain *g, const hth_row_cost *cost, int32_t source, const hth_gain_step *step, int32_t n_drafted,
+                  int32_t n_accepted);
 
 #endif

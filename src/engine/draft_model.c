@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "engine/draft.h"
 
-enum { CHUNK = 256 };
+enum { CHUNK = HTH_DRAFTER_CHUNK };
 
 typedef struct model_drafter {
     hth_drafter base;
@@ -42,7 +42,8 @@ static hth_code run(model_drafter *d, const int32_t *tokens, int32_t n, hth_row_
     return HTH_OK;
 }
 
-// Goes back to where both sequences part, and reads on from there. The last token is always run: its logits are wanted.
+// Goes back to where both sequences part, and reads on from there, at most a chunk. The last token is always run: its
+// logits are wanted.
 static hth_code follow(model_drafter *d, const int32_t *tokens, size_t n, hth_err *err) {
     size_t same = 0;
     while (same < d->n && same + 1 < n && d->tokens[same] == tokens[same]) same++;
@@ -53,11 +54,8 @@ static hth_code follow(model_drafter *d, const int32_t *tokens, size_t n, hth_er
     }
     if (code != HTH_OK) return code;
     d->n = same;
-    while (d->n < n) {
-        const size_t left = n - d->n;
-        HTH_TRY(run(d, tokens + d->n, left < CHUNK ? (int32_t)left : CHUNK, HTH_ROW_PROMPT, err));
-    }
-    return HTH_OK;
+    const size_t left = n - same;
+    return run(d, tokens + same, left < CHUNK ? (int32_t)left : CHUNK, HTH_ROW_PROMPT, err);
 }
 
 static hth_code propose(hth_drafter *base, const int32_t *tokens, size_t n, int32_t most, hth_draft *out, hth_err *err) {
@@ -66,8 +64,9 @@ static hth_code propose(hth_drafter *base, const int32_t *tokens, size_t n, int3
     for (size_t i = 0; i < n; i++) {
         if (tokens[i] >= d->p.model->desc.n_vocab) return HTH_OK; // the small model has no such token
     }
-    out->source = HTH_DRAFT_SOURCES - 1;
+    out->source = HTH_DRAFT_BY_MODEL;
     HTH_TRY(follow(d, tokens, n, err));
+    if (d->n < n) return HTH_OK; // the rest another time
     while (out->n < most) {
         hth_pick pick;
         const hth_pick_params how = {.logits = d->logits, .pos = (int64_t)d->n, .want_logprobs = true, .after = true};
@@ -92,6 +91,11 @@ static void free_model(hth_drafter *base) {
 
 static const hth_drafter_ops model_ops = {.propose = propose, .free = free_model};
 
+// Wrong guesses are taken back, also from recurrent layers.
+hth_state_params hth_drafter_state(int64_t n_ctx) {
+    return (hth_state_params){.n_ctx = n_ctx, .k_type = HTH_KV_F16, .v_type = HTH_KV_F16, .n_keep = HTH_MAX_DRAFT};
+}
+
 static hth_code make(model_drafter *d, hth_err *err) {
     const hth_model *m = d->p.model;
     // Penalties and DRY would need to be taken back with each wrong guess; the small model does without.
@@ -106,9 +110,7 @@ static hth_code make(model_drafter *d, hth_err *err) {
     d->rows = hth_calloc(HTH_MEM_ENGINE, CHUNK, sizeof *d->rows);
     d->logits = hth_calloc(HTH_MEM_ENGINE, (size_t)m->desc.n_vocab, sizeof *d->logits);
     if (!d->rows || !d->logits) return hth_fail_nomem(err, (uint64_t)m->desc.n_vocab * sizeof *d->logits);
-    // Wrong guesses are taken back, also from recurrent layers.
-    const hth_state_params params = {
-        .n_ctx = d->p.n_ctx, .k_type = HTH_KV_F16, .v_type = HTH_KV_F16, .n_keep = HTH_MAX_DRAFT};
+    const hth_state_params params = hth_drafter_state(d->p.n_ctx);
     return hth_state_new(d->p.executor, m, &params, &d->state, err);
 }
 

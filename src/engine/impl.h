@@ -82,7 +82,7 @@ typedef struct sequence {
     uint32_t *mask;  // [(n_vocab + 31) / 32] or NULL
     hth_logprob *top;    // [n_top] work space
     hth_pooled pooled; // of HTH_TASK_EMBED
-    hth_drafter *drafter; // made with the first guess
+    hth_drafter *lookup, *guesser; // made with the first guess; the second is of the draft model
     hth_gain gain;
     // This step.
     int32_t first_row, n_row, first_logits, n_logits, n_hidden;
@@ -123,7 +123,9 @@ struct hth_engine {
     hth_kv_type k_type, v_type;
     hth_activations activations;
     int32_t n_sequence, n_queue, n_chunk, n_choice; // n_choice: ids below are chosen from
-    bool can_draft;
+    bool can_draft, goes_back; // no layer is recurrent
+    int32_t n_keep;           // rows that recurrent layers can take back: the most that are guessed where there are any
+    hth_model *draft;         // owned; a small model that guesses. NULL: none
     uint64_t memory_bytes, kv_limit_bytes, scratch_bytes;
     hth_sampler_params sampling; // the model's own
     hth_prefix *prefix;          // owned; NULL: nothing is kept
@@ -144,6 +146,7 @@ struct hth_engine {
     bool embeds_next; // which kind of step is next where there is work for both
     timing timing;
     hth_row_cost row_cost; // of steps with generated rows alone
+    double guess_ns;       // of a token by the draft model
     hth_row *rows; // [row_cap]
     size_t row_cap;
     hth_state **states; // [n_sequence]
@@ -202,6 +205,8 @@ void host_remove(hth_host *h, hth_engine *e);
 // Bytes of keys and values of `n` completions that share a prompt.
 HTH_NODISCARD hth_code plan_request(const hth_engine *e, int64_t n_prompt, int64_t n_room, int32_t n, bool is_embedding,
                                     uint64_t *out, hth_err *err);
+// How the states of its sequences are made.
+hth_state_params plan_state(const hth_engine *e, int64_t n_ctx, bool is_embedding);
 // Settles n_ctx and the limits of a new engine.
 HTH_NODISCARD hth_code plan_engine(hth_engine *e, const hth_engine_params *p, hth_err *err);
 
@@ -224,6 +229,8 @@ void reuse_keep_end(hth_engine *e, sequence *s);          // the state itself, w
 HTH_NODISCARD hth_code sequence_new(hth_engine *e, hth_request *r, int32_t completion, int32_t slot, sequence **out,
                                     hth_err *err);
 void sequence_free(sequence *s);
+// How its tokens are drawn: as the request says, with a seed of its own.
+hth_sampler_params sequence_sampling(const sequence *s);
 // Rows that wait to be computed.
 int64_t sequence_pending(const sequence *s);
 // The next row is one that was generated (else the prompt's).
@@ -248,8 +255,8 @@ bool engine_has_work(const hth_engine *e);
 
 // ---- speculate.c
 
-// Whether all layers of a model can drop rows again.
-bool speculate_can(const hth_model *m);
+// Opens the draft model, where there is one, and settles how many guesses the model's layers can take back.
+HTH_NODISCARD hth_code speculate_open(hth_engine *e, const char *draft, hth_err *err);
 // Adds guessed rows to a step that was planned. Returns how many.
 int32_t speculate_plan(hth_engine *e);
 // After a token was taken: whether it was guessed, so that the next row's logits are those of the sequence.

@@ -97,6 +97,7 @@ static void release(hth_engine *e) {
     hth_free(e->logits);
     hth_free(e->hidden);
     hth_tokenizer_free(e->tokenizer);
+    hth_model_free(e->draft);
     hth_model_free(e->model);
     if (e->owns_host) hth_host_free(e->host);
     hth_free(e);
@@ -118,7 +119,7 @@ static hth_code set_up(hth_engine *e, const hth_engine_params *p, hth_err *err) 
         e->host = p->host;
     }
     e->n_choice = count_choices(e);
-    e->can_draft = speculate_can(e->model);
+    HTH_TRY(speculate_open(e, p->draft, err));
     HTH_TRY(hth_sampler_defaults_of(e->model->container, &e->sampling, err));
     HTH_TRY(plan_engine(e, p, err));
     HTH_TRY(allocate(e, err));

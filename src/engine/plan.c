@@ -9,16 +9,28 @@
 
 // Work space of sampling per token of the vocabulary and thread.
 #define SAMPLER_BYTES 16
+#define MOST_KEPT 16 // rows that recurrent layers can take back
 
-static hth_state_params state_params(const hth_engine *e, int64_t n_ctx, bool is_embedding) {
+hth_state_params plan_state(const hth_engine *e, int64_t n_ctx, bool is_embedding) {
     return (hth_state_params){.n_ctx = n_ctx,
                               .k_type = is_embedding ? HTH_KV_F32 : e->k_type,
-                              .v_type = is_embedding ? HTH_KV_F32 : e->v_type};
+                              .v_type = is_embedding ? HTH_KV_F32 : e->v_type,
+                              .n_keep = is_embedding ? 0 : e->n_keep};
+}
+
+// The draft model's sequence beside each of a request's.
+static hth_code add_draft(const hth_engine *e, int64_t n_room, int32_t n, uint64_t *sum, hth_err *err) {
+    uint64_t one, all;
+    if (!e->draft) return HTH_OK;
+    const hth_state_params p = hth_drafter_state(n_room);
+    HTH_TRY(hth_state_plan(e->host->executor, e->draft, &p, n_room, e->n_chunk, &one, err));
+    if (hth_mul_u64(one, (uint64_t)n, &all) && hth_add_u64(*sum, all, sum)) return HTH_OK;
+    return hth_fail(err, HTH_ERR_LIMIT, "%d sequences of %lld tokens are too much", n, (long long)n_room);
 }
 
 hth_code plan_request(const hth_engine *e, int64_t n_prompt, int64_t n_room, int32_t n, bool is_embedding, uint64_t *out,
                       hth_err *err) {
-    const hth_state_params p = state_params(e, n_room, is_embedding);
+    const hth_state_params p = plan_state(e, n_room, is_embedding);
     uint64_t whole, shared = 0;
     HTH_TRY(hth_state_plan(e->host->executor, e->model, &p, n_room, e->n_chunk, &whole, err));
     // Completions share the prompt's full pages.
@@ -28,13 +40,18 @@ hth_code plan_request(const hth_engine *e, int64_t n_prompt, int64_t n_room, int
     if (!hth_mul_u64(whole - shared, (uint64_t)(n - 1), &others) || !hth_add_u64(whole, others, out)) {
         return hth_fail(err, HTH_ERR_LIMIT, "%d sequences of %lld tokens are too much", n, (long long)n_room);
     }
-    return HTH_OK;
+    return is_embedding ? HTH_OK : add_draft(e, n_room, n, out, err);
 }
 
 static hth_code plan_scratch(const hth_engine *e, int32_t n_sequence, uint64_t *out, hth_err *err) {
     const hth_desc *d = &e->model->desc;
-    uint64_t n_vocab = (uint64_t)d->n_vocab, bytes;
+    uint64_t n_vocab = (uint64_t)d->n_vocab, bytes, draft_bytes = 0;
     HTH_TRY(hth_executor_scratch(e->host->executor, e->model, e->n_chunk + n_sequence, e->activations, &bytes, err));
+    if (e->draft) {
+        HTH_TRY(hth_executor_scratch(e->host->executor, e->draft, HTH_DRAFTER_CHUNK, HTH_ACTIVATIONS_AUTO, &draft_bytes, err));
+        if (bytes < draft_bytes) bytes = draft_bytes; // one after the other, in the same place
+        bytes += (uint64_t)n_sequence * (uint64_t)e->draft->desc.n_vocab * (sizeof(float) + SAMPLER_BYTES);
+    }
     bytes += (uint64_t)(n_sequence + HTH_DRAFT_ROWS) * n_vocab * sizeof(float);
     bytes += (uint64_t)hth_team_size(e->host->team) * n_vocab * SAMPLER_BYTES;
     *out = bytes;
@@ -91,9 +108,22 @@ static int64_t natural_context(const hth_desc *d) {
     return n;
 }
 
+// Recurrent layers keep their blocks after each of the latest rows, as many as an eighth of the memory holds for all
+// sequences (each takes twice the place: what a step writes, and what was before it).
+static int32_t rows_to_keep(const hth_engine *e) {
+    uint64_t one = 0;
+    for (int32_t i = 0; i < e->model->desc.n_layer; i++) {
+        one += (uint64_t)hth_recurrent_len(&e->model->desc.layers[i].recurrent) * sizeof(float);
+    }
+    if (one == 0 || !e->model->desc.causal) return 0;
+    const uint64_t n = e->memory_bytes / 8 / (uint64_t)e->n_sequence / (2 * one);
+    return n > MOST_KEPT ? MOST_KEPT : n > 0 ? (int32_t)n - 1 : 0;
+}
+
 hth_code plan_engine(hth_engine *e, const hth_engine_params *p, hth_err *err) {
     char a[32], b[32], c[32];
     e->memory_bytes = p->memory_bytes ? p->memory_bytes : default_memory();
+    e->n_keep = rows_to_keep(e);
     HTH_TRY(plan_scratch(e, e->n_sequence, &e->scratch_bytes, err));
     if (e->scratch_bytes >= e->memory_bytes) {
         return hth_fail(err, HTH_ERR_LIMIT, "work space for steps of %d rows takes %s, the limit is %s",

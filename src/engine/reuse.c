@@ -13,7 +13,7 @@ hth_code reuse_open(hth_engine *e, const hth_engine_params *p, hth_err *err) {
         .executor = e->host->executor,
         .model = e->model,
         .tokenizer = e->tokenizer,
-        .state = {.n_ctx = e->n_ctx, .k_type = e->k_type, .v_type = e->v_type},
+        .state = plan_state(e, e->n_ctx, false),
         .limit_bytes = p->cache_bytes && p->cache_bytes < e->kv_limit_bytes ? p->cache_bytes : e->kv_limit_bytes,
         .folder = p->cache_folder,
         .folder_bytes = p->cache_folder_bytes ? p->cache_folder_bytes : (uint64_t)4 << 30,

@@ -17,10 +17,15 @@ static uint64_t seed_of(uint64_t seed, int32_t completion) {
     return (uint64_t)out[0] << 32 | out[1];
 }
 
+hth_sampler_params sequence_sampling(const sequence *s) {
+    hth_sampler_params p = s->request->sampling;
+    p.seed = seed_of(p.seed, s->completion);
+    return p;
+}
+
 static hth_code make_chooser(hth_engine *e, sequence *s, hth_err *err) {
     const hth_request *r = s->request;
-    hth_sampler_params p = r->sampling;
-    p.seed = seed_of(p.seed, s->completion);
+    const hth_sampler_params p = sequence_sampling(s);
     const int n_thread = hth_team_size(e->host->team);
     HTH_TRY(hth_sampler_new_in(&p, e->works[s->slot % n_thread], &s->sampler, err));
     for (int64_t i = 0; i < r->n_prompt; i++) HTH_TRY(hth_sampler_accept(s->sampler, r->prompt[i], err));
@@ -51,9 +56,7 @@ static hth_code fill(hth_engine *e, sequence *s, hth_err *err) {
     if (!e->model->desc.causal || s->waits) return HTH_OK;
     HTH_TRY(reuse_find(e, s, err));
     if (s->state) return HTH_OK;
-    const hth_state_params p = {.n_ctx = embeds ? r->n_prompt : e->n_ctx,
-                                .k_type = embeds ? HTH_KV_F32 : e->k_type,
-                                .v_type = embeds ? HTH_KV_F32 : e->v_type};
+    const hth_state_params p = plan_state(e, embeds ? r->n_prompt : e->n_ctx, embeds);
     return hth_state_new(e->host->executor, e->model, &p, &s->state, err);
 }
 
@@ -85,7 +88,8 @@ void sequence_free(sequence *s) {
     if (!s) return;
     hth_state_free(s->state);
     hth_sampler_free(s->sampler);
-    hth_drafter_free(s->drafter);
+    hth_drafter_free(s->lookup);
+    hth_drafter_free(s->guesser);
     hth_pooled_free(&s->pooled);
     hth_stop_filter_free(&s->stop);
     hth_str_free(&s->text);

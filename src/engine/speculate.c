@@ -1,34 +1,99 @@
 // Speculation in the scheduler: a sequence that writes gets guessed rows behind its last token as far as they pay, and
 // after the step goes on from row to row while what is chosen was guessed. Rows that were not reached are dropped.
-// Guesses are made from the sequence's own tokens; steps with prompt rows have none, for those are full already.
+// Guesses are looked up in the sequence's own tokens, or made by a small model where there is one; steps with prompt
+// rows have none, for those are full already.
 #include "engine/impl.h"
 
-#define MOST_DRAFT 15 // of a sequence, unless the request says so
+#include "os/clock.h"
 
-bool speculate_can(const hth_model *m) {
-    for (int32_t i = 0; i < m->desc.n_layer; i++) {
-        if (m->desc.layers[i].recurrent.kind != HTH_RECURRENT_NONE) return false; // it cannot go back
+#define MOST_DRAFT 15     // of a sequence, unless the request says so
+#define LEAST_SHARE 0.3f  // the draft model ends a guess below this probability
+#define SURE_LOOKUP 2     // a lookup of so many equal tokens and one is better than the draft model
+
+// ---- opening
+
+static hth_code open_draft(hth_engine *e, const char *path, hth_err *err) {
+    hth_tokenizer *t = NULL;
+    if (!e->tokenizer) return hth_fail(err, HTH_ERR_UNSUPPORTED, "the model carries no tokenizer: nothing can guess for it");
+    HTH_TRY(hth_model_open(path, &e->draft, err));
+    if (!e->draft->desc.causal) {
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "%s: %s is an encoder, it cannot guess", path, e->draft->desc.family);
     }
-    return m->desc.causal;
+    HTH_TRY(hth_tokenizer_load(e->draft->container, &t, err));
+    const hth_code code = hth_draft_check_vocab(e->tokenizer, t, err);
+    hth_tokenizer_free(t);
+    return code;
 }
+
+// Layers that are not recurrent drop rows as they like.
+hth_code speculate_open(hth_engine *e, const char *draft, hth_err *err) {
+    e->can_draft = e->model->desc.causal;
+    e->goes_back = true;
+    for (int32_t i = 0; i < e->model->desc.n_layer; i++) {
+        if (e->model->desc.layers[i].recurrent.kind != HTH_RECURRENT_NONE) e->goes_back = false;
+    }
+    return draft ? open_draft(e, draft, err) : HTH_OK;
+}
+
+// ---- guessing
 
 static bool is_writing(const sequence *s) {
     return s->n_row == 1 && s->has_prompt && sequence_is_generating(s) && !sequence_is_embedding(s);
 }
 
-// Guesses for one sequence, of which at most n_left rows have room in the step.
-static void guess(hth_engine *e, sequence *s, int32_t n_row, int32_t n_writing, int32_t n_left) {
+static int32_t most_guesses(const hth_engine *e, const sequence *s, int32_t n_left) {
     const hth_request *r = s->request;
-    hth_err err;
     int64_t most = r->p.n_draft == 0 ? MOST_DRAFT : r->p.n_draft;
     if (most > r->n_room - (int64_t)s->n_token) most = r->n_room - (int64_t)s->n_token;
     if (most > e->n_ctx - (int64_t)s->n_token) most = e->n_ctx - (int64_t)s->n_token;
-    if (most > n_left) most = n_left;
-    if (most <= 0) return;
-    if (!s->drafter && hth_drafter_ngram_new(&s->drafter, &err) != HTH_OK) return; // it goes on without
-    if (hth_drafter_propose(s->drafter, s->tokens, s->n_token, (int32_t)most, &s->draft, &err) != HTH_OK) return;
+    if (most > e->n_keep && !e->goes_back) most = e->n_keep;
+    return most > n_left ? n_left : (int32_t)most;
+}
+
+// Tokens of a draft from `source` to compute, of at most n.
+static int32_t worthwhile(const hth_engine *e, const sequence *s, int32_t source, const hth_gain_step *step, int32_t n) {
+    return s->request->p.n_draft == 0 ? hth_gain_length(&s->gain, &e->row_cost, source, step, n) : n;
+}
+
+static hth_code look_up(const hth_engine *e, sequence *s, const hth_gain_step *step, int32_t most, hth_err *err) {
+    if (!s->lookup) HTH_TRY(hth_drafter_ngram_new(&s->lookup, err));
+    HTH_TRY(hth_drafter_propose(s->lookup, s->tokens, s->n_token, most, &s->draft, err));
+    s->draft.n = worthwhile(e, s, s->draft.source, step, s->draft.n);
+    return HTH_OK;
+}
+
+static hth_code make_guesser(const hth_engine *e, sequence *s, hth_err *err) {
+    const hth_sampler_params sampling = sequence_sampling(s);
+    const hth_drafter_model_params p = {.model = e->draft, .executor = e->host->executor, .n_vocab = e->n_choice, .n_ctx = e->n_ctx,
+                                        .sampling = &sampling, .least_share = LEAST_SHARE};
+    return hth_drafter_model_new(&p, &s->guesser, err);
+}
+
+static hth_code ask_model(hth_engine *e, sequence *s, const hth_gain_step *step, int32_t most, hth_err *err) {
+    hth_draft draft;
+    const int32_t n = worthwhile(e, s, HTH_DRAFT_BY_MODEL, step, most);
+    if (n == 0) return HTH_OK;
+    if (!s->guesser) HTH_TRY(make_guesser(e, s, err));
+    const uint64_t begin = hth_clock_ns();
+    HTH_TRY(hth_drafter_propose(s->guesser, s->tokens, s->n_token, n, &draft, err));
+    if (draft.n <= s->draft.n) return HTH_OK;
+    const double ns = (double)(hth_clock_ns() - begin) / draft.n;
+    e->guess_ns = e->guess_ns == 0 ? ns : 0.9 * e->guess_ns + 0.1 * ns;
+    s->draft = draft;
+    return HTH_OK;
+}
+
+// Guesses for one sequence, of which at most n_left rows have room in the step. Where one fails it goes on without.
+static void guess(hth_engine *e, sequence *s, int32_t n_row, int32_t n_writing, int32_t n_left) {
+    hth_gain_step step = {n_row, n_writing, 0};
+    hth_err err;
+    s->draft.n = 0;
+    s->draft.source = 0;
+    const int32_t most = most_guesses(e, s, n_left);
+    if (most <= 0 || look_up(e, s, &step, most, &err) != HTH_OK) return;
+    step.guess_ns = e->guess_ns;
+    if (e->draft && (s->draft.n == 0 || s->draft.source < SURE_LOOKUP)) (void)!ask_model(e, s, &step, most, &err);
     s->n_draft = s->draft.n;
-    if (r->p.n_draft == 0) s->n_draft = hth_gain_length(&s->gain, &e->row_cost, s->draft.source, n_row, n_writing, s->draft.n);
     s->n_row += s->n_draft;
 }
 
@@ -61,7 +126,8 @@ bool speculate_follow(sequence *s, int32_t token) {
 static void settle(hth_engine *e, sequence *s, int32_t n_row) {
     hth_err err;
     if (!is_writing(s) && s->n_draft == 0) return;
-    hth_gain_add(&s->gain, &e->row_cost, s->draft.source, n_row - s->n_draft, e->n_stepping, s->n_draft, s->i_draft);
+    const hth_gain_step step = {n_row - s->n_draft, e->n_stepping, s->draft.source == HTH_DRAFT_BY_MODEL ? e->guess_ns : 0};
+    hth_gain_add(&s->gain, &e->row_cost, s->draft.source, &step, s->n_draft, s->i_draft);
     if (s->n_draft == 0) return;
     s->request->usage.n_drafted += s->n_draft;
     s->request->usage.n_accepted += s->i_draft;
