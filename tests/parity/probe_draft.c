@@ -121,12 +121,12 @@ static hth_code generate(probe *p, hth_state *state, hth_sampler *s, hth_drafter
         const uint64_t step_begin = hth_clock_ns();
         if (drafter) {
             HTH_TRY(hth_drafter_propose(drafter, p->tokens, (size_t)p->n, p->most, &d, err));
-            d.n = hth_gain_length(&p->gain, &p->cost, d.source, 1, 1, d.n);
+            d.n = hth_gain_length(&p->gain, &p->cost, d.source, &(hth_gain_step){1, 1, 0}, d.n);
             if (p->tree) grow_tree(&d);
         }
         HTH_TRY(step(p, state, s, &d, &n_accepted, err));
         hth_row_cost_add(&p->cost, 1 + d.n, (double)(hth_clock_ns() - step_begin));
-        hth_gain_add(&p->gain, &p->cost, d.source, 1, 1, d.n, n_accepted);
+        hth_gain_add(&p->gain, &p->cost, d.source, &(hth_gain_step){1, 1, 0}, d.n, n_accepted);
     }
     p->ms = (double)(hth_clock_ns() - begin) * 1e-6;
     return HTH_OK;
