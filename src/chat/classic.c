@@ -1,5 +1,6 @@
 // Formats as their authors publish them.
 #include "chat/classic.h"
+#include "chat/classic_impl.h"
 
 #include <string.h>
 
@@ -51,10 +52,14 @@ static const hth_chat_classic rows[] = {
                "{% if loop.first and system is defined %}{{ '<<SYS>>\n' + system + '\n<</SYS>>\n\n' }}{% endif %}"
                "{{ m['content'] | trim + ' [/INST]' }}{% else %}{{ ' ' + m['content'] | trim + ' ' + eos_token }}"
                "{% endif %}" END},
-    {.name = "mistral-v3-tekken",
-     .source = MISTRAL("[INST]", "[/INST]", "loop.last") "{{ m['content'] + eos_token }}{% endif %}" END},
-    {.name = "mistral-v3",
-     .source = MISTRAL("[INST] ", "[/INST]", "loop.last") "{{ ' ' + m['content'] | trim + eos_token }}{% endif %}" END},
+    {.name = "deepseek-v4", .tokens = {"<｜latest_reminder｜>", "<｜User｜>"}, .source = hth_chat_deepseek_v4},
+    {.name = "deepseek-v3.2", .tokens = {"<think>", "<｜User｜>"}, .source = hth_chat_deepseek_v32},
+    {.name = "mistral-v15", .tokens = {"[MODEL_SETTINGS]", "[INST]"}, .source = hth_chat_mistral_v15},
+    {.name = "mistral-v13", .tokens = {"[THINK]", "[INST]"}, .source = hth_chat_mistral_v13},
+    {.name = "mistral-v11", .tokens = {"[CALL_ID]", "[INST]"}, .source = hth_chat_mistral_v11},
+    {.name = "mistral-v7", .tokens = {"[TOOL_CONTENT]", "[INST]"}, .source = hth_chat_mistral_v7},
+    {.name = "mistral-v3", .tokens = {"[TOOL_RESULTS]", "[INST]"}, .source = hth_chat_mistral_v3},
+    {.name = "mistral-v3-tekken", .source = hth_chat_mistral_v3}, // as llama.cpp calls it
     {.name = "mistral-v1",
      .source = MISTRAL(" [INST] ", " [/INST]", "loop.first") "{{ ' ' + m['content'] + eos_token }}{% endif %}" END},
     {.name = "mistral-v0",
@@ -85,14 +90,16 @@ const hth_chat_classic *hth_chat_classic_find(const char *name) {
     return NULL;
 }
 
-static bool has_control(const hth_tokenizer *t, const char *spelling) {
+// Control tokens, and added ones: DeepSeek's are no control tokens.
+static bool has_token(const hth_tokenizer *t, const char *spelling) {
     hth_token id = hth_tokenizer_find(t, spelling, strlen(spelling));
-    return id >= 0 && hth_tokenizer_is_control(t, id);
+    size_t n;
+    return id >= 0 && !hth_tokenizer_bytes(t, id, &n);
 }
 
 const hth_chat_classic *hth_chat_classic_of_vocabulary(const hth_tokenizer *t) {
     for (size_t i = 0; i < HTH_COUNT(rows); i++) {
-        if (rows[i].tokens[0] && has_control(t, rows[i].tokens[0]) && has_control(t, rows[i].tokens[1])) return &rows[i];
+        if (rows[i].tokens[0] && has_token(t, rows[i].tokens[0]) && has_token(t, rows[i].tokens[1])) return &rows[i];
     }
     return NULL;
 }

@@ -96,9 +96,13 @@ hth_code hth_infill_find(const hth_tokenizer *t, hth_infill_format *out, hth_err
                     out->prefix < 0 ? "prefix" : out->suffix < 0 ? "suffix" : "middle");
 }
 
-bool hth_infill_is_end(const hth_infill_format *f, const hth_tokenizer *t, hth_token id) {
-    return hth_tokenizer_is_end(t, id) || (id >= 0 && (id == f->prefix || id == f->suffix || id == f->middle ||
-                                                       id == f->repo || id == f->file));
+size_t hth_infill_ends(const hth_infill_format *f, hth_token out[HTH_INFILL_MAX_ENDS]) {
+    const hth_token all[HTH_INFILL_MAX_ENDS] = {f->prefix, f->suffix, f->middle, f->repo, f->file};
+    size_t n = 0;
+    for (size_t i = 0; i < HTH_COUNT(all); i++) {
+        if (all[i] >= 0) out[n++] = all[i];
+    }
+    return n;
 }
 
 // ---- parts ----

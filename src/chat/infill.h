@@ -6,6 +6,8 @@
 #include "chat/message.h"
 #include "text/tokenizer.h"
 
+#define HTH_INFILL_MAX_ENDS 5
+
 typedef struct hth_infill_row hth_infill_row; // a family, see infill.c
 
 // What a vocabulary offers. -1: no such token.
@@ -18,8 +20,8 @@ typedef struct hth_infill_format {
 // Finds it by the tokens that the model's metadata names, else by their spellings. Errors: HTH_ERR_UNSUPPORTED where
 // the vocabulary has none.
 HTH_NODISCARD hth_code hth_infill_find(const hth_tokenizer *t, hth_infill_format *out, hth_err *err);
-// Whether `id` ends what is filled in: the model's own ends, and every token of the format.
-bool hth_infill_is_end(const hth_infill_format *f, const hth_tokenizer *t, hth_token id);
+// The tokens of the format, each of which ends what is filled in (as the model's own ends do). Returns how many.
+size_t hth_infill_ends(const hth_infill_format *f, hth_token out[HTH_INFILL_MAX_ENDS]);
 
 typedef enum hth_infill_order {
     HTH_INFILL_OWN, // the one that the family's authors show

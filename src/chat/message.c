@@ -235,19 +235,23 @@ static hth_code parts_value(hth_arena *a, const hth_chat_message *m, hth_jinja_v
     return HTH_OK;
 }
 
-// A call's arguments as an object where they are one, else as the text they are.
-static hth_code arguments_value(hth_arena *a, hth_chat_text arguments, bool as_object, hth_jinja_value *out,
-                                hth_err *err) {
+// A text as the JSON that it is: an object, or with `any` whatever it is; else as the text.
+static hth_code json_value(hth_arena *a, hth_chat_text text, bool any, hth_jinja_value *out, hth_err *err) {
     hth_json_doc *doc = NULL;
     hth_err broken;
-    hth_code code = as_object ? hth_json_parse(arguments.p, arguments.n, MAX_ARGUMENTS, &doc, &broken) : HTH_ERR_FORMAT;
-    if (code == HTH_ERR_NOMEM) return hth_fail_nomem(err, arguments.n);
-    bool is_object = code == HTH_OK && hth_json_root(doc)->kind == HTH_JSON_OBJECT;
-    code = is_object ? hth_jinja_from_json(a, hth_json_root(doc), arguments.p, arguments.n,
-                                                    HTH_JINJA_OF_CLIENT, out, err)
-                              : hth_jinja_make_str(a, arguments.p, arguments.n, HTH_JINJA_OF_CLIENT, out, err);
+    hth_code code = hth_json_parse(text.p ? text.p : "", text.n, MAX_ARGUMENTS, &doc, &broken);
+    if (code == HTH_ERR_NOMEM) return hth_fail_nomem(err, text.n);
+    bool is_json = code == HTH_OK && (any || hth_json_root(doc)->kind == HTH_JSON_OBJECT);
+    code = is_json ? hth_jinja_from_json(a, hth_json_root(doc), text.p, text.n, HTH_JINJA_OF_CLIENT, out, err)
+                   : hth_jinja_make_str(a, text.p, text.n, HTH_JINJA_OF_CLIENT, out, err);
     hth_json_free(doc);
     return code;
+}
+
+static hth_code arguments_value(hth_arena *a, hth_chat_text arguments, bool as_object, hth_jinja_value *out,
+                                hth_err *err) {
+    return as_object ? json_value(a, arguments, false, out, err)
+                     : hth_jinja_make_str(a, arguments.p, arguments.n, HTH_JINJA_OF_CLIENT, out, err);
 }
 
 static hth_code calls_value(hth_arena *a, const hth_chat_message *m, bool object_arguments, hth_jinja_value *out,
@@ -291,5 +295,10 @@ hth_code hth_chat_message_value(hth_arena *a, const hth_chat_message *m, hth_cha
     }
     if (m->name.p) HTH_TRY(set_text(a, out, "name", m->name, err));
     if (m->call_id.p) HTH_TRY(set_text(a, out, "tool_call_id", m->call_id, err));
+    if (shape.parsed_results && m->role.n == 4 && memcmp(m->role.p, "tool", 4) == 0) {
+        HTH_TRY(join_parts(a, m, &text, err));
+        HTH_TRY(json_value(a, text, true, &v, err));
+        HTH_TRY(set(a, out, "parsed", v, err));
+    }
     return HTH_OK;
 }

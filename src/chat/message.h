@@ -54,6 +54,7 @@ HTH_NODISCARD hth_code hth_chat_values_from_json(hth_arena *a, const hth_json *v
 typedef struct hth_chat_shape {
     bool parts;            // contents are lists
     bool object_arguments; // arguments are objects, not JSON in a string
+    bool parsed_results;   // a tool's result is there a second time, as `parsed`: what its text is as JSON, else the text
 } hth_chat_shape;
 
 // Messages in the shape that a template wants.

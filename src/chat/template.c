@@ -20,6 +20,10 @@ struct hth_chat_template {
     hth_chat_abilities can;
 };
 
+static bool is_classic(const hth_chat_template *t) {
+    return t->source == HTH_CHAT_FROM_NAME || t->source == HTH_CHAT_FROM_TOKENS;
+}
+
 // ---- where templates are ----
 
 typedef struct found {
@@ -117,7 +121,7 @@ static hth_code take_tokens(hth_chat_template *t, hth_container *c, const hth_to
     }
     HTH_TRY(tokens_of_vocabulary(t, tokenizer, err));
     if (c && !hth_container_gguf(c)) HTH_TRY(tokens_of_config(t, c, err));
-    if (t->source == HTH_CHAT_FROM_MODEL || t->source == HTH_CHAT_FROM_FILE) return HTH_OK;
+    if (!is_classic(t)) return HTH_OK;
     static const char *const used[] = {"bos_token", "eos_token"}; // the classic formats count on these
     for (size_t i = 0; i < HTH_COUNT(used); i++) {
         if (!hth_jinja_get(&t->tokens, used[i])) HTH_TRY(set_token(t, used[i], "", 0, err));
@@ -206,6 +210,20 @@ static hth_code probe_calls(hth_chat_template *t, const hth_chat_part *part, con
     return HTH_OK;
 }
 
+static hth_code probe_systems(hth_chat_template *t, const hth_chat_part *needle, const hth_chat_part *other,
+                              hth_chat_shape shape, hth_err *err) {
+    hth_chat_message m[] = {{.role = hth_chat_text_of("system"), .parts = needle, .n_part = 1},
+                            {.role = hth_chat_text_of("system"), .parts = other, .n_part = 1},
+                            {.role = hth_chat_text_of("user"), .parts = other, .n_part = 1}};
+    bool first, second;
+    HTH_TRY(probe(t, m, HTH_COUNT(m), shape, NULL, NEEDLE, NULL, &first, err));
+    m[0].parts = other;
+    m[1].parts = needle;
+    HTH_TRY(probe(t, m, HTH_COUNT(m), shape, NULL, NEEDLE, NULL, &second, err));
+    t->can.systems = first && second;
+    return HTH_OK;
+}
+
 static hth_code make_probe_tool(hth_arena *a, hth_jinja_value *out, hth_err *err) {
     static const char text[] = "[{\"type\": \"function\", \"function\": {\"name\": \"probe\", \"description\": \"" NEEDLE
                                "\", \"parameters\": {\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"string\","
@@ -232,6 +250,7 @@ static hth_code find_abilities(hth_chat_template *t, hth_err *err) {
     hth_chat_shape shape = t->can.strings ? strings : parts;
     m[0].role = hth_chat_text_of("system");
     HTH_TRY(probe(t, m, 2, shape, NULL, NEEDLE, NULL, &t->can.system, err));
+    HTH_TRY(probe_systems(t, &needle, &other, shape, err));
     t->can.developer = hth_jinja_has_literal(t->plain, "developer", 9);
     HTH_TRY(probe(t, m + 1, 1, shape, &tools, NEEDLE, NULL, &t->can.tools, err));
     return probe_calls(t, &other, &tools, err);
@@ -261,6 +280,18 @@ static const hth_chat_classic *named_by(hth_chat_text text) {
     return NULL;
 }
 
+// Mistral's table of tokens says which version of its prompts the model was trained with; by the tokens alone v3 and v7
+// look the same.
+static hth_code find_by_tekken(hth_container *c, const hth_chat_classic **row, hth_err *err) {
+    const hth_json *table = NULL;
+    if (c && !hth_container_gguf(c)) HTH_TRY(hth_container_json(c, "tekken.json", &table, err));
+    const hth_json *config = table ? hth_json_get(table, "config") : NULL;
+    char name[32];
+    snprintf(name, sizeof name, "mistral-%.8s", config ? hth_json_str(config, "version", "", NULL) : "");
+    *row = hth_chat_classic_find(name);
+    return HTH_OK;
+}
+
 // Decides whose template it is; *text is what to compile.
 static hth_code choose(hth_chat_template *t, hth_container *c, const hth_tokenizer *tokenizer,
                        const hth_chat_choice *choice, found *text, hth_err *err) {
@@ -281,6 +312,7 @@ static hth_code choose(hth_chat_template *t, hth_container *c, const hth_tokeniz
         return HTH_OK;
     }
     t->source = row ? HTH_CHAT_FROM_NAME : HTH_CHAT_FROM_TOKENS;
+    if (!row) HTH_TRY(find_by_tekken(c, &row, err));
     if (!row && tokenizer) row = hth_chat_classic_of_vocabulary(tokenizer);
     if (!row) return hth_fail(err, HTH_ERR_NOTFOUND, "the model has no chat template");
     text->plain = hth_chat_text_of(row->source);
@@ -292,8 +324,7 @@ static hth_code open_template(hth_chat_template *t, hth_container *c, hth_tokeni
                               const hth_chat_choice *choice, hth_err *err) {
     found text;
     HTH_TRY(choose(t, c, tokenizer, choice, &text, err));
-    bool is_classic = t->source == HTH_CHAT_FROM_NAME || t->source == HTH_CHAT_FROM_TOKENS;
-    t->adds_bos = is_classic && tokenizer && hth_tokenizer_adds_bos(tokenizer);
+    t->adds_bos = is_classic(t) && tokenizer && hth_tokenizer_adds_bos(tokenizer);
     HTH_TRY(compile(text.plain, &t->plain, err));
     HTH_TRY(compile(text.tools, &t->tools, err));
     HTH_TRY(take_tokens(t, c, tokenizer, err));
@@ -361,7 +392,8 @@ static hth_code merge(hth_arena *a, const hth_chat_message *m, size_t n, hth_cha
     return HTH_OK;
 }
 
-// The system messages at the beginning become one, or open the user's first message where the family has none.
+// The system messages at the beginning become one where the template does not write several, and open the user's first
+// message where the family has none.
 static hth_code fit_messages(const hth_chat_template *t, hth_arena *a, const hth_chat_request *r,
                              hth_chat_message **out, size_t *n_out, hth_err *err) {
     hth_chat_message *m = hth_arena_alloc(a, r->n_message + 1, sizeof *m);
@@ -370,6 +402,7 @@ static hth_code fit_messages(const hth_chat_template *t, hth_arena *a, const hth
     while (n_system < r->n_message && is_system(&r->messages[n_system])) n_system++;
     size_t n_taken = n_system;
     bool keeps_developer = n_system == 1 && t->can.developer && is_role(&r->messages[0], "developer");
+    if (t->can.systems) n_system = n_taken = 0;
     if (n_system > 0) {
         m[0] = r->messages[0];
         HTH_TRY(merge(a, r->messages, n_system, &m[0], err));
@@ -409,7 +442,7 @@ static hth_code values_of(const hth_chat_template *t, hth_arena *a, const hth_ch
     HTH_TRY(hth_jinja_make_list(a, n, out, &items, err));
     for (size_t i = 0; i < n; i++) {
         hth_chat_shape shape = {.parts = !t->can.strings || has_media(&m[i]),
-                                .object_arguments = t->can.object_arguments};
+                                .object_arguments = t->can.object_arguments, .parsed_results = is_classic(t)};
         if (has_media(&m[i]) && !t->can.parts) {
             return hth_fail(err, HTH_ERR_UNSUPPORTED, "message %zu has parts that are no text; the model's chat template"
                                                       " takes text only", i);

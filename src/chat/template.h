@@ -42,6 +42,7 @@ bool hth_chat_template_has_literal(const hth_chat_template *t, const char *word)
 typedef struct hth_chat_abilities {
     bool strings, parts;   // contents that it can take
     bool system;           // a system message is written
+    bool systems;          // several are
     bool developer;        // knows that role
     bool tools;            // writes the tools it is given
     bool object_arguments; // wants a call's arguments as an object; else as JSON in a string
@@ -61,8 +62,8 @@ typedef struct hth_chat_request {
     const hth_jinja_limits *limits;   // NULL: the defaults
 } hth_chat_request;
 
-// Renders. With `messages`, their shape is what the template understands: system texts are merged, moved into the
-// user's turn where the family has none, contents become strings or lists. Parts that are no text are
+// Renders. With `messages`, their shape is what the template understands: system texts are merged where it writes only one,
+// moved into the user's turn where the family has none, contents become strings or lists. Parts that are no text are
 // HTH_ERR_UNSUPPORTED where the template cannot take lists.
 HTH_NODISCARD hth_code hth_chat_render(const hth_chat_template *t, const hth_chat_request *r, hth_jinja_text *out,
                                        hth_err *err);

@@ -35,7 +35,7 @@ static hth_code open_adapters(cli_chat *c, const cli_list *given, hth_err *err) 
 }
 
 hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out, hth_err *err) {
-    cli_chat c = {.n_predict = p->n_predict, .n_draft = (int32_t)p->n_draft};
+    cli_chat c = {.n_predict = p->n_predict, .n_draft = (int32_t)p->n_draft, .suffix = p->suffix};
     uint64_t begin = hth_clock_ns();
     const hth_engine_params how = {.n_thread = (int)p->n_thread, .n_ctx = p->n_ctx, .weight_bytes = p->memory,
                                    .k_type = hth_kv_type_name((hth_kv_type)cli_kv_k(&p->kv)),
@@ -47,6 +47,7 @@ hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out
     HTH_TRY_GOTO(code, cli_sampler_make(&p->sampling, hth_engine_model(c.engine)->container,
                                         hth_engine_tokenizer(c.engine), &c.sampler, err), fail);
     if (!p->raw) HTH_TRY_GOTO(code, find_format(&c, p, err), fail);
+    if (p->suffix) HTH_TRY_GOTO(code, hth_infill_find(hth_engine_tokenizer(c.engine), &c.infill, err), fail);
     HTH_TRY_GOTO(code, open_adapters(&c, &p->loras, err), fail);
     if (p->system) HTH_TRY_GOTO(code, cli_chat_set_system(&c, p->system, err), fail);
     c.load_ns = hth_clock_ns() - begin;
@@ -103,6 +104,13 @@ static hth_code raw_prompt(const cli_chat *c, const char *text, size_t n, hth_to
     return hth_tokenize(t, &segment, 1, 0, out, err);
 }
 
+// A text with a gap; what does not fit beside an answer is cut at the ends.
+static hth_code infill_prompt(const cli_chat *c, const char *text, size_t n, hth_token_list *out, hth_err *err) {
+    int64_t n_ctx = hth_engine_n_ctx(c->engine), n_answer = c->n_predict > 0 && c->n_predict < n_ctx / 2 ? c->n_predict : n_ctx / 4;
+    const hth_infill_request r = {.prefix = {text, n}, .suffix = hth_chat_text_of(c->suffix), .max_all = (size_t)(n_ctx - n_answer)};
+    return hth_infill_prompt(&c->infill, hth_engine_tokenizer(c->engine), &r, out, NULL, err);
+}
+
 static hth_code chat_prompt(const cli_chat *c, hth_token_list *out, hth_err *err) {
     hth_chat_message *messages = hth_calloc(HTH_MEM_TEXT, c->n, sizeof *messages);
     hth_chat_part *parts = hth_calloc(HTH_MEM_TEXT, c->n, sizeof *parts);
@@ -124,8 +132,11 @@ static hth_code chat_prompt(const cli_chat *c, hth_token_list *out, hth_err *err
 static hth_code answer(cli_chat *c, const hth_token_list *prompt, cli_text_sink sink, void *user,
                        cli_answer *out, hth_err *err) {
     const hth_segment segment = {.tokens = prompt->ids, .n_token = prompt->n};
+    hth_token ends[HTH_INFILL_MAX_ENDS];
+    size_t n_end = c->suffix ? hth_infill_ends(&c->infill, ends) : 0;
     const hth_request_params params = {.segments = &segment, .n_segment = 1, .sampling = &c->sampler.params,
-                                       .adapters = &c->adapters->set, .max_tokens = c->n_predict, .n_draft = c->n_draft};
+                                       .adapters = &c->adapters->set, .max_tokens = c->n_predict, .n_draft = c->n_draft,
+                                       .stop_tokens = ends, .n_stop_token = n_end};
     if (prompt->n == 0) return hth_fail(err, HTH_ERR_RANGE, "the prompt is empty");
     if ((int64_t)prompt->n > hth_engine_n_ctx(c->engine)) {
         return hth_fail(err, HTH_ERR_LIMIT, "the prompt has %zu tokens, the context holds %lld (see --ctx)",
@@ -142,7 +153,7 @@ hth_code cli_chat_ask(cli_chat *c, const char *text, size_t n, cli_text_sink sin
     hth_token_list prompt = {0};
     hth_code code;
     if (!c->format) {
-        code = raw_prompt(c, text, n, &prompt, err);
+        code = c->suffix ? infill_prompt(c, text, n, &prompt, err) : raw_prompt(c, text, n, &prompt, err);
     } else {
         code = add_entry(c, "user", text, n, err);
         if (code == HTH_OK) code = chat_prompt(c, &prompt, err);

@@ -6,6 +6,7 @@
 #include "cli/args.h"
 #include "cli/generate.h"
 #include "cli/sampling.h"
+#include "chat/infill.h"
 #include "chat/template.h"
 
 typedef struct cli_chat_params {
@@ -21,6 +22,7 @@ typedef struct cli_chat_params {
     const char *format;                 // chat format by name, NULL: the model's template
     const char *template_file;          // a template that overrides, NULL: none
     bool raw;                           // prompts go to the model as they are
+    const char *suffix;                 // raw: what follows the gap that the answer fills, NULL: there is no gap
 } cli_chat_params;
 
 typedef struct cli_chat_entry {
@@ -33,6 +35,8 @@ typedef struct cli_chat {
     hth_engine *engine;
     int64_t n_held; // tokens of the context that the last question and answer took
     hth_chat_template *format; // NULL: raw
+    const char *suffix;        // borrowed from the parameters
+    hth_infill_format infill;  // where there is a suffix
     cli_sampler sampler;
     cli_adapters *adapters; // owned
     int64_t n_predict;

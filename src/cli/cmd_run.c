@@ -126,6 +126,8 @@ static hth_code read_prompt(const cli_args *args, hth_str *prompt, hth_err *err)
 static int run(const cli_args *args, const void *unused) {
     (void)unused;
     bool is_interactive = args->n == 1 && hth_term_is_stdin_tty();
+    if (values.chat.suffix) values.chat.raw = true;
+    if (values.chat.suffix && is_interactive) return cli_usage_error("run", "--suffix needs a prompt");
     if (values.chat.raw && values.chat.system)
         return cli_usage_error("run", "--system has no place with --raw");
     if (values.chat.raw && values.chat.format)
@@ -167,6 +169,8 @@ static const cli_option options[] = {
     CLI_OPTION_TEXT("system", 0, "TEXT", run_values, chat.system, "system message"),
     CLI_OPTION_FLAG("raw", 0, run_values, chat.raw,
                     "give the prompt to the model as it is, without its chat format"),
+    CLI_OPTION_TEXT("suffix", 0, "TEXT", run_values, chat.suffix,
+                    "fill in what stands between the prompt and TEXT (for models of code; implies --raw)"),
     CLI_OPTION_TEXT("chat-format", 0, "NAME", run_values, chat.format,
                     "use this chat format whatever the model's template says"),
     CLI_OPTION_TEXT("chat-template", 0, "FILE", run_values, chat.template_file,

@@ -156,6 +156,8 @@ static int print_json(const job *j) {
     hth_json_out_bool(&o, "strings", can->strings);
     hth_json_out_bool(&o, "parts", can->parts);
     hth_json_out_bool(&o, "system", can->system);
+    hth_json_out_bool(&o, "systems", can->systems);
+    hth_json_out_bool(&o, "developer", can->developer);
     hth_json_out_bool(&o, "tools", can->tools);
     hth_json_out_bool(&o, "object_arguments", can->object_arguments);
     hth_json_out_end(&o, '}');

@@ -58,6 +58,12 @@ static const known named[] = {
     {HTH_SPECIAL_FIM_SEP, "<|file_sep|>"},
 };
 
+// Added tokens that mark places in a file for models of code, besides those above: a user's text never becomes one.
+static const char *const marks[] = {
+    "<file_sep>", "<repo_name>", "<filename>", "<|filename|>", "<|reponame|>", "<|file_separator|>", "[PREFIX]", "[SUFFIX]",
+    "[MIDDLE]",
+};
+
 static const char *const ends[] = {
     "<|eot_id|>",
     "<|im_end|>",
@@ -83,6 +89,16 @@ static const char *const ends[] = {
     "<｜end▁of▁sentence｜>",
     "[e~[",
 };
+
+bool hth_tok_is_mark(const hth_tokenizer *t, int32_t id) {
+    for (int i = HTH_SPECIAL_FIM_PRE; i <= HTH_SPECIAL_FIM_SEP; i++) {
+        if (t->special[i] == id) return true;
+    }
+    for (size_t i = 0; i < HTH_COUNT(marks); i++) {
+        if (hth_vocab_find(&t->vocab, marks[i], strlen(marks[i])) == id) return true;
+    }
+    return false;
+}
 
 static int32_t find(const hth_tokenizer *t, const char *spelling) {
     return hth_vocab_find(&t->vocab, spelling, strlen(spelling));

@@ -74,6 +74,8 @@ HTH_NODISCARD hth_code hth_tok_add_added(hth_tokenizer *t, added_token a, hth_er
 HTH_NODISCARD hth_code hth_tok_finish(hth_tokenizer *t, bool min_over_all, hth_err *err);
 // Marks the ends of generation and finds special tokens that nobody named (known.c).
 void hth_tok_find_known(hth_tokenizer *t);
+// Whether the token marks a place in a file for filling in the middle.
+bool hth_tok_is_mark(const hth_tokenizer *t, int32_t id);
 
 // BERT's normalizer and pre-tokenizer.
 HTH_NODISCARD hth_code hth_tok_setup_bert(hth_tokenizer *t, bool clean, bool spaced, bool strip_accents,

@@ -145,14 +145,15 @@ static hth_code index_added(hth_tokenizer *t, hth_err *err) {
     norm_work w = {0};
     hth_code code = HTH_OK;
     for (size_t i = 0; i < t->n_added && code == HTH_OK; i++) {
-        const added_token *a = &t->added[i];
+        added_token *a = &t->added[i];
+        a->guarded = a->guarded || (!a->control && hth_tok_is_mark(t, a->id));
         const uint8_t *text = (const uint8_t *)hth_vocab_spelling(&t->vocab, a->id);
         size_t n = t->vocab.e[a->id].n_spelling;
         if (!a->normalized) {
             code = insert_added(t, &t->raw, &t->has_raw, i, text, n, err);
             continue;
         }
-        if (a->control) code = insert_added(t, &t->raw_later, &t->has_raw_later, i, text, n, err);
+        if (a->control || a->guarded) code = insert_added(t, &t->raw_later, &t->has_raw_later, i, text, n, err);
         if (code == HTH_OK)
             code = hth_normalize(t->norms, t->n_norm, t->model.byte_level, &w, text, n, &text, &n, err);
         if (code == HTH_OK) code = insert_added(t, &t->normal, &t->has_normal, i, text, n, err);
