@@ -5,8 +5,9 @@
 
 One round measures the machine's limits and then, for every model, runs each program once; who begins changes from
 round to round, because such machines are not equally fast from minute to minute. What counts is the median of the
-rounds. Writes OUT.csv (every single measurement) and OUT.md (the table), which is printed too. With --append the rounds
-come to those that OUT.json remembers, so that a shared machine can be measured in slices.
+rounds. After each round OUT.csv (every single measurement) and OUT.md (the table) are written anew; the last table is
+printed too. With --append the rounds come to those that OUT.json remembers, so that a shared machine can be measured in
+slices, and an interrupted run goes on.
 
 With --users 1,8 Hearth also generates for eight sequences together, counted together. llama-bench has no such test;
 where a peer's llama-batched-bench lies beside its llama-bench, that is asked.
@@ -187,10 +188,10 @@ def commands_of(args):
     return commands
 
 
-def measure(args, commands):
+def measure(args, commands, note):
     memory = pathlib.Path(f"{args.out}.json")
     found = Measurements(json.loads(memory.read_text()) if args.append and memory.exists() else None)
-    machine, before = None, found.n_round()
+    before = found.n_round()
     programs = list(commands)
     for i in range(before, before + args.rounds):
         machine = run_json([args.hearth, "bench", "--machine", "--json", "-t", str(args.threads)])
@@ -205,11 +206,29 @@ def measure(args, commands):
                 if program != "hearth":
                     beside = pathlib.Path(commands[program][0]).with_name("llama-batched-bench")
                     found.add(i, program, path.name, run_batched([beside], args, path))
+        check_complete(found, programs)
+        table = write_all(found, programs, args, machine, note)
+    return table
+
+
+def check_complete(found, programs):
     for model, test in found.costs:
         for program in programs:
             if " x " not in test and (model, test, program) not in found.speeds:
                 sys.exit(f"compare: {program} did not report {test} of {model}")
-    return found, machine
+
+
+def write_all(found, programs, args, machine, note):
+    """The measurements so far, so that an interrupted run has lost no more than its last round."""
+    table = write_table(found, programs, args, machine, note)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{args.out}.csv", "w", newline="") as f:
+        rows = csv.writer(f)
+        rows.writerow(["round", "program", "model", "test", "value", "unit"])
+        rows.writerows(found.rows)
+    pathlib.Path(f"{args.out}.md").write_text(table)
+    pathlib.Path(f"{args.out}.json").write_text(found.to_json())
+    return table
 
 
 def parse_arguments():
@@ -248,16 +267,7 @@ def main():
     note = load_note()
     if note:
         print(f"compare:{note}", file=sys.stderr)
-    found, machine = measure(args, commands)
-    table = write_table(found, list(commands), args, machine, note)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{args.out}.csv", "w", newline="") as f:
-        rows = csv.writer(f)
-        rows.writerow(["round", "program", "model", "test", "value", "unit"])
-        rows.writerows(found.rows)
-    pathlib.Path(f"{args.out}.md").write_text(table)
-    pathlib.Path(f"{args.out}.json").write_text(found.to_json())
-    print(table, end="")
+    print(measure(args, commands, note), end="")
 
 
 if __name__ == "__main__":
