@@ -38,6 +38,8 @@ typedef struct hth_replay hth_replay;
 
 typedef struct hth_host_params {
     int n_thread; // 0: one per physical core
+    bool numa;    // threads and weights are spread over the machine's memory nodes, if it has several; weights are then
+                  // read into memory, not mapped
 } hth_host_params;
 
 // Returns owned. `p` may be NULL.
@@ -51,6 +53,7 @@ HTH_API int hth_host_n_thread(const hth_host *h);
 typedef struct hth_engine_params {
     hth_host *host;  // borrowed, outlives the engine; NULL: the engine makes its own
     int n_thread;    // of its own host
+    bool numa;       // likewise
     int64_t n_ctx;   // most tokens of a sequence; 0: what the model was made for, as far as memory holds it
     const char *k_type, *v_type;   // how keys and values are stored: "f32", "f16", "bf16", "q8_0", "q4_0", "q5_0"; NULL: f16
     const char *activations;       // "auto", "q8", "q16", "f32"; NULL: auto

@@ -37,7 +37,7 @@ static hth_code open_adapters(cli_chat *c, const cli_list *given, hth_err *err) 
 hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out, hth_err *err) {
     cli_chat c = {.n_predict = p->n_predict, .n_draft = (int32_t)p->n_draft, .suffix = p->suffix};
     uint64_t begin = hth_clock_ns();
-    const hth_engine_params how = {.n_thread = (int)p->n_thread, .n_ctx = p->n_ctx, .weight_bytes = p->memory,
+    const hth_engine_params how = {.n_thread = (int)p->n_thread, .numa = p->numa, .n_ctx = p->n_ctx, .weight_bytes = p->memory,
                                    .k_type = hth_kv_type_name((hth_kv_type)cli_kv_k(&p->kv)),
                                    .v_type = hth_kv_type_name((hth_kv_type)cli_kv_v(&p->kv)),
                                    .activations = hth_activations_name((hth_activations)p->activations), .n_sequence = 1,

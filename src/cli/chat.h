@@ -21,6 +21,7 @@ typedef struct cli_chat_params {
     const char *system;                 // NULL: none
     const char *format;                 // chat format by name, NULL: the model's template
     const char *template_file;          // a template that overrides, NULL: none
+    bool numa;                          // hth_engine_params
     bool raw;                           // prompts go to the model as they are
     const char *suffix;                 // raw: what follows the gap that the answer fills, NULL: there is no gap
 } cli_chat_params;

@@ -165,6 +165,7 @@ static const cli_option options[] = {
     CLI_OPTION_INT("ctx", 'c', "N", run_values, chat.n_ctx, 1, 1e15,
                    "context in tokens (default: the model's, as far as memory holds it)"),
     CLI_OPTION_THREADS(run_values, chat.n_thread),
+    CLI_OPTION_NUMA(run_values, chat.numa),
     CLI_OPTION_MEMORY(run_values, chat.memory),
     CLI_OPTION_TEXT("system", 0, "TEXT", run_values, chat.system, "system message"),
     CLI_OPTION_FLAG("raw", 0, run_values, chat.raw,

@@ -3,7 +3,9 @@
 #include "engine/impl.h"
 
 #include "os/clock.h"
+#include "model/spread.h"
 #include "os/cpu.h"
+#include "os/node.h"
 
 // ---- the thread
 
@@ -54,6 +56,7 @@ static void end_late(hth_request *late) {
 
 static void *run_host(void *user) {
     hth_host *h = user;
+    hth_spread_team(h->team, h->n_node);
     hth_lock(&h->lock);
     for (;;) {
         hth_request *late = NULL;
@@ -120,6 +123,7 @@ hth_code hth_host_new(const hth_host_params *p, hth_host **out, hth_err *err) {
         hth_free(h);
         return code;
     }
+    h->n_node = p && p->numa ? hth_node_count() : 1;
     HTH_TRY_GOTO(code, hth_team_new(n_thread ? n_thread : hth_cpu_default_threads(), &h->team, err), fail);
     HTH_TRY_GOTO(code, hth_executor_cpu_new(h->team, &h->executor, err), fail);
     HTH_TRY_GOTO(code, hth_thread_start(&h->thread, run_host, h, err), fail);

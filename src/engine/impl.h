@@ -167,6 +167,7 @@ struct hth_host {
     hth_executor *executor; // likewise
     hth_thread thread;
     bool has_thread;
+    int n_node;             // memory nodes that threads and weights are spread over
     hth_mutex lock;
     hth_cond work, done; // something to do; an engine has become empty
     // Under the lock.

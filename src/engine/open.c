@@ -4,6 +4,7 @@
 #include "engine/impl.h"
 #include "engine/sampler_defaults.h"
 #include "model/residency.h"
+#include "os/node.h"
 
 #define DEFAULT_SEQUENCES 16
 #define DEFAULT_QUEUE 256
@@ -112,7 +113,7 @@ static int32_t count_choices(const hth_engine *e) {
 static hth_code set_up(hth_engine *e, const hth_engine_params *p, hth_err *err) {
     HTH_TRY(take_params(e, p, err));
     if (!p->host) {
-        const hth_host_params host = {.n_thread = p->n_thread};
+        const hth_host_params host = {.n_thread = p->n_thread, .numa = p->numa};
         HTH_TRY(hth_host_new(&host, &e->host, err));
         e->owns_host = true;
     } else {
@@ -128,11 +129,12 @@ static hth_code set_up(hth_engine *e, const hth_engine_params *p, hth_err *err) 
     return HTH_OK;
 }
 
-// Of a model that does not fit in memory, the experts stay on disk.
+// Of a model that does not fit in memory, the experts stay on disk; over memory nodes weights are spread.
 static hth_code settle_weights(hth_model *m, const hth_engine_params *p, hth_err *err) {
     const int64_t n_ctx = m->desc.n_ctx_train > 0 && m->desc.n_ctx_train < 8192 ? m->desc.n_ctx_train : 8192;
     const hth_residency_wish wish = {.limit_bytes = p->weight_bytes, .n_ctx = p->n_ctx > 0 ? p->n_ctx : n_ctx,
-                                     .n_chunk = p->n_chunk > STREAM_CHUNK ? p->n_chunk : STREAM_CHUNK};
+                                     .n_chunk = p->n_chunk > STREAM_CHUNK ? p->n_chunk : STREAM_CHUNK,
+                                     .n_node = p->host ? p->host->n_node : p->numa ? hth_node_count() : 1};
     hth_residency plan;
     HTH_TRY(hth_residency_plan(m, &wish, &plan, err));
     return hth_residency_apply(m, &plan, p->on_load, p->load_user, err);

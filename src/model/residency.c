@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "model/spread.h"
 #include "os/clock.h"
 #include "os/cpu.h"
 #include "os/file.h"
+#include "os/node.h"
 #include "os/page.h"
 
 #define N_READER 8                          // requests that keep a disk busy
@@ -180,7 +182,7 @@ static uint64_t default_limit(void) {
 }
 
 hth_code hth_residency_plan(const hth_model *m, const hth_residency_wish *wish, hth_residency *out, hth_err *err) {
-    *out = (hth_residency){.limit_bytes = wish->limit_bytes ? wish->limit_bytes : default_limit(),
+    *out = (hth_residency){.limit_bytes = wish->limit_bytes ? wish->limit_bytes : default_limit(), .n_node = 1,
                            .work_bytes = kv_bytes(&m->desc, wish->n_ctx) + scratch_bytes(&m->desc, wish->n_chunk)};
     uint64_t least = 0;
     for (int32_t i = 0; i < m->desc.n_layer; i++) {
@@ -196,12 +198,16 @@ hth_code hth_residency_plan(const hth_model *m, const hth_residency_wish *wish, 
     const uint64_t all = used_bytes(m);
     out->dense_bytes = all > out->routed_bytes ? all - out->routed_bytes : 0;
     const uint64_t resident = out->dense_bytes + out->work_bytes;
-    if (resident + out->routed_bytes <= out->limit_bytes) return HTH_OK;
+    if (resident + out->routed_bytes <= out->limit_bytes) {
+        if (wish->n_node > 1) out->n_node = wish->n_node;
+        return HTH_OK;
+    }
     if (out->routed_bytes == 0 || resident + least > out->limit_bytes) {
         // The system's own paging is what is left where nobody named a limit.
         return wish->limit_bytes ? refuse_limit(out, least, err) : HTH_OK;
     }
     out->is_streamed = true;
+    if (wish->n_node > 1) out->n_node = wish->n_node;
     out->cache_bytes = out->limit_bytes - resident;
     return HTH_OK;
 }
@@ -299,7 +305,8 @@ static hth_code find_dense(const hth_model *m, const parts *routed_parts, parts 
 // What is being read of the dense part.
 typedef struct dense_load {
     hth_model *m;
-    hth_tier *tier;
+    hth_tier *tier; // for its files and its readers
+    int n_node;
     hth_direct_read reads[N_DENSE_READ];
     uint64_t n_asked, n_waited; // reads
     uint64_t done, total;       // bytes
@@ -315,12 +322,24 @@ static hth_code wait_for_oldest(dense_load *d, hth_err *err) {
     return HTH_OK;
 }
 
+// Of a part that is being loaded: where its first byte goes, and which of the file it is.
+typedef struct placing {
+    uint8_t *to;
+    uint64_t first;
+} placing;
+
+static void place(void *user, uint64_t first, uint64_t last, int node) {
+    const placing *p = user;
+    (void)hth_node_place(p->to + (first - p->first), (size_t)(last - first), node); // a wish
+}
+
 static hth_code load_part(dense_load *d, const part *p, hth_err *err) {
     const hth_buffer *b = &d->m->buffers[p->i_file];
     const hth_file_map map = {b->host, b->n_bytes};
     uint8_t *to;
     HTH_TRY(hth_file_map_own(&map, p->first, p->last - p->first, &to, err));
     hth_page_want_large(to, (size_t)(p->last - p->first));
+    if (d->n_node > 1) hth_spread(d->m, p->i_file, p->first, p->last, d->n_node, place, &(placing){to, p->first});
     hth_code code = HTH_OK;
     for (uint64_t at = p->first; code == HTH_OK && at < p->last; at += DENSE_READ) {
         if (d->n_asked - d->n_waited == N_DENSE_READ) code = wait_for_oldest(d, err);
@@ -333,9 +352,9 @@ static hth_code load_part(dense_load *d, const part *p, hth_err *err) {
     return code;
 }
 
-static hth_code load_dense(hth_model *m, hth_tier *tier, const parts *dense, hth_residency_progress_fn progress, void *user,
-                           hth_err *err) {
-    dense_load d = {.m = m, .tier = tier, .progress = progress, .user = user};
+static hth_code load_dense(hth_model *m, hth_tier *tier, const parts *dense, int n_node, hth_residency_progress_fn progress,
+                           void *user, hth_err *err) {
+    dense_load d = {.m = m, .tier = tier, .n_node = n_node, .progress = progress, .user = user};
     hth_code code = HTH_OK;
     for (size_t i = 0; i < dense->n; i++) d.total += dense->items[i].last - dense->items[i].first;
     for (size_t i = 0; i < dense->n && code == HTH_OK; i++) code = load_part(&d, &dense->items[i], err);
@@ -396,7 +415,7 @@ static hth_code apply(hth_model *m, hth_stream *s, routed *layers, hth_residency
     parts dense = {0};
     hth_code code = open_tier(m, &s->tier, err);
     if (code == HTH_OK) code = make_tables(m, s, layers, &dense, err);
-    if (code == HTH_OK) code = load_dense(m, s->tier, &dense, progress, user, err);
+    if (code == HTH_OK) code = load_dense(m, s->tier, &dense, s->residency.n_node, progress, user, err);
     hth_free(dense.items);
     HTH_TRY(code);
     uint64_t room = s->residency.cache_bytes;
@@ -411,8 +430,22 @@ static hth_code apply(hth_model *m, hth_stream *s, routed *layers, hth_residency
     return HTH_OK;
 }
 
+// All weights become ours, on the nodes where their threads are.
+static hth_code apply_spread(hth_model *m, int n_node, hth_residency_progress_fn progress, void *user, hth_err *err) {
+    const parts no_experts = {0};
+    parts dense = {0};
+    hth_tier *tier = NULL;
+    hth_code code = open_tier(m, &tier, err);
+    if (code == HTH_OK) code = find_dense(m, &no_experts, &dense, err);
+    if (code == HTH_OK) code = load_dense(m, tier, &dense, n_node, progress, user, err);
+    hth_free(dense.items);
+    hth_tier_free(tier);
+    return code;
+}
+
 hth_code hth_residency_apply(hth_model *m, hth_residency *plan, hth_residency_progress_fn progress, void *user, hth_err *err) {
-    if (!plan->is_streamed || m->stream) return HTH_OK;
+    if (m->stream) return HTH_OK;
+    if (!plan->is_streamed) return plan->n_node > 1 ? apply_spread(m, plan->n_node, progress, user, err) : HTH_OK;
     hth_stream *s = hth_arena_alloc(&m->arena, 1, sizeof *s);
     routed *layers = hth_calloc(HTH_MEM_MODEL, (size_t)m->desc.n_layer, sizeof *layers);
     hth_code code = HTH_OK;
