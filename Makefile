@@ -90,7 +90,7 @@ portability: ## Cross-compile: arm64 Linux (tests run in qemu), arm64 and x86-64
 	@tools/setup.sh build portability
 	@tools/portability.sh
 
-install: release ## Copy hearth to $(DESTDIR)$(PREFIX)/bin
+install: release ## Copy hearth, its library and headers to $(DESTDIR)$(PREFIX)
 	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
 
 clean: ## Remove what was built; models and Python environments stay

@@ -21,13 +21,12 @@
 #include <stdint.h>
 
 #include "hearth_err.h"
+#include "hearth_lora.h"
+#include "hearth_sampling.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-#define HTH_API __attribute__((visibility("default")))
-#define HTH_CHECKED __attribute__((warn_unused_result)) HTH_API
 
 typedef struct hth_host hth_host;
 typedef struct hth_engine hth_engine;
@@ -113,6 +112,14 @@ typedef struct hth_engine_stats {
 HTH_API void hth_engine_get_stats(hth_engine *e, hth_engine_stats *out);
 HTH_API int64_t hth_engine_n_ctx(const hth_engine *e);
 HTH_API int32_t hth_engine_n_vocab(const hth_engine *e);
+// How the model's authors want it sampled, which is what requests that say nothing get.
+HTH_API void hth_engine_sampling(const hth_engine *e, hth_sampler_params *out);
+// Texts at which DRY stops looking for repetitions, as the model's tokens; NULL: newline, colon, quotation mark and
+// asterisk. Goes through the whole vocabulary: keep the result. HTH_ERR_UNSUPPORTED without a tokenizer. Returns owned.
+HTH_CHECKED hth_code hth_engine_breakers(const hth_engine *e, const char *const *texts, size_t n, hth_breakers **out,
+                                         hth_err *err);
+// Opens an adapter for the model: GGUF, or a folder of PEFT or mlx-lm. Freed before the engine is closed. Returns owned.
+HTH_CHECKED hth_code hth_engine_lora(const hth_engine *e, const char *path, hth_lora **out, hth_err *err);
 
 // ---- a request
 
@@ -152,9 +159,6 @@ typedef bool (*hth_logits_fn)(void *user, int64_t first_row, int32_t n_row, int3
 typedef struct hth_event hth_event;
 typedef void (*hth_event_fn)(void *user, const hth_event *event);
 
-struct hth_sampler_params; // engine/sampler.h
-struct hth_lora_set;       // model/lora.h
-
 typedef struct hth_request_params {
     hth_task task;
     const hth_segment *segments; // [n_segment] the prompt
@@ -166,7 +170,7 @@ typedef struct hth_request_params {
     int64_t deadline_ms; // from now; then it ends with HTH_ERR_TIMEOUT. 0: none
 
     // of HTH_TASK_GENERATE
-    const struct hth_sampler_params *sampling; // NULL: the model's own; dry_breakers is borrowed until it is done
+    const hth_sampler_params *sampling; // NULL: the model's own; dry_breakers is borrowed until it is done
     int32_t n;           // completions of the prompt; 0: 1. Completion i > 0 draws with a seed made of (seed, i)
     int64_t max_tokens;  // per completion; 0: as many as the context holds
     bool no_output;      // the prompt alone: scores, logits, or to fill the cache
@@ -196,7 +200,7 @@ typedef struct hth_request_params {
 
     hth_event_fn on_event; // called for each event in order, before it can be read from the log
     void *user;            // of all callbacks
-    const struct hth_lora_set *adapters; // low-rank adapters that it is computed with; they outlive it. NULL: none
+    const hth_lora_set *adapters; // low-rank adapters that it is computed with; they outlive it. NULL: none
     size_t n_log;          // events that the log keeps; 0: all
 } hth_request_params;
 

@@ -5,6 +5,9 @@
 
 #include <stdint.h>
 
+#define HTH_API __attribute__((visibility("default")))
+#define HTH_CHECKED __attribute__((warn_unused_result)) HTH_API
+
 typedef enum hth_code {
     HTH_OK = 0,
     HTH_ERR_NOMEM,       // an allocation failed, or would pass a limit

@@ -3,18 +3,16 @@
 #ifndef HTH_ENGINE_BREAKERS_H
 #define HTH_ENGINE_BREAKERS_H
 
+#include "hearth_sampling.h"
 #include "text/tokenizer.h"
 
 #define HTH_MAX_BREAKERS 64
 #define HTH_MAX_BREAKER_BYTES 40
 
-typedef struct hth_breakers hth_breakers;
-
 // Goes through the whole vocabulary: keep the result for further requests. Texts [n]; HTH_ERR_RANGE for too many, an
 // empty one, or one that is too long. Returns owned.
 HTH_NODISCARD hth_code hth_breakers_new(const hth_tokenizer *t, const char *const *texts, size_t n, hth_breakers **out,
                                         hth_err *err);
-void hth_breakers_free(hth_breakers *b);
 
 // llama.cpp's choice: newline, colon, quotation mark, asterisk; NULL past the end.
 const char *hth_breakers_default_at(int i);

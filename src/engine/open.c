@@ -1,6 +1,7 @@
 // Opening and closing an engine.
 #include <string.h>
 
+#include "engine/breakers.h"
 #include "engine/impl.h"
 #include "engine/sampler_defaults.h"
 #include "model/residency.h"
@@ -204,6 +205,24 @@ int64_t hth_engine_n_ctx(const hth_engine *e) {
 
 int32_t hth_engine_n_vocab(const hth_engine *e) {
     return e->model->desc.n_vocab;
+}
+
+void hth_engine_sampling(const hth_engine *e, hth_sampler_params *out) {
+    *out = e->sampling;
+}
+
+hth_code hth_engine_breakers(const hth_engine *e, const char *const *texts, size_t n, hth_breakers **out, hth_err *err) {
+    const char *usual[HTH_MAX_BREAKERS];
+    *out = NULL;
+    if (!e->tokenizer) return hth_fail(err, HTH_ERR_UNSUPPORTED, "the model carries no tokenizer: it knows no texts");
+    if (!texts) {
+        for (n = 0; hth_breakers_default_at((int)n); n++) usual[n] = hth_breakers_default_at((int)n);
+    }
+    return hth_breakers_new(e->tokenizer, texts ? texts : usual, n, out, err);
+}
+
+hth_code hth_engine_lora(const hth_engine *e, const char *path, hth_lora **out, hth_err *err) {
+    return hth_lora_open(path, e->model, out, err);
 }
 
 const hth_model *hth_engine_model(const hth_engine *e) {

@@ -7,32 +7,18 @@
 #ifndef HTH_MODEL_LORA_H
 #define HTH_MODEL_LORA_H
 
+#include "hearth_lora.h"
 #include "model/executor.h"
 
-#define HTH_MAX_LORA 32        // that one sequence uses
 #define HTH_MAX_LORA_RANK 4096
-
-typedef struct hth_lora hth_lora;
 
 // Opens an adapter for `m`, which outlives it. Its numbers are copied as f32. HTH_ERR_FORMAT naming the tensor for what
 // does not fit the model, HTH_ERR_UNSUPPORTED for kinds of adapters that are not known. Returns owned.
 HTH_NODISCARD hth_code hth_lora_open(const char *path, const hth_model *m, hth_lora **out, hth_err *err);
-void hth_lora_free(hth_lora *l);
 // Tells adapters of different content apart: what is computed with one is no use to another.
 uint64_t hth_lora_id(const hth_lora *l);
 int32_t hth_lora_rank(const hth_lora *l);     // the greatest of its modules
 int32_t hth_lora_n_module(const hth_lora *l); // matrices that it adds to
-
-typedef struct hth_lora_use {
-    const hth_lora *lora; // borrowed
-    float scale;          // 1: as it was trained
-} hth_lora_use;
-
-// What one sequence uses; n may be 0.
-typedef struct hth_lora_set {
-    const hth_lora_use *uses; // [n <= HTH_MAX_LORA] borrowed
-    int32_t n;
-} hth_lora_set;
 
 // Applies adapters during steps of one executor: work space, and the hook.
 typedef struct hth_lora_runner hth_lora_runner;
