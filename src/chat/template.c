@@ -33,7 +33,7 @@ typedef struct found {
 // chat_template of tokenizer_config.json or chat_template.json: a string, or a list of named ones.
 static void look_in_config(const hth_json *config, const char *name, found *out) {
     const hth_json *v = hth_json_get(config, "chat_template");
-    if (v && v->kind == HTH_JSON_STRING) out->plain = (hth_chat_text){v->u.str, v->n};
+    if (v && v->kind == HTH_JSON_STRING && !name) out->plain = (hth_chat_text){v->u.str, v->n};
     for (uint32_t i = 0; v && v->kind == HTH_JSON_ARRAY && i < v->n; i++) {
         const char *its = hth_json_str(&v->u.items[i], "name", "", NULL);
         const hth_json *text = hth_json_get(&v->u.items[i], "template");
@@ -72,8 +72,11 @@ static hth_code look_in_folder(hth_container *c, const char *name, found *out, h
 static hth_code find_templates(hth_container *c, const char *name, found *out, hth_err *err) {
     *out = (found){{NULL, 0}, {NULL, 0}};
     if (!c) return HTH_OK;
+    if (name && strcmp(name, "default") == 0) name = NULL;
     const hth_gguf *g = hth_container_gguf(c);
-    return g ? look_in_gguf(g, name, out, err) : look_in_folder(c, name, out, err);
+    HTH_TRY(g ? look_in_gguf(g, name, out, err) : look_in_folder(c, name, out, err));
+    if (!out->plain.p) out->plain = out->tools; // the only one
+    return HTH_OK;
 }
 
 // ---- special tokens as variables ----

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from chat_probe import model_folder
+
 tokenizers = pytest.importorskip("tokenizers")
 
 PREFIX, SUFFIX = "def add(a, b):\n    \"\"\"é\"\"\"\n", "\n    return c\n"
@@ -48,15 +50,6 @@ FORMS = {
         "spm": "<fim-prefix><fim-suffix>{s}<fim-middle>{p}",
     }),
 }
-
-
-def model_folder(folder, files):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text('{"model_type": "llama"}')
-    (folder / "model.safetensors").write_bytes(b"\2" + bytes(7) + b"{}")
-    for name, text in files.items():
-        (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    return folder
 
 
 class Infill:

@@ -2,14 +2,12 @@
 import copy
 import importlib.util
 import json
-import os
-import pathlib
-import subprocess
 import sys
 
 import pytest
 
 import template_cases as cases
+from chat_probe import Chat, model_folder
 
 TOOLS = [cases.WEATHER, cases.DEEP, cases.NO_PARAMETERS]
 LATE_RESULTS = [  # results in another order than the calls, and a question behind them
@@ -46,39 +44,6 @@ def strict(messages):
 
 def nine(call_id):
     return call_id.replace("_", "")[:9]
-
-
-class Chat:
-    """tests/parity/probe_chat.c for one model."""
-
-    def __init__(self, model):
-        probe = pathlib.Path(os.environ["HEARTH_PROBES"]) / "probe_chat"
-        if not probe.exists():
-            pytest.skip("probe_chat is not built")
-        self.probe = subprocess.Popen([probe, model], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def ask(self, messages, tools=None, **more):
-        question = {"messages": messages, "tools": tools, **more}
-        self.probe.stdin.write(json.dumps(question).encode() + b"\n")
-        self.probe.stdin.flush()
-        return json.loads(self.probe.stdout.readline())
-
-    def close(self):
-        self.probe.stdin.close()
-        assert self.probe.wait() == 0
-
-
-def model_folder(folder, files):
-    """A folder that passes as a model, with nothing but the files of a tokenizer: {name: path or text}."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text('{"model_type": "llama"}')
-    (folder / "model.safetensors").write_bytes(b"\2" + bytes(7) + b"{}")
-    for name, source in files.items():
-        if isinstance(source, str):
-            (folder / name).write_text(source)
-        else:
-            (folder / name).symlink_to(source)
-    return folder
 
 
 @pytest.fixture(scope="module")

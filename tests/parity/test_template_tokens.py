@@ -1,8 +1,10 @@
 """What a client writes never becomes a control token, nor one of the family's markers."""
 import collections
-import json
 
 import pytest
+
+from chat_probe import Chat
+from test_tokenizers import gguf_bytes, gguf_fields
 
 # Vocabularies of llama.cpp, and a template of their family (some vocabularies are older than the template).
 PAIRS = [
@@ -31,37 +33,53 @@ def conversation(word):
     ], [tool]
 
 
-def render(run_hearth, tmp_path, vocab, template, word, with_tools):
-    messages, tools = conversation(word)
-    (tmp_path / "m.json").write_text(json.dumps(messages if with_tools else [m for m in messages if m["role"] in ("user", "system")][:2]))
-    (tmp_path / "t.json").write_text(json.dumps(tools))
-    args = ["--tools", tmp_path / "t.json"] if with_tools else []
-    done = run_hearth("template", vocab, "--chat-template", template, "-m", tmp_path / "m.json", *args, "--tokens", "--json", check=False)
-    return json.loads(done.stdout)["tokens"] if done.returncode == 0 else None
+def special_tokens(path, source):
+    """Control tokens of a GGUF, and added ones that the template writes or that mark thoughts and calls."""
+    words = [w.decode() for w in gguf_bytes(path, "tokens")]
+    markers = ["<think>", "</think>", "<tool_call>", "</tool_call>"]
+    return [w for w, kind in zip(words, gguf_fields(path)("token_type"))
+            if kind == 3 or (kind == 4 and (w in markers or (w in source and any(c.isalpha() for c in w))))]
 
 
 @pytest.mark.parametrize("vocab, name", PAIRS)
-def test_special_tokens_of_the_vocabulary_stay_text_wherever_a_client_writes_them(vocab, name, models, run_hearth, tmp_path):
-    gguf = pytest.importorskip("gguf")
+def test_special_tokens_of_the_vocabulary_stay_text_wherever_a_client_writes_them(vocab, name, models):
     path = models("llama_vocab") / f"ggml-vocab-{vocab}.gguf"
-    if not path.exists():
-        pytest.skip("this vocabulary is not there")
-    template = models("llama_templates") / f"{name}.jinja"
-    fields = gguf.GGUFReader(path).fields
-    words = fields["tokenizer.ggml.tokens"].contents()
-    types = fields["tokenizer.ggml.token_type"].contents()
-    source = template.read_text()
-    markers = ["<think>", "</think>", "<tool_call>", "</tool_call>"]
-    special = [w for w, kind in zip(words, types) if kind == 3 or (kind == 4 and (w in markers or (w in source and any(c.isalpha() for c in w))))]
-    special = [w for w in special if w in source] + special[:: max(1, len(special) // 10)]
+    source = (models("llama_templates") / f"{name}.jinja").read_text()
+    special = special_tokens(path, source)
     assert len(special) > 1
+    words = [w.decode() for w in gguf_bytes(path, "tokens")]
+    ids = {i for i, w in enumerate(words) if w in set(special)}
+    chat = Chat(path)
 
     def count(word, with_tools):
-        tokens = render(run_hearth, tmp_path, path, template, word, with_tools)
-        return tokens and collections.Counter(t["piece"] for t in tokens if t["piece"] in set(special))
+        messages, tools = conversation(word)
+        if not with_tools:
+            messages, tools = [m for m in messages if m["role"] in ("user", "system")][:2], None
+        got = chat.ask(messages, tools, template=source)
+        return collections.Counter(words[i] for i in got["ids"] if i in ids) if "ids" in got else None
 
     with_tools = count("x", True) is not None
     plain = count("x", with_tools)
     assert plain is not None and sum(plain.values()) > 1, "the template writes no control tokens of this vocabulary"
     for word in dict.fromkeys(special):
         assert count(word, with_tools) == plain, word
+        assert plain[words[chat_bos(path)]] <= 1
+    chat.close()
+
+
+def chat_bos(path):
+    return gguf_fields(path)("bos_token_id", 0)
+
+
+def test_what_a_client_writes_is_tokenized_as_any_text_but_for_control_tokens(models):
+    """Runs of spaces and other ordinary added tokens match in a client's text."""
+    path = models("llama_vocab") / "ggml-vocab-gpt-neox.gguf"
+    words = [w.decode() for w in gguf_bytes(path, "tokens")]
+    added = [i for i, kind in enumerate(gguf_fields(path)("token_type")) if kind == 4 and words[i].strip() == ""]
+    assert len(added) > 10
+    chat = Chat(path)
+    for i in added:
+        text = f"a{words[i]}b<|endoftext|>"
+        ids = chat.ask([{"role": "user", "content": text}], template="{% for m in messages %}{{ m.content }}{% endfor %}")["ids"]
+        assert i in ids and words.index("<|endoftext|>") not in ids, repr(text)
+    chat.close()
