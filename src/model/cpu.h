@@ -63,6 +63,7 @@ typedef struct cpu_moe_scratch {
     cpu_expert *absent;  // [n_expert] while these are put in order
     float *x;        // [m, d] gathered input, then the experts' results
     float *gate, *up; // [m, d_ff]
+    bool is_gathered; // x holds the input's rows; else products bring them to their places as bytes
     int64_t n_in_use; // of experts
     int64_t n_pair;   // gathered rows
     int32_t table;    // of the tier that they come from; -1: all are in memory
@@ -196,6 +197,13 @@ typedef struct cpu_input {
     const uint8_t *kinds;
 } cpu_input;
 
+// An input whose x has n_tok / n_copy rows: row i of x is rows place[i * n_copy + j], j < n_copy, of the input. Only for
+// products that cpu_reads_bytes: each row is quantized once and then copied.
+typedef struct cpu_scatter {
+    const int32_t *place;
+    int32_t n_copy;
+} cpu_scatter;
+
 // Rows [first, last) of one product by this thread alone, with f32 activations; the step's hook does not apply.
 void cpu_multiply_f32(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in);
 
@@ -209,10 +217,26 @@ typedef void (*cpu_rows_fn)(const cpu_thread *t, const void *user, int64_t first
 void cpu_linear_then(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in, cpu_rows_fn fn,
                      const void *user);
 
-// The same for routed experts: in's rows are those of experts[0], then of experts[1], ..., and each product's weight and
-// bias ([n_expert, n_row]) are those of all experts. Waits for experts that are still being read.
-void cpu_linear_experts(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_expert *experts,
-                        int64_t n_expert, const cpu_input *in);
+// Whether the products read nothing of an input with these kinds of rows but what was quantized.
+bool cpu_reads_bytes(const cpu_step *c, const cpu_product *products, int n_product, const uint8_t *kinds, int64_t n_tok);
+
+// What a thread goes on to do with rows [first, last) of products that it has just computed for tokens [tok, tok_end).
+typedef void (*cpu_expert_rows_fn)(const cpu_thread *t, const void *user, int64_t tok, int64_t tok_end, int64_t first,
+                                   int64_t last);
+// cpu_linear_then for routed experts (cpu_experts.c).
+typedef struct cpu_expert_job {
+    const cpu_product *products; // of equally many rows; weights and biases ([n_expert, n_row]) are those of all experts
+    int n_product;
+    const cpu_expert *experts; // at work: the rows of `in` are those of experts[0], then of experts[1], ...
+    int64_t n_expert;
+    const cpu_input *in;
+    const cpu_scatter *scatter; // of `in`, or NULL
+    cpu_expert_rows_fn fn;      // or NULL
+    const void *user;
+} cpu_expert_job;
+
+// Waits for experts that are still being read; ends with a barrier.
+void cpu_linear_experts(const cpu_thread *t, const cpu_expert_job *job);
 
 // Until an expert that the step has begun is in memory; false when it cannot be read.
 bool cpu_expert_wait(const cpu_thread *t, int64_t expert);

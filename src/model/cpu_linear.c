@@ -4,7 +4,7 @@
 // in a thread's own panel and multiply them with every token.
 // One output element is one dot product whose arithmetic depends on nothing but its own row, column and kind,
 // so threads, chunks and neighbours never change a bit of it.
-#include "model/cpu.h"
+#include "model/cpu_linear.h"
 
 #include <string.h>
 
@@ -35,8 +35,7 @@ static const float *rows_in_place(const hth_weight *w, int64_t expert, int64_t *
     return (const float *)(const void *)p;
 }
 
-// The bias of the product's expert to rows [first, last) of tokens [tok, tok_end).
-static void add_bias(const cpu_product *p, int64_t first, int64_t last, int64_t tok, int64_t tok_end) {
+void cpu_add_bias(const cpu_product *p, int64_t first, int64_t last, int64_t tok, int64_t tok_end) {
     if (!p->bias) return;
     const float *bias = p->bias + p->expert * p->w->n_row;
     for (int64_t t = tok; t < tok_end; t++) {
@@ -123,12 +122,11 @@ static hth_q8 part_of(const cpu_thread *t, const hth_q8 *all, int64_t i, int par
     return rows;
 }
 
-// Row i as bytes. With 16 bits what the first rounding leaves is rounded too and becomes a row behind it.
-static void quantize_row(const cpu_thread *t, const cpu_input *in, int64_t n_col, const hth_q8 *all, int64_t i) {
+// One row as bytes, row i of `all`. With 16 bits what the first rounding leaves is rounded too and becomes a row behind it.
+static void quantize_row(const cpu_thread *t, const float *x, bool is_prompt, int64_t n_col, const hth_q8 *all, int64_t i) {
     enum { CHUNK = 1024 };
     float rest[CHUNK];
-    const float *x = in->x + i * in->x_stride;
-    if (t->c->n_part == 1 && in->kinds[i] != HTH_ROW_GENERATED) {
+    if (t->c->n_part == 1 && is_prompt) {
         t->c->q8->quantize_prompt(x, n_col, all, i);
         return;
     }
@@ -141,23 +139,68 @@ static void quantize_row(const cpu_thread *t, const cpu_input *in, int64_t n_col
     }
 }
 
-static void quantize_rows(const cpu_thread *t, const cpu_input *in, int64_t n_col) {
+// Rows that x has: fewer than the input where each goes to several places.
+static int64_t n_source(const cpu_input *in, const cpu_scatter *scatter) {
+    return scatter ? in->n_tok / scatter->n_copy : in->n_tok;
+}
+
+// A row of tiles: 64 bytes of each tile that it has a part in.
+static void copy_tiles(const hth_q8 *all, int64_t n_col, int64_t from, int64_t to) {
+    enum { RUN = 64, TILE = 16 * RUN, BLOCK = HTH_Q8_WIDE / RUN * 2 * TILE };
+    const int8_t *src = all->tiles + from / 16 * BLOCK + from % 16 * RUN;
+    int8_t *dst = all->tiles + to / 16 * BLOCK + to % 16 * RUN;
+    for (int64_t c = 0; c < n_col; c += HTH_Q8_WIDE, src += all->tile_stride, dst += all->tile_stride) {
+        const int64_t n = n_col - c < HTH_Q8_WIDE ? (n_col - c + RUN - 1) / RUN * 2 : BLOCK / TILE;
+        for (int64_t j = 0; j < n; j++) memcpy(dst + j * TILE, src + j * TILE, RUN);
+    }
+}
+
+// Row `to` of `all` becomes row `from`, which was quantized just before.
+static void copy_row(const cpu_thread *t, bool is_prompt, int64_t n_col, const hth_q8 *all, int64_t from, int64_t to) {
+    const bool is_wide = is_prompt && t->c->n_part == 1, in_tiles = is_wide && t->c->q8->tiles;
+    const size_t n_wide = (size_t)((n_col + HTH_Q8_WIDE - 1) / HTH_Q8_WIDE) * sizeof(float);
+    if (is_wide && all->wide_sum) memcpy(all->wide_sum + to * all->wide_stride, all->wide_sum + from * all->wide_stride, n_wide);
+    if (in_tiles) {
+        memcpy(all->wide_d + to * all->wide_stride, all->wide_d + from * all->wide_stride, n_wide);
+        copy_tiles(all, n_col, from, to);
+        return;
+    }
+    for (int part = 0; part < t->c->n_part; part++) {
+        const hth_q8 a = part_of(t, all, from, part), b = part_of(t, all, to, part);
+        const size_t n_block = (size_t)(n_col / HTH_Q8_BLOCK);
+        memcpy(b.q, a.q, (size_t)((n_col + 63) / 64 * 64));
+        memcpy(b.d, a.d, n_block * sizeof *b.d);
+        memcpy(b.sum, a.sum, 2 * n_block * sizeof *b.sum);
+    }
+}
+
+// Row i of the input, wherever it goes.
+static void quantize_to_places(const cpu_thread *t, const cpu_input *in, const cpu_scatter *scatter, int64_t n_col,
+                               const hth_q8 *all, int64_t i) {
+    const int32_t *to = scatter ? scatter->place + i * scatter->n_copy : NULL;
+    const int64_t at = to ? to[0] : i;
+    const bool is_prompt = in->kinds[at] != HTH_ROW_GENERATED;
+    quantize_row(t, in->x + i * in->x_stride, is_prompt, n_col, all, at);
+    for (int32_t j = 1; to && j < scatter->n_copy; j++) copy_row(t, is_prompt, n_col, all, at, to[j]);
+}
+
+static void quantize_rows(const cpu_thread *t, const cpu_input *in, const cpu_scatter *scatter, int64_t n_col) {
     int64_t first, last;
-    hth_team_part(in->n_tok, 1, t->i, t->n, &first, &last);
-    for (int64_t i = first; i < last; i++) quantize_row(t, in, n_col, &t->c->s.q8, i);
+    hth_team_part(n_source(in, scatter), 1, t->i, t->n, &first, &last);
+    for (int64_t i = first; i < last; i++) quantize_to_places(t, in, scatter, n_col, &t->c->s.q8, i);
     cpu_barrier(t);
 }
 
 // The input as bytes. A few generated rows cost less than a barrier: each thread has them for itself.
-static hth_q8 quantize_input(const cpu_thread *t, const cpu_input *in, int64_t n_col) {
+static hth_q8 quantize_input(const cpu_thread *t, const cpu_input *in, const cpu_scatter *scatter, int64_t n_col) {
     bool is_own = in->n_tok <= t->c->s.n_own;
     for (int64_t i = 0; is_own && i < in->n_tok; i++) is_own = in->kinds[i] == HTH_ROW_GENERATED;
     if (!is_own) {
-        quantize_rows(t, in, n_col);
+        quantize_rows(t, in, scatter, n_col);
         return t->c->s.q8;
     }
     const hth_q8 own = q8_from(&t->c->s.q8_own, (int64_t)t->i * t->c->s.n_own * t->c->n_part);
-    for (int64_t i = 0; i < in->n_tok; i++) quantize_row(t, in, n_col, &own, i);
+    for (int64_t i = 0; i < n_source(in, scatter); i++) quantize_to_places(t, in, scatter, n_col, &own, i);
     return own;
 }
 
@@ -304,9 +347,8 @@ static const int32_t *sequences_of(const cpu_thread *t, const cpu_input *in) {
     return in->kinds == t->c->kinds ? t->c->seqs : in->kinds == t->c->logit_kinds ? t->c->logit_seqs : NULL;
 }
 
-// Rows [first, last) of one product, of one expert where it has several, with tokens [tok, tok_end).
-static void multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in,
-                          const hth_q8 *q8, int64_t tok, int64_t tok_end) {
+void cpu_multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const cpu_input *in,
+                       const hth_q8 *q8, int64_t tok, int64_t tok_end) {
     const hth_op before = cpu_profile_linear(t, p->w);
     multiply_tokens(t, p, first, last, in, q8, tok, tok_end);
     const hth_linear_hook *hook = t->c->step->hook;
@@ -316,7 +358,7 @@ static void multiply_rows(const cpu_thread *t, const cpu_product *p, int64_t fir
                                       .n_tok = tok_end - tok, .seqs = seqs ? seqs + tok : NULL, .i_thread = t->i};
         hook->add(hook->user, &call, first, last, p->y + tok * p->y_stride, p->y_stride);
     }
-    if (!hook || !hook->reduce) add_bias(p, first, last, tok, tok_end);
+    if (!hook || !hook->reduce) cpu_add_bias(p, first, last, tok, tok_end);
     (void)cpu_profile_enter(t, before);
 }
 
@@ -326,20 +368,20 @@ static void reduce_products(const cpu_thread *t, const cpu_product *products, in
     if (!hook || !hook->reduce) return;
     for (int i = 0; t->i == 0 && i < n_product; i++) {
         hook->reduce(hook->user, products[i].w, n_tok, products[i].y, products[i].y_stride);
-        add_bias(&products[i], 0, products[i].w->n_row, 0, n_tok);
+        cpu_add_bias(&products[i], 0, products[i].w->n_row, 0, n_tok);
     }
     cpu_barrier(t);
 }
 
-// The input as bytes, and as bf16, if one of the products wants it so.
-static hth_q8 input_of(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in) {
+hth_q8 cpu_input_of(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in,
+                    const cpu_scatter *scatter) {
     bool integer = false, bf16 = false;
     for (int i = 0; i < n_product; i++) {
         integer |= is_integer(t->c, &products[i]);
         bf16 |= is_bf16(t->c, &products[i]);
     }
     if (bf16) pack_input(t, in, products[0].w->n_col);
-    return integer ? quantize_input(t, in, products[0].w->n_col) : (hth_q8){0};
+    return integer ? quantize_input(t, in, scatter, products[0].w->n_col) : (hth_q8){0};
 }
 
 // Rows that are dealt to a thread at once: enough that asking for more costs nothing, few enough that there is something
@@ -354,7 +396,7 @@ static int64_t piece_of(const cpu_thread *t, const hth_weight *w, int64_t n_row,
 }
 
 void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in) {
-    const hth_q8 q8 = input_of(t, products, n_product, in);
+    const hth_q8 q8 = cpu_input_of(t, products, n_product, in, NULL);
     int64_t n_row = 0;
     for (int i = 0; i < n_product; i++) n_row += products[i].w->n_row;
     cpu_deal deal = cpu_deal_begin(t->c->lanes, t->i, t->n, n_row, CPU_PANEL_ROWS, piece_of(t, products[0].w, n_row, in->n_tok));
@@ -362,7 +404,7 @@ void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product,
         for (int64_t i = 0, before = 0; i < n_product; before += products[i++].w->n_row) { // one column of all rows
             const int64_t n = products[i].w->n_row;
             const int64_t a = first - before < 0 ? 0 : first - before, b = last - before > n ? n : last - before;
-            if (a < b) multiply_rows(t, &products[i], a, b, in, &q8, 0, in->n_tok);
+            if (a < b) cpu_multiply_rows(t, &products[i], a, b, in, &q8, 0, in->n_tok);
         }
     }
     cpu_barrier(t);
@@ -380,89 +422,21 @@ void cpu_linear_then(const cpu_thread *t, const cpu_product *products, int n_pro
         cpu_barrier(t);
         return;
     }
-    const hth_q8 q8 = input_of(t, products, n_product, in);
+    const hth_q8 q8 = cpu_input_of(t, products, n_product, in, NULL);
     cpu_deal deal = cpu_deal_begin(t->c->lanes, t->i, t->n, n_row, CPU_PANEL_ROWS, piece_of(t, products[0].w, n_row, in->n_tok));
     while (cpu_deal_next(&deal, &first, &last)) {
-        for (int i = 0; i < n_product; i++) multiply_rows(t, &products[i], first, last, in, &q8, 0, in->n_tok);
+        for (int i = 0; i < n_product; i++) cpu_multiply_rows(t, &products[i], first, last, in, &q8, 0, in->n_tok);
         fn(t, user, first, last);
     }
     cpu_barrier(t);
 }
 
-// ---- experts
-
-// Products of a list of experts, seen as one long column: all rows of the first expert, then of the second, ...; a
-// row costs as much as the tokens that it meets, and something for being read.
-#define READ_COST 4
-
-typedef struct expert_split {
-    int64_t n_row; // of all products together
-    int64_t begin, end; // cost that belongs to this thread
-} expert_split;
-
-// The first row of a group that lies at `cost` or behind it; `before` is the cost of the groups before it.
-static int64_t row_at(const expert_split *s, int64_t cost, int64_t before, int64_t cost_of_row) {
-    if (cost <= before) return 0;
-    const int64_t unit = CPU_PANEL_ROWS / 2;
-    const int64_t row = ((cost - before) / cost_of_row + unit - 1) / unit * unit;
-    return row < s->n_row ? row : s->n_row;
-}
-
-// Rows [first, last), counted through all products, with the tokens of one expert, the first of which is row
-// tok_begin of the input.
-static void multiply_expert(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_expert *e,
-                            int64_t tok_begin, const cpu_input *in, const hth_q8 *q8, int64_t first, int64_t last) {
-    if (!cpu_expert_wait(t, e->expert)) return;
+bool cpu_reads_bytes(const cpu_step *c, const cpu_product *products, int n_product, const uint8_t *kinds, int64_t n_tok) {
+    bool generated = false;
+    if (c->step->hook && c->step->hook->add) return false;
+    for (int64_t i = 0; i < n_tok && !generated; i++) generated = kinds[i] == HTH_ROW_GENERATED;
     for (int i = 0; i < n_product; i++) {
-        cpu_product p = products[i];
-        const int64_t n = p.w->n_row, a = first < 0 ? 0 : first, b = last > n ? n : last;
-        first -= n;
-        last -= n;
-        if (a >= b) continue;
-        p.expert = e->expert;
-        multiply_rows(t, &p, a, b, in, q8, tok_begin, tok_begin + e->n);
+        if (!is_integer(c, &products[i]) || (generated && !c->ex->fast_gemv[products[i].w->type])) return false;
     }
-}
-
-// After a reduction over machines, as above; the bias is that of each row's expert.
-static void reduce_experts(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_expert *experts,
-                           int64_t n_expert, int64_t n_tok) {
-    const hth_linear_hook *hook = t->c->step->hook;
-    if (!hook || !hook->reduce) return;
-    for (int i = 0; t->i == 0 && i < n_product; i++) {
-        cpu_product p = products[i];
-        hook->reduce(hook->user, p.w, n_tok, p.y, p.y_stride);
-        for (int64_t g = 0; g < n_expert; g++) {
-            const int64_t tok = experts[g].first - experts[0].first;
-            p.expert = experts[g].expert;
-            add_bias(&p, 0, p.w->n_row, tok, tok + experts[g].n);
-        }
-    }
-    cpu_barrier(t);
-}
-
-void cpu_linear_experts(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_expert *experts,
-                        int64_t n_expert, const cpu_input *in) {
-    const hth_q8 q8 = input_of(t, products, n_product, in);
-    // Experts that are still being read come one after the other: all threads share each of them.
-    const bool is_shared = t->c->s.moe.table >= 0;
-    expert_split s = {0};
-    for (int i = 0; i < n_product; i++) s.n_row += products[i].w->n_row;
-    const int64_t total = (in->n_tok + n_expert * READ_COST) * s.n_row;
-    s.begin = total / t->n * t->i + total % t->n * t->i / t->n;
-    s.end = total / t->n * (t->i + 1) + total % t->n * (t->i + 1) / t->n;
-    int64_t before = 0, first, last;
-    for (int64_t g = 0; g < n_expert; g++) {
-        const int64_t cost = experts[g].n + READ_COST, tok = experts[g].first - experts[0].first;
-        if (is_shared) {
-            hth_team_part(s.n_row, CPU_PANEL_ROWS / 2, t->i, t->n, &first, &last);
-        } else {
-            first = row_at(&s, s.begin, before, cost);
-            last = row_at(&s, s.end, before, cost);
-        }
-        if (first < last) multiply_expert(t, products, n_product, &experts[g], tok, in, &q8, first, last);
-        before += cost * s.n_row;
-    }
-    cpu_barrier(t);
-    reduce_experts(t, products, n_product, experts, n_expert, in->n_tok);
+    return true;
 }

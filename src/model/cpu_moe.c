@@ -227,6 +227,14 @@ static void place_pairs(const cpu_step *c, const hth_moe_desc *moe, cpu_moe_scra
     }
 }
 
+// Whether the experts read rows of `in` as bytes, to which each row is brought once for all of its experts. By thread 0.
+static bool can_quantize_first(const cpu_step *c, int32_t layer) {
+    const hth_layer *l = &c->model->layers[layer];
+    const hth_moe_desc *moe = &c->model->desc.layers[layer].moe;
+    const cpu_product p[2] = {{.w = &l->expert_up}, {.w = &l->expert_gate}};
+    return c->s.moe.table < 0 && !moe->weight_input && cpu_reads_bytes(c, p, moe->no_gate ? 1 : 2, c->kinds, c->n_row);
+}
+
 static void gather(const cpu_thread *t, const hth_moe_desc *moe, const float *in) {
     const cpu_moe_scratch *s = &t->c->s.moe;
     const int64_t d = t->c->model->desc.d_model;
@@ -244,7 +252,7 @@ static void gather(const cpu_thread *t, const hth_moe_desc *moe, const float *in
 }
 
 // up = act(gate) * up, or act(up), for n numbers.
-static void activate(const cpu_thread *t, const hth_layer_desc *ld, const float *gate, float *up, int64_t n) {
+static void activate_row(const cpu_thread *t, const hth_layer_desc *ld, const float *gate, float *up, int64_t n) {
     const float limit = ld->moe.act_limit, alpha = ld->moe.act_alpha;
     if (ld->moe.no_gate) {
         t->c->k->act[ld->act](up, up, n);
@@ -261,24 +269,41 @@ static void activate(const cpu_thread *t, const hth_layer_desc *ld, const float 
     }
 }
 
-// Experts [first, last) of the list, whose rows are neighbours.
-static void run_experts(const cpu_thread *t, int32_t layer, int64_t first, int64_t last) {
+// What experts make of their inputs before they are projected down, [m, d_ff].
+typedef struct between {
+    const hth_layer_desc *ld;
+    float *gate, *up;
+} between;
+
+static void activate(const cpu_thread *t, const void *user, int64_t tok, int64_t tok_end, int64_t first, int64_t last) {
+    const between *b = user;
+    for (int64_t i = tok; i < tok_end; i++) {
+        const int64_t at = i * b->ld->moe.d_ff + first;
+        activate_row(t, b->ld, b->gate + at, b->up + at, last - first);
+    }
+}
+
+// Experts [first, last) of the list, whose rows are neighbours. `in`: all rows where they are not gathered yet.
+static void run_experts(const cpu_thread *t, int32_t layer, int64_t first, int64_t last, const float *in) {
     const hth_layer_desc *ld = &t->c->model->desc.layers[layer];
     const hth_layer *l = &t->c->model->layers[layer];
     const cpu_moe_scratch *s = &t->c->s.moe;
     const cpu_expert *experts = s->experts + first, *end = s->experts + last - 1;
     const int64_t d = t->c->model->desc.d_model, d_ff = ld->moe.d_ff, row = experts->first, m = end->first + end->n - row;
-    float *x = s->x + row * d, *gate = s->gate + row * d_ff, *up = s->up + row * d_ff;
+    float *x = s->x + row * d;
+    const between b = {.ld = ld, .gate = s->gate + row * d_ff, .up = s->up + row * d_ff};
     const uint8_t *kinds = s->kinds + row;
-    const cpu_product p[2] = {{.w = &l->expert_up, .bias = l->expert_up_bias, .y = up, .y_stride = d_ff},
-                              {.w = &l->expert_gate, .bias = l->expert_gate_bias, .y = gate, .y_stride = d_ff}};
-    cpu_linear_experts(t, p, ld->moe.no_gate ? 1 : 2, experts, last - first, &(cpu_input){x, d, m, kinds});
-    int64_t a, b;
-    hth_team_part(m * d_ff, 16, t->i, t->n, &a, &b);
-    activate(t, ld, gate + a, up + a, b - a);
-    cpu_barrier(t);
-    const cpu_product down = {.w = &l->expert_down, .bias = l->expert_down_bias, .y = x, .y_stride = d};
-    cpu_linear_experts(t, &down, 1, experts, last - first, &(cpu_input){up, d_ff, m, kinds});
+    const cpu_product p[2] = {{.w = &l->expert_up, .bias = l->expert_up_bias, .y = b.up, .y_stride = d_ff},
+                              {.w = &l->expert_gate, .bias = l->expert_gate_bias, .y = b.gate, .y_stride = d_ff}};
+    const cpu_scatter scatter = {.place = s->place, .n_copy = ld->moe.n_used};
+    const cpu_expert_job up = {.products = p, .n_product = ld->moe.no_gate ? 1 : 2, .experts = experts, .n_expert = last - first,
+                               .in = &(cpu_input){s->is_gathered ? x : in, d, m, kinds},
+                               .scatter = s->is_gathered ? NULL : &scatter, .fn = activate, .user = &b};
+    cpu_linear_experts(t, &up);
+    const cpu_product p_down = {.w = &l->expert_down, .bias = l->expert_down_bias, .y = x, .y_stride = d};
+    const cpu_expert_job down = {.products = &p_down, .n_product = 1, .experts = experts, .n_expert = last - first,
+                                 .in = &(cpu_input){b.up, d_ff, m, kinds}};
+    cpu_linear_experts(t, &down);
 }
 
 // ---- experts on disk
@@ -349,16 +374,17 @@ static void plan_experts(cpu_step *c, int32_t layer) {
         begin_turn(c, s);
     }
     place_pairs(c, moe, s);
+    s->is_gathered = !can_quantize_first(c, layer);
 }
 
-static void run_turns(const cpu_thread *t, int32_t layer) {
+static void run_turns(const cpu_thread *t, int32_t layer, const float *in) {
     cpu_moe_scratch *s = &t->c->s.moe;
     if (s->table < 0) {
-        run_experts(t, layer, 0, s->n_in_use);
+        run_experts(t, layer, 0, s->n_in_use, in);
         return;
     }
     while (s->turn < s->turn_end) {
-        run_experts(t, layer, s->turn, s->turn_end); // ends with a barrier
+        run_experts(t, layer, s->turn, s->turn_end, in); // ends with a barrier
         if (t->i == 0) end_turn(t->c, s);
         cpu_barrier(t);
     }
@@ -431,8 +457,8 @@ void cpu_moe(const cpu_thread *t, int32_t layer, const float *in, float *out) {
     cpu_barrier(t);
     if (t->i == 0) plan_experts(t->c, layer);
     cpu_barrier(t);
-    gather(t, &ld->moe, in);
-    run_turns(t, layer);
+    if (s->is_gathered) gather(t, &ld->moe, in);
+    run_turns(t, layer, in);
     combine(t, &ld->moe, out);
     if (ld->d_ff > 0) add_shared(t, layer, in, out);
 }
