@@ -3,7 +3,7 @@
 #include "model/cpu_linear.h"
 
 #define READ_COST 4
-#define PIECES 16 // of each thread's part
+#define PIECES 32 // of each thread's part
 
 // The column of one operation.
 typedef struct column {

@@ -392,7 +392,7 @@ static int64_t piece_of(const cpu_thread *t, const hth_weight *w, int64_t n_row,
     if (t->n == 1) return n_row;
     if (n_tok > HTH_GEMV_TOKENS) return part / 4 < PROMPT_LEAST ? PROMPT_LEAST : part / 4 > PROMPT_MOST ? PROMPT_MOST : part / 4;
     const int64_t least = BYTES / (int64_t)(w->codes.row_bytes + 1);
-    return part / 8 < least ? least : part / 8;
+    return part / 32 < least ? least : part / 32;
 }
 
 void cpu_linear(const cpu_thread *t, const cpu_product *products, int n_product, const cpu_input *in) {
