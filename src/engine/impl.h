@@ -60,7 +60,8 @@ struct hth_request {
     uint64_t start_ns, prompt_ns;
 };
 
-typedef struct sequence {
+typedef struct sequence sequence;
+struct sequence {
     hth_request *request; // borrowed
     int32_t completion;
     int32_t slot;     // place among the engine's sequences: decides the thread that samples for it
@@ -71,6 +72,8 @@ typedef struct sequence {
     int64_t snapshot_at;  // where a snapshot is due (reuse_keep_branch); 0: nowhere
     int64_t n_prompt_row; // rows below are computed as a prompt's
     bool waits;           // for completion 0 to read the prompt
+    sequence *leader; // borrowed: it reads the same beginning, and this one waits for its first n_led rows
+    int64_t n_led;
     bool has_prompt;      // the prompt was read
     bool is_broken;       // ended by an error: its state is not to be kept
     int64_t n_echoed;     // prompt tokens that were told
@@ -89,7 +92,7 @@ typedef struct sequence {
     hth_draft draft;
     int32_t n_draft, i_draft; // guessed rows among n_row, and how many of them were reached
     bool is_ended;
-} sequence;
+};
 
 // One token to choose.
 typedef struct choice {
@@ -140,7 +143,7 @@ struct hth_engine {
     // Of the host's thread.
     sequence **seqs; // [n_sequence], the first n_seq in use
     int32_t n_seq;
-    uint64_t reserved_bytes, n_cached_token;
+    uint64_t reserved_bytes, cached_bytes, n_cached_token; // promised; kept of ended requests; found of those
     double vtime_ns; // time that its steps took, for fairness between engines
     int32_t turn;    // rotates who is first among readers of prompts
     bool embeds_next; // which kind of step is next where there is work for both
@@ -219,6 +222,16 @@ HTH_NODISCARD hth_code reuse_make_domain(hth_request *r, hth_err *err);
 HTH_NODISCARD hth_code reuse_tokens(const hth_request *r, hth_token_list *tokens, hth_err *err);
 // Gives a new sequence the longest cached beginning of its prompt, if there is any.
 HTH_NODISCARD hth_code reuse_find(hth_engine *e, sequence *s, hth_err *err);
+// Where what is cached for a prompt lies in files, reads it. On the submitting thread; that it fails changes nothing.
+void reuse_fetch(const hth_request *r);
+// A prompt whose beginning somebody is reading waits for those rows (sequence.leader).
+void reuse_wait(hth_engine *e, sequence *s);
+// Who waits for rows that are there goes on from them.
+void reuse_catch_up(hth_engine *e);
+// Nobody waits for this sequence any more: they take what it has.
+void reuse_let_go(hth_engine *e, const sequence *leader);
+// Bytes that are cached, as far as this thread knows: e->cached_bytes.
+void reuse_count(hth_engine *e);
 // Drops what is cached beyond the memory that no request has been promised.
 void reuse_make_room(hth_engine *e);
 void reuse_keep_branch(hth_engine *e, const sequence *s); // a copy, where the prompt leaves what another one shares

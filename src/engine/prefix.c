@@ -187,21 +187,22 @@ typedef struct best {
     bool goes_on; // the entry has tokens after those that are the same
 } best;
 
-// Rows of an entry that can be given for the first n_same of its tokens.
+// Rows of an entry that can be given for the first n of its tokens.
 static int64_t reach(const hth_prefix *c, const prefix_entry *e, int64_t n) {
     if (e->state) return hth_state_reach(e->state, n);
     return n == (int64_t)e->key.n || hth_state_goes_anywhere(c->p.model) ? n : 0;
 }
 
-// The best entry; those whose files turn out to be bad are dropped, and the search begins again.
-static best search(hth_prefix *c, const prefix_key *key, const hth_token *tokens, int64_t n_most) {
+// The best entry, of those in memory or of all.
+static best search(hth_prefix *c, const prefix_key *key, const hth_token *tokens, int64_t n_most, bool in_files) {
     best b = {0};
     walk w = walk_from(c, key);
     for (size_t i, common; walk_next(&w, &i, &common);) {
         const int64_t bound = (int64_t)prefix_key_tokens(key, common);
         if (bound <= b.n) break;
         prefix_entry *e = c->entries[i];
-        const int64_t same = (int64_t)same_tokens(e, key, tokens, common), n = reach(c, e, min64(same, n_most));
+        const int64_t same = (int64_t)same_tokens(e, key, tokens, common);
+        const int64_t n = e->state || in_files ? reach(c, e, min64(same, n_most)) : 0;
         if (same > b.n_same) {
             b.n_same = same;
             b.goes_on = (size_t)same < e->key.n;
@@ -215,21 +216,64 @@ static best search(hth_prefix *c, const prefix_key *key, const hth_token *tokens
     return b;
 }
 
-static size_t index_of(const hth_prefix *c, const prefix_entry *e) {
+// ---- what lies in files
+
+static size_t index_with(const hth_prefix *c, uint64_t id) {
     size_t i = 0;
-    while (c->entries[i] != e) i++;
+    while (i < c->n && c->entries[i]->id != id) i++;
     return i;
 }
 
-static hth_code bring_in(hth_prefix *c, prefix_entry *e, hth_err *err) {
-    hth_state *s;
-    HTH_TRY(prefix_disk_load(c, e, &s, err));
-    e->state = s;
-    e->used = ++c->clock;
-    count(c, index_of(c, e), 1);
+// Rows were read for an entry that may have gone, or come to memory, meanwhile. Takes the state.
+static void bring_in(hth_prefix *c, uint64_t id, hth_state *s) {
+    const size_t i = index_with(c, id);
+    if (i == c->n || c->entries[i]->state) {
+        hth_state_free(s);
+        return;
+    }
+    c->entries[i]->state = s;
+    c->entries[i]->used = ++c->clock;
+    count(c, i, 1);
     c->stats.n_loaded++;
-    return HTH_OK;
+    keep_limit(c);
 }
+
+static void drop_bad(hth_prefix *c, uint64_t id) {
+    const size_t i = index_with(c, id);
+    c->stats.n_bad++;
+    if (i < c->n && !c->entries[i]->state) prefix_remove(c, i);
+}
+
+// Entries whose files turn out to be bad are dropped, and the search begins again. The lock is held, but not while reading.
+static hth_code fetch(hth_prefix *c, const prefix_key *key, const hth_prefix_text *text, int64_t n_most, hth_err *err) {
+    for (;;) {
+        const best b = search(c, key, text->tokens, n_most, true);
+        if (!b.e || b.e->state) return HTH_OK;
+        prefix_piece *piece = prefix_piece_hold(b.e->piece);
+        const uint64_t id = b.e->id;
+        hth_state *s;
+        hth_unlock(&c->lock);
+        const hth_code code = prefix_disk_load(c, piece, &s, err);
+        hth_lock(&c->lock);
+        prefix_piece_drop(c->disk, piece);
+        if (code == HTH_OK) bring_in(c, id, s);
+        if (code == HTH_OK || code == HTH_ERR_NOMEM) return code;
+        drop_bad(c, id);
+    }
+}
+
+hth_code hth_prefix_fetch(hth_prefix *c, const hth_prefix_text *text, int64_t n_most, hth_err *err) {
+    prefix_key key;
+    if (!c->disk) return HTH_OK;
+    HTH_TRY(prefix_key_make(c->p.tokenizer, text, &key, err));
+    hth_lock(&c->lock);
+    const hth_code code = fetch(c, &key, text, n_most < 0 ? 0 : n_most, err);
+    hth_unlock(&c->lock);
+    prefix_key_free(&key);
+    return code;
+}
+
+// ---- what is in memory
 
 static hth_prefix_end why_ended(const best *b, size_t n_token, int64_t n_most) {
     if (b->n < min64(b->n_same, n_most)) return HTH_PREFIX_STATE;
@@ -239,15 +283,7 @@ static hth_prefix_end why_ended(const best *b, size_t n_token, int64_t n_most) {
 
 static hth_code find(hth_prefix *c, const prefix_key *key, const hth_prefix_text *text, int64_t n_most, hth_prefix_hit *out,
                      hth_err *err) {
-    best b = search(c, key, text->tokens, n_most);
-    while (b.e && !b.e->state) {
-        hth_code code = bring_in(c, b.e, err);
-        if (code == HTH_ERR_NOMEM) return code;
-        if (code == HTH_OK) break;
-        c->stats.n_bad++;
-        prefix_remove(c, index_of(c, b.e));
-        b = search(c, key, text->tokens, n_most);
-    }
+    const best b = search(c, key, text->tokens, n_most, false);
     c->stats.n_find++;
     *out = (hth_prefix_hit){.n = b.n, .n_same = b.n_same, .why = why_ended(&b, text->n, n_most)};
     if (!b.e) return HTH_OK;
@@ -255,7 +291,6 @@ static hth_code find(hth_prefix *c, const prefix_key *key, const hth_prefix_text
     b.e->used = ++c->clock;
     c->stats.n_hit++;
     c->stats.n_token += (uint64_t)b.n;
-    keep_limit(c); // what was read may be too much
     return HTH_OK;
 }
 

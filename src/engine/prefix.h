@@ -43,7 +43,11 @@ typedef struct hth_prefix_hit {
     int64_t n_same; // tokens that were equal; n <= n_same
 } hth_prefix_hit;
 
-// The longest cached beginning of `text`, of at most n_most rows (one less than all where the last row's logits are
+// Reads into memory what the longest cached beginning of `text` has in files only. Takes as long as the disk does; nobody
+// else waits meanwhile.
+HTH_NODISCARD hth_code hth_prefix_fetch(hth_prefix *c, const hth_prefix_text *text, int64_t n_most, hth_err *err);
+
+// The longest beginning of `text` that is cached in memory, of at most n_most rows (one less than all where the last row's logits are
 // wanted). HTH_ERR_NOMEM; nothing cached is no error.
 HTH_NODISCARD hth_code hth_prefix_find(hth_prefix *c, const hth_prefix_text *text, int64_t n_most, hth_prefix_hit *out,
                                        hth_err *err);

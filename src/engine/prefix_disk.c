@@ -196,7 +196,7 @@ static hth_code read_file(void *user, void *bytes, size_t n, hth_err *err) {
     return hth_file_in_read(user, bytes, n, err);
 }
 
-static hth_code load_piece(hth_prefix *c, const prefix_piece *p, hth_state *s, hth_err *err) {
+static hth_code load_piece(const hth_prefix *c, const prefix_piece *p, hth_state *s, hth_err *err) {
     char *path = path_of(c, c->disk->model, p->id);
     if (!path) return hth_fail_nomem(err, 64);
     hth_file_in *f;
@@ -216,11 +216,11 @@ static hth_code load_piece(hth_prefix *c, const prefix_piece *p, hth_state *s, h
     return code;
 }
 
-hth_code prefix_disk_load(hth_prefix *c, const prefix_entry *e, hth_state **out, hth_err *err) {
+hth_code prefix_disk_load(const hth_prefix *c, const prefix_piece *piece, hth_state **out, hth_err *err) {
     const prefix_piece *chain[MAX_CHAIN];
     int n = 0;
     *out = NULL;
-    for (const prefix_piece *p = e->piece; p && n < MAX_CHAIN; p = p->parent) chain[n++] = p;
+    for (const prefix_piece *p = piece; p && n < MAX_CHAIN; p = p->parent) chain[n++] = p;
     hth_state *s;
     HTH_TRY(hth_state_new(c->p.executor, c->p.model, &c->p.state, &s, err));
     hth_code code = HTH_OK;

@@ -44,7 +44,7 @@ prefix_piece *prefix_piece_hold(prefix_piece *piece);
 void prefix_piece_drop(prefix_disk *d, prefix_piece *piece);         // removes the file with the last holder
 int64_t prefix_piece_rows(const prefix_piece *piece);                // of the sequence up to its end
 prefix_piece *prefix_piece_parent(const prefix_piece *piece);
-// Reads an entry's rows; owned by the caller.
-HTH_NODISCARD hth_code prefix_disk_load(hth_prefix *c, const prefix_entry *e, hth_state **out, hth_err *err);
+// Reads a sequence up to the end of a piece that the caller holds; owned by the caller. Not under the lock.
+HTH_NODISCARD hth_code prefix_disk_load(const hth_prefix *c, const prefix_piece *piece, hth_state **out, hth_err *err);
 
 #endif

@@ -292,5 +292,7 @@ hth_code prompt_prepare(hth_request *r, const hth_request_params *p, hth_refusal
     HTH_TRY(copy_stops(r, err));
     r->submit_ns = hth_clock_ns();
     if (p->deadline_ms > 0) r->deadline_ns = r->submit_ns + (uint64_t)p->deadline_ms * 1000000;
-    return plan_memory(r, why, err);
+    HTH_TRY(plan_memory(r, why, err));
+    reuse_fetch(r);
+    return HTH_OK;
 }

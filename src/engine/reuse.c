@@ -7,6 +7,11 @@
 #define WRITE_AFTER_MS 2000
 #define LEAST_NEW_ROWS 32 // a prompt that adds fewer is not worth an entry of its own
 
+// Background requests push nothing out while others are at work: they need some memory of their own.
+static uint64_t most_cached(const hth_engine *e) {
+    return e->kv_limit_bytes - e->kv_limit_bytes / 8;
+}
+
 hth_code reuse_open(hth_engine *e, const hth_engine_params *p, hth_err *err) {
     if (!e->model->desc.causal || p->no_cache) return HTH_OK;
     const hth_prefix_params params = {
@@ -14,7 +19,7 @@ hth_code reuse_open(hth_engine *e, const hth_engine_params *p, hth_err *err) {
         .model = e->model,
         .tokenizer = e->tokenizer,
         .state = plan_state(e, e->n_ctx, false),
-        .limit_bytes = p->cache_bytes && p->cache_bytes < e->kv_limit_bytes ? p->cache_bytes : e->kv_limit_bytes,
+        .limit_bytes = p->cache_bytes && p->cache_bytes < e->kv_limit_bytes ? p->cache_bytes : most_cached(e),
         .folder = p->cache_folder,
         .folder_bytes = p->cache_folder_bytes ? p->cache_folder_bytes : (uint64_t)4 << 30,
         .identity = hth_activations_name(hth_activations_for(e->model, e->activations)),
@@ -59,6 +64,13 @@ hth_code reuse_tokens(const hth_request *r, hth_token_list *tokens, hth_err *err
     return hth_prefix_reuse_tokens(r->engine->prefix, r->domain.p, r->domain.n, tokens, err);
 }
 
+void reuse_fetch(const hth_request *r) {
+    hth_err ignored;
+    if (!is_reusable(r->engine, r) || r->p.priority != HTH_PRIORITY_INTERACTIVE) return; // it would push others out
+    const hth_prefix_text text = text_of(r, r->prompt, r->n_prompt);
+    (void)!hth_prefix_fetch(r->engine->prefix, &text, r->n_prompt - 1, &ignored);
+}
+
 hth_code reuse_find(hth_engine *e, sequence *s, hth_err *err) {
     hth_request *r = s->request;
     if (!is_reusable(e, r)) return HTH_OK;
@@ -74,12 +86,92 @@ hth_code reuse_find(hth_engine *e, sequence *s, hth_err *err) {
     return HTH_OK;
 }
 
-void reuse_make_room(hth_engine *e) {
+// ---- prompts that are being read
+
+// Rows that s could take over from a once it has read them.
+static int64_t common_rows(const sequence *a, const sequence *s) {
+    const hth_request *x = a->request, *y = s->request;
+    const int64_t most = x->n_prompt < y->n_prompt - 1 ? x->n_prompt : y->n_prompt - 1;
+    if (x->domain.n != y->domain.n || memcmp(x->domain.p, y->domain.p, x->domain.n) != 0) return 0;
+    int64_t n = 0;
+    while (n < most && x->prompt[n] == y->prompt[n]) n++;
+    return n;
+}
+
+// Who waits for somebody leads nobody: so nobody waits for himself.
+static bool can_lead(const hth_engine *e, const sequence *a, const sequence *s) {
+    return !a->leader && a->request != s->request && a->completion == 0 && a->state && !a->is_ended && !a->has_prompt &&
+           is_reusable(e, a->request) && a->request->p.priority <= s->request->p.priority;
+}
+
+void reuse_wait(hth_engine *e, sequence *s) {
+    if (!is_reusable(e, s->request) || s->completion > 0) return;
+    for (int32_t i = 0; i < e->n_seq; i++) {
+        sequence *a = e->seqs[i];
+        if (a == s || !can_lead(e, a, s)) continue;
+        const int64_t n = common_rows(a, s);
+        if (n < s->n_computed + LEAST_NEW_ROWS || n <= s->n_led) continue;
+        s->leader = a;
+        s->n_led = n;
+    }
+    sequence *a = s->leader;
+    // Windows and recurrent layers cannot go back to where both part: the leader stops there for a moment.
+    if (a && !hth_state_goes_anywhere(e->model) && a->n_computed < s->n_led && (a->snapshot_at <= a->n_computed || a->snapshot_at > s->n_led)) {
+        a->snapshot_at = s->n_led;
+    }
+}
+
+// Takes over what the leader has; where that fails, s reads on by itself.
+static void take_over(hth_engine *e, sequence *s) {
+    const sequence *a = s->leader;
+    const int64_t most = s->n_led < a->n_computed ? s->n_led : a->n_computed;
+    hth_state *copy;
+    hth_err ignored;
+    s->leader = NULL;
+    s->n_led = 0;
+    const int64_t n = hth_state_reach(a->state, most);
+    if (n <= s->n_computed || hth_state_fork(a->state, n, &copy, &ignored) != HTH_OK) return;
+    hth_state_free(s->state);
+    s->state = copy;
+    s->request->usage.n_cached += n - s->n_computed;
+    e->n_cached_token += (uint64_t)(n - s->n_computed);
+    s->n_computed = n;
+    if (s->snapshot_at <= n) s->snapshot_at = 0;
+}
+
+void reuse_catch_up(hth_engine *e) {
+    for (int32_t i = 0; i < e->n_seq; i++) {
+        sequence *s = e->seqs[i];
+        if (!s->leader || s->is_ended || (s->leader->n_computed < s->n_led && !s->leader->has_prompt)) continue;
+        take_over(e, s);
+        reuse_wait(e, s); // for somebody with whom it has still more in common
+    }
+}
+
+void reuse_let_go(hth_engine *e, const sequence *leader) {
+    for (int32_t i = 0; i < e->n_seq; i++) {
+        sequence *s = e->seqs[i];
+        if (s->leader != leader) continue;
+        take_over(e, s);
+        reuse_wait(e, s);
+    }
+}
+
+// ---- keeping
+
+void reuse_count(hth_engine *e) {
     hth_prefix_stats stats;
     if (!e->prefix) return;
     hth_prefix_get_stats(e->prefix, &stats);
+    e->cached_bytes = stats.n_bytes;
+}
+
+void reuse_make_room(hth_engine *e) {
+    reuse_count(e);
     const uint64_t most = e->kv_limit_bytes > e->reserved_bytes ? e->kv_limit_bytes - e->reserved_bytes : 0;
-    if (stats.n_bytes > most) (void)hth_prefix_make_room(e->prefix, stats.n_bytes - most);
+    if (e->cached_bytes <= most) return;
+    (void)hth_prefix_make_room(e->prefix, e->cached_bytes - most);
+    reuse_count(e);
 }
 
 // Takes the state. Whether it could be kept changes nothing for the request.

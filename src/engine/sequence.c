@@ -55,6 +55,7 @@ static hth_code fill(hth_engine *e, sequence *s, hth_err *err) {
     else HTH_TRY(make_chooser(e, s, err));
     if (!e->model->desc.causal || s->waits) return HTH_OK;
     HTH_TRY(reuse_find(e, s, err));
+    reuse_wait(e, s);
     if (s->state) return HTH_OK;
     const hth_state_params p = plan_state(e, embeds ? r->n_prompt : e->n_ctx, embeds);
     return hth_state_new(e->host->executor, e->model, &p, &s->state, err);
@@ -114,7 +115,7 @@ bool sequence_is_embedding(const sequence *s) {
 }
 
 int64_t sequence_pending(const sequence *s) {
-    return s->is_ended || s->waits ? 0 : (int64_t)s->n_token - s->n_computed;
+    return s->is_ended || s->waits || s->leader ? 0 : (int64_t)s->n_token - s->n_computed;
 }
 
 bool sequence_is_generating(const sequence *s) {

@@ -19,10 +19,20 @@ static hth_request *first_waiting(const hth_engine *e) {
     return e->waiting[0].head ? e->waiting[0].head : e->waiting[1].head;
 }
 
+static bool is_interactive_at_work(const hth_engine *e) {
+    for (int32_t i = 0; i < e->n_seq; i++) {
+        if (e->seqs[i]->request->p.priority == HTH_PRIORITY_INTERACTIVE) return true;
+    }
+    return e->waiting[HTH_PRIORITY_INTERACTIVE].head != NULL;
+}
+
 static bool fits(const hth_engine *e, const hth_request *r) {
+    const bool is_background = r->p.priority == HTH_PRIORITY_BACKGROUND;
     // One place stays free for who is waited for by a person.
-    const int32_t n_kept = r->p.priority == HTH_PRIORITY_BACKGROUND && e->n_seq > 0 && e->n_sequence > 1 ? 1 : 0;
-    return e->n_seq + r->n_seq + n_kept <= e->n_sequence && e->reserved_bytes + r->need_bytes <= e->kv_limit_bytes;
+    const int32_t n_kept = is_background && e->n_seq > 0 && e->n_sequence > 1 ? 1 : 0;
+    if (e->n_seq + r->n_seq + n_kept > e->n_sequence || e->reserved_bytes + r->need_bytes > e->kv_limit_bytes) return false;
+    // And the beginnings of conversations stay while those go on.
+    return !is_background || e->reserved_bytes + r->need_bytes + e->cached_bytes <= e->kv_limit_bytes || !is_interactive_at_work(e);
 }
 
 bool engine_has_work(const hth_engine *e) {
@@ -103,6 +113,7 @@ static void reap(hth_engine *e) {
             continue;
         }
         hth_request *r = s->request;
+        reuse_let_go(e, s);
         reuse_keep_end(e, s);
         sequence_free(s);
         if (--r->n_live > 0) continue;
@@ -552,8 +563,10 @@ static hth_code run_batch(hth_engine *e, hth_err *err) {
 void engine_step(hth_engine *e) {
     const uint64_t begin = hth_clock_ns();
     hth_err err;
+    reuse_count(e);
     admit(e);
     end_hopeless(e);
+    reuse_catch_up(e);
     int32_t n_generated = e->n_seq > 0 ? plan_rows(e, is_embedding_next(e)) : 0;
     n_generated += speculate_plan(e);
     const int32_t n_row = make_batch(e);

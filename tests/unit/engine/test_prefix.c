@@ -84,6 +84,7 @@ static hth_prefix_hit find(setup *s, const hth_token *tokens, int n) {
     hth_prefix_hit hit;
     hth_err err = {0};
     const hth_prefix_text text = text_of(tokens, n);
+    if (hth_prefix_fetch(s->cache, &text, n - 1, &err) != HTH_OK) fail_msg("%s", err.msg);
     if (hth_prefix_find(s->cache, &text, n - 1, &hit, &err) != HTH_OK) fail_msg("%s", err.msg);
     return hit;
 }
@@ -409,6 +410,7 @@ static void a_long_conversation_has_files_of_bounded_number(void **unused) {
     for (int n = 40; n <= 40 * 40; n += 40) {
         const hth_prefix_text text = {.tokens = t, .n = (size_t)n};
         hth_prefix_hit hit;
+        assert_int_equal(hth_prefix_fetch(s.cache, &text, n - 1, &err), HTH_OK);
         assert_int_equal(hth_prefix_find(s.cache, &text, n - 1, &hit, &err), HTH_OK);
         assert_int_equal(hit.n, n - 40);
         if (!hit.state) assert_int_equal(hth_state_new(s.rig.ex, s.rig.m, &s.params.state, &hit.state, &err), HTH_OK);
@@ -610,6 +612,7 @@ static hth_code use_all(setup *s, const hth_token *t) {
         code = hth_prefix_put(cache, &text, state, &err);
         state = NULL;
     }
+    if (code == HTH_OK) code = hth_prefix_fetch(cache, &more, 2, &err);
     if (code == HTH_OK) code = hth_prefix_find(cache, &more, 2, &hit, &err);
     if (code == HTH_OK) assert_int_equal(hit.n, 1);
     if (code == HTH_OK && hth_grow(HTH_MEM_TEXT, (void **)&list.ids, &list.cap, 3, sizeof *list.ids, 100)) {
@@ -664,6 +667,7 @@ static void files_survive_refused_memory(void **unused) {
         hth_prefix_hit hit = {0};
         const hth_prefix_text text = text_of(t, N);
         hth_code code = hth_prefix_new(&s.params, &s.cache, &err);
+        if (code == HTH_OK) code = hth_prefix_fetch(s.cache, &text, N - 1, &err);
         if (code == HTH_OK) code = hth_prefix_find(s.cache, &text, N - 1, &hit, &err);
         was_hit = hth_mem_fail_hit();
         hth_mem_fail_at(0, false);
@@ -697,6 +701,8 @@ static void work(void *user, int i, int n) {
             list.n = N;
             if (hth_prefix_reuse_tokens(c->s->cache, NULL, 0, &list, &err) != HTH_OK || list.n != N) c->n_refused++;
             if (k % 10 == 0) (void)hth_prefix_make_room(c->s->cache, PAGE);
+            const hth_prefix_text text = text_of(t, N);
+            if (k % 3 == 0 && hth_prefix_fetch(c->s->cache, &text, N, &err) != HTH_OK) c->n_refused++;
             hth_token_list_free(&list);
         } else {
             hth_prefix_hit hit = find(c->s, t, 64 + k);

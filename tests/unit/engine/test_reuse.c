@@ -1,6 +1,7 @@
 // What one request has computed is there for the next: how much, for whom, and that it changes no token.
 #include <math.h>
 
+#include "os/sync.h"
 #include "unit/engine/asked.h"
 
 static const hth_sampler_params greedy = {.top_p = 1};
@@ -202,6 +203,166 @@ static void what_is_kept_gives_way_to_requests(void **state) {
     hth_engine_close(e);
 }
 
+// ---- at the same time
+
+// Holds the host's thread after a request's first chunk, until others have been submitted.
+typedef struct gate {
+    hth_mutex lock;
+    hth_cond change;
+    bool is_reached, is_open;
+} gate;
+
+static void stop_at_gate(void *user, const hth_event *event) {
+    gate *g = user;
+    if (event->kind != HTH_EVENT_PREFILL) return;
+    hth_lock(&g->lock);
+    g->is_reached = true;
+    hth_cond_wake_all(&g->change);
+    while (!g->is_open) hth_cond_wait(&g->change, &g->lock);
+    hth_unlock(&g->lock);
+}
+
+static hth_request *submit_and_hold(hth_engine *e, hth_request_params p, gate *g) {
+    hth_err err;
+    *g = (gate){.is_open = false};
+    assert_int_equal(hth_mutex_init(&g->lock, &err), HTH_OK);
+    assert_int_equal(hth_cond_init(&g->change, &err), HTH_OK);
+    p.on_event = stop_at_gate;
+    p.user = g;
+    hth_request *r = asked_submit(e, &p);
+    hth_lock(&g->lock);
+    while (!g->is_reached) hth_cond_wait(&g->change, &g->lock);
+    hth_unlock(&g->lock);
+    return r;
+}
+
+static void let_go(gate *g) {
+    hth_lock(&g->lock);
+    g->is_open = true;
+    hth_cond_wake_all(&g->change);
+    hth_unlock(&g->lock);
+}
+
+static void end_gate(gate *g) {
+    hth_cond_destroy(&g->change);
+    hth_mutex_destroy(&g->lock);
+}
+
+static void equal_prompts_at_the_same_time_are_read_once(void **state) {
+    (void)state;
+    static const tiny_kind kinds[] = {TINY_LLAMA, TINY_GEMMA3, TINY_LFM2, TINY_QWEN35};
+    enum { SHARED = 77, CHUNK = 16 };
+    for (size_t k = 0; k < HTH_COUNT(kinds); k++) {
+        hth_engine *e = asked_open(kinds[k], &(hth_engine_params){.n_thread = 2, .n_ctx = 256, .n_chunk = CHUNK});
+        hth_engine *forgetful = open_kind(kinds[k], true);
+        hth_token other[N_PROMPT];
+        memcpy(other, prompt, sizeof other);
+        other[SHARED] = (prompt[SHARED] + 1) % TINY_VOCAB;
+        const hth_segment branch = asked_tokens(other, N_PROMPT);
+        hth_request_params p = asking();
+        asked *want = asked_run(forgetful, &p);
+        gate g;
+        hth_request *r[3] = {submit_and_hold(e, p, &g)};
+        p.n = 2;
+        r[1] = asked_submit(e, &p);
+        p.n = 1;
+        p.segments = &branch;
+        r[2] = asked_submit(e, &p);
+        asked *want_branch = asked_run(forgetful, &p);
+        let_go(&g);
+        for (int i = 0; i < 3; i++) {
+            asked *a = asked_all(r[i]);
+            assert_int_equal(a->usage.n_cached, i == 0 ? 0 : i == 1 ? N_PROMPT - 1 : SHARED);
+            assert_int_equal(a->of[0].n, 12);
+            assert_memory_equal(a->of[0].tokens, (i == 2 ? want_branch : want)->of[0].tokens, 12 * sizeof(hth_token));
+            hth_request_free(r[i]);
+            free(a);
+        }
+        hth_engine_stats s;
+        hth_engine_get_stats(e, &s);
+        assert_int_equal(s.n_prompt_row, N_PROMPT + 1 + N_PROMPT - SHARED);
+        end_gate(&g);
+        free(want);
+        free(want_branch);
+        hth_engine_close(e);
+        hth_engine_close(forgetful);
+    }
+}
+
+static void who_waits_for_a_prompt_that_ends_early_reads_on(void **state) {
+    (void)state;
+    static const tiny_kind kinds[] = {TINY_LLAMA, TINY_QWEN35};
+    for (size_t k = 0; k < HTH_COUNT(kinds); k++) {
+        hth_engine *e = asked_open(kinds[k], &(hth_engine_params){.n_thread = 2, .n_ctx = 256, .n_chunk = 16});
+        hth_engine *forgetful = open_kind(kinds[k], true);
+        hth_request_params p = asking();
+        asked *want = asked_run(forgetful, &p);
+        gate g;
+        hth_request *first = submit_and_hold(e, p, &g);
+        hth_request *second = asked_submit(e, &p), *third = asked_submit(e, &p);
+        hth_request_cancel(first);
+        let_go(&g);
+        asked *a = asked_all(second), *b = asked_all(third);
+        assert_true(a->usage.n_cached >= 16 && a->usage.n_cached < N_PROMPT - 1);
+        assert_int_equal(b->usage.n_cached, N_PROMPT - 1); // it waits for the second one then
+        assert_memory_equal(a->of[0].tokens, want->of[0].tokens, 12 * sizeof(hth_token));
+        assert_memory_equal(b->of[0].tokens, want->of[0].tokens, 12 * sizeof(hth_token));
+        hth_request_free(first);
+        hth_request_free(second);
+        hth_request_free(third);
+        end_gate(&g);
+        free(a);
+        free(b);
+        free(want);
+        hth_engine_close(e);
+        hth_engine_close(forgetful);
+    }
+}
+
+// Memory for three sequences: one is at work, the beginnings of ended ones fill more than another.
+static void a_background_request_pushes_no_beginning_out_while_others_work(void **state) {
+    (void)state;
+    hth_engine *e = open_kind(TINY_LLAMA, false);
+    hth_plan plan;
+    hth_err err;
+    hth_engine_stats before;
+    assert_int_equal(hth_engine_plan(e, 256, 1, &plan, &err), HTH_OK);
+    hth_engine_close(e);
+    e = asked_open(TINY_LLAMA, &(hth_engine_params){.n_thread = 1, .n_ctx = 256, .n_sequence = 4, .n_chunk = 48,
+                                                    .memory_bytes = plan.scratch_bytes * 2 + 4 * plan.kv_bytes});
+    hth_plan own;
+    assert_int_equal(hth_engine_plan(e, 0, 0, &own, &err), HTH_OK);
+    const uint64_t memory = own.scratch_bytes + 3 * plan.kv_bytes;
+    hth_engine_close(e);
+    e = asked_open(TINY_LLAMA, &(hth_engine_params){.n_thread = 1, .n_ctx = 256, .n_sequence = 4, .n_chunk = 48, .memory_bytes = memory});
+    for (int i = 0; i < 2; i++) {
+        hth_token tokens[200];
+        asked_random(tokens, 200, (uint64_t)i + 300);
+        const hth_segment one = asked_tokens(tokens, 200);
+        free(asked_run(e, &(hth_request_params){.segments = &one, .n_segment = 1, .sampling = &greedy, .max_tokens = 2}));
+    }
+    hth_request_params p = asking();
+    gate g;
+    hth_request *working = submit_and_hold(e, p, &g);
+    hth_engine_get_stats(e, &before);
+    assert_int_equal(before.n_cache_entry, 2);
+    p.priority = HTH_PRIORITY_BACKGROUND;
+    p.max_tokens = 0;
+    p.ignore_end = true;
+    hth_request *title = asked_submit(e, &p);
+    let_go(&g);
+    asked *a = asked_all(working);
+    asked *b = asked_all(title);
+    assert_int_equal(b->of[0].reason, HTH_STOP_CONTEXT);
+    assert_true((int64_t)b->usage.queued_ns >= (int64_t)a->usage.generate_ns); // it waited for the whole of the other's answer
+    free(a);
+    free(b);
+    hth_request_free(working);
+    hth_request_free(title);
+    end_gate(&g);
+    hth_engine_close(e);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_turn_reads_only_what_is_new),
@@ -211,6 +372,9 @@ int main(void) {
         cmocka_unit_test(a_background_request_uses_the_cache_and_leaves_nothing),
         cmocka_unit_test(a_cancelled_prompt_is_not_read_twice),
         cmocka_unit_test(what_is_kept_gives_way_to_requests),
+        cmocka_unit_test(equal_prompts_at_the_same_time_are_read_once),
+        cmocka_unit_test(who_waits_for_a_prompt_that_ends_early_reads_on),
+        cmocka_unit_test(a_background_request_pushes_no_beginning_out_while_others_work),
     };
     return cmocka_run_group_tests(tests, make_prompt, NULL);
 }
