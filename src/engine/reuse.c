@@ -104,6 +104,11 @@ static bool can_lead(const hth_engine *e, const sequence *a, const sequence *s) 
            is_reusable(e, a->request) && a->request->p.priority <= s->request->p.priority;
 }
 
+// Windows and recurrent layers cannot go back to where both part: the leader stops there for a moment.
+static void stop_at(sequence *a, int64_t n) {
+    if (a->n_computed < n && (a->snapshot_at <= a->n_computed || a->snapshot_at > n)) a->snapshot_at = n;
+}
+
 void reuse_wait(hth_engine *e, sequence *s) {
     if (!is_reusable(e, s->request) || s->completion > 0) return;
     for (int32_t i = 0; i < e->n_seq; i++) {
@@ -114,11 +119,7 @@ void reuse_wait(hth_engine *e, sequence *s) {
         s->leader = a;
         s->n_led = n;
     }
-    sequence *a = s->leader;
-    // Windows and recurrent layers cannot go back to where both part: the leader stops there for a moment.
-    if (a && !hth_state_goes_anywhere(e->model) && a->n_computed < s->n_led && (a->snapshot_at <= a->n_computed || a->snapshot_at > s->n_led)) {
-        a->snapshot_at = s->n_led;
-    }
+    if (s->leader && !hth_state_goes_anywhere(e->model)) stop_at(s->leader, s->n_led);
 }
 
 // Takes over what the leader has; where that fails, s reads on by itself.
