@@ -120,15 +120,15 @@ def make_gemma(folder, out):
         raise SystemExit("models: the joined gemma model has a wrong checksum")
 
 
-def make_llama(*inside):
-    """The files of one folder of llama.cpp's source: the vocabularies with texts and ids, the templates."""
+def make_llama(*inside, only=""):
+    """The files of one folder of llama.cpp's source: the vocabularies with texts and ids, the templates, a test."""
 
     def make(folder, out):
         out.mkdir()
         with tarfile.open(download("llama-cpp-python", folder)) as tar:
             for member in tar:
                 parts = pathlib.PurePosixPath(member.name).parts
-                if member.isfile() and parts[3:-1] == inside:
+                if member.isfile() and parts[3:-1] == inside and parts[-1].startswith(only):
                     with tar.extractfile(member) as f, open(out / parts[-1], "wb") as to:
                         shutil.copyfileobj(f, to, 1 << 20)
 
@@ -169,6 +169,7 @@ ITEMS = {
     "template_packages": (make_archives(TEMPLATE_PACKAGES), "template_packages", "template_packages"),
     "llama_vocab": (make_llama("models"), "llama_vocab", "llama_vocab"),
     "llama_templates": (make_llama("models", "templates"), "llama_templates", "llama_templates"),
+    "llama_chat_tests": (make_llama("tests", only="test-chat.cpp"), "llama_chat_tests", "llama_chat_tests"),
 }
 
 

@@ -25,12 +25,11 @@ static bool is_shown(const hth_chat_format *f, const hth_chat_template *t, const
 }
 
 const hth_chat_format *hth_chat_format_of(const hth_chat_template *t, const hth_tokenizer *tokenizer) {
-    const bool is_own = t && (hth_chat_template_source(t) == HTH_CHAT_FROM_MODEL || hth_chat_template_source(t) == HTH_CHAT_FROM_FILE);
-    for (size_t i = 0; hth_chat_format_at(i); i++) {
-        const hth_chat_format *f = hth_chat_format_at(i);
-        if (!f->signs[0]) continue;
-        if (t && is_shown(f, t, NULL)) return f;
-        if (!is_own && tokenizer && is_shown(f, NULL, tokenizer)) return f;
+    for (size_t i = 0; t && hth_chat_format_at(i); i++) {
+        if (hth_chat_format_at(i)->signs[0] && is_shown(hth_chat_format_at(i), t, NULL)) return hth_chat_format_at(i);
+    }
+    for (size_t i = 0; tokenizer && hth_chat_format_at(i); i++) {
+        if (hth_chat_format_at(i)->signs[0] && is_shown(hth_chat_format_at(i), NULL, tokenizer)) return hth_chat_format_at(i);
     }
     return hth_chat_format_find("generic");
 }

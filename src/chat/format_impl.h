@@ -36,6 +36,7 @@ typedef struct fmt_calls {
     // PARAMS
     const char *key_open, *key_end, *value_open, *value_close;
     const char *string_mark; // among the attributes between key_end and value_open: the value is a string; others are JSON
+    bool cdata;              // values may stand in <![CDATA[ ]]>
     bool newlines;           // one newline at either end of a value is not part of it
     // DICT
     const char *quote;

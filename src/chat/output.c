@@ -404,13 +404,13 @@ static size_t step_between(hth_chat_output *o, const char *p, size_t n, bool at_
         if (!o->in_section) leave_run(o);
         return 1;
     }
-    out_found found = o->in_section ? out_match(&o->calls->section_end, 1, p, n, at_end, &len) : OUT_NO;
+    out_found found = out_match(&o->calls->section_end, 1, p, n, at_end, &len); // also of a run that nothing opened
     if (found == OUT_YES) {
         leave_run(o);
         return len;
     }
     if (found == OUT_NO) {
-        const out_place place = o->in_section || o->in_list ? OUT_IN_RUN : OUT_BARE;
+        const out_place place = o->bare_run ? OUT_BARE : OUT_IN_RUN;
         found = out_find_head(o, o->calls, place, p, n, at_end, &h);
         if (found == OUT_YES) {
             h.in_section = o->in_section;
@@ -424,7 +424,7 @@ static size_t step_between(hth_chat_output *o, const char *p, size_t n, bool at_
 }
 
 static void after_call(hth_chat_output *o) {
-    if (o->in_section || o->in_list || o->bare_run) {
+    if (o->in_section || o->in_list || o->bare_run || (o->calls && o->calls->section_end)) {
         o->state = OUT_BETWEEN;
     } else {
         leave_run(o);
@@ -541,7 +541,7 @@ static void open_state(hth_chat_output *o) {
     o->skip_space = !o->p.raw_reasoning;
     if (!o->p.raw_reasoning || !o->f->think_open[0]) return;
     out_emit(o, HTH_CHAT_DELTA_CONTENT, o->f->think_open[0], strlen(o->f->think_open[0]));
-    out_emit(o, HTH_CHAT_DELTA_CONTENT, "\n", 1);
+    if (o->f->ends_thought && o->f->ends_thought[0] == '\n') out_emit(o, HTH_CHAT_DELTA_CONTENT, "\n", 1);
 }
 
 hth_code hth_chat_output_new(const hth_chat_output_params *p, hth_chat_output **out, hth_err *err) {

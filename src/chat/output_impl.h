@@ -43,7 +43,7 @@ typedef struct out_json {
 // Arguments between marks.
 typedef struct out_params {
     enum { OUT_PARAM_KEY, OUT_PARAM_STRING, OUT_PARAM_VALUE } mode;
-    bool has_any, at_start;
+    bool has_any, at_start, in_cdata;
     unsigned kinds;
 } out_params;
 

@@ -2,7 +2,9 @@
 // attribute, calls a string is told as it comes; others are kept until their end shows what they are.
 #include "chat/output_impl.h"
 
-static size_t out_list(const fmt_calls *c, const char *list[8]) {
+#define CDATA_END "]]>"
+
+static size_t marks_of(const fmt_calls *c, const char *list[8]) {
     size_t n = 0;
     const char *const all[] = {c->key_open,  c->close[0],   c->close[1],   c->open[0],
                                c->open[1],   c->section_end, c->section[0], c->section[1]};
@@ -53,7 +55,8 @@ static size_t use_key(hth_chat_output *o, const char *p, size_t n) {
     if (c->value_open) i += strlen(c->value_open);
     begin_member(o, p + begin, k);
     o->params.kinds = kinds;
-    o->params.at_start = c->newlines;
+    o->params.at_start = true;
+    o->params.in_cdata = false;
     o->params.mode = kinds == HTH_CHAT_KIND_STRING ? OUT_PARAM_STRING : OUT_PARAM_VALUE;
     if (kinds == HTH_CHAT_KIND_STRING) out_args_text(o, "\"");
     hth_str_clear(&o->value);
@@ -64,7 +67,7 @@ static size_t step_key(hth_chat_output *o, const char *p, size_t n, bool at_end,
     const char *list[8];
     size_t len;
     if (out_is_space(p[0])) return 1;
-    const out_found found = out_match(list, out_list(o->calls, list), p, n, at_end, &len);
+    const out_found found = out_match(list, marks_of(o->calls, list), p, n, at_end, &len);
     *more = found == OUT_MORE;
     if (*more) return 0;
     if (found == OUT_NO) return 1; // nothing that belongs here
@@ -140,7 +143,7 @@ static void end_value(hth_chat_output *o) {
 
 // Where a value's closing mark stands: with the newline before it, where that is not part of the value.
 static out_found match_end(const hth_chat_output *o, const char *p, size_t n, bool at_end, size_t *len) {
-    const char *mark = o->calls->value_close;
+    const char *mark = o->params.in_cdata ? CDATA_END : o->calls->value_close;
     const size_t skip = o->calls->newlines && p[0] == '\n';
     const out_found found = n == skip && !at_end ? OUT_MORE : out_match(&mark, 1, p + skip, n - skip, at_end, len);
     if (found == OUT_YES) *len += skip;
@@ -148,9 +151,18 @@ static out_found match_end(const hth_chat_output *o, const char *p, size_t n, bo
 }
 
 static size_t step_value(hth_chat_output *o, const char *p, size_t n, bool at_end, bool *more) {
-    const char first = o->calls->value_close[0];
     size_t i = 0, from = 0, len;
-    if (o->params.at_start && p[0] == '\n') {
+    if (o->params.at_start && o->calls->cdata) {
+        static const char *const opening = "<![CDATA[";
+        const out_found found = out_match(&opening, 1, p, n, at_end, &len);
+        *more = found == OUT_MORE;
+        if (*more) return 0;
+        o->params.in_cdata = found == OUT_YES;
+        o->params.at_start = false;
+        if (found == OUT_YES) return len;
+    }
+    const char first = o->params.in_cdata ? CDATA_END[0] : o->calls->value_close[0];
+    if (o->params.at_start && o->calls->newlines && p[0] == '\n') {
         const out_found found = match_end(o, p, n, at_end, &len); // an empty value has one newline alone
         *more = found == OUT_MORE;
         if (*more) return 0;
@@ -164,7 +176,11 @@ static size_t step_value(hth_chat_output *o, const char *p, size_t n, bool at_en
         use_value(o, p + from, i - from);
         *more = found == OUT_MORE;
         if (*more) return i;
-        end_value(o);
+        if (o->params.in_cdata) { // its own end, which the value's follows
+            o->params.in_cdata = false;
+        } else {
+            end_value(o);
+        }
         return i + len;
     }
     use_value(o, p + from, n - from);
