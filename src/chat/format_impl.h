@@ -28,6 +28,7 @@ typedef struct fmt_calls {
     const char *name_end[4]; // what follows a name
     const char *name_stop[4]; // the same, but belongs to what comes next
     const char *id_open;     // between name and id
+    bool id_first;           // the id, id_open, the name
     bool id_is_index;        // what stands there is a number, no id
     bool name_is_id;         // the name's place holds "functions.NAME:0", which is the id
     // OBJECT

@@ -22,7 +22,9 @@
 #define DEEPSEEK_R1 {.body = FMT_JSON, DEEPSEEK_SECTION, .open = {"<｜tool▁call▁begin｜>function<｜tool▁sep｜>"},      \
      .name_end = {"\n```json", "\n```", "\n"}, .close = {"```<｜tool▁call▁end｜>", "<｜tool▁call▁end｜>"}}
 #define DEEPSEEK_V3_1 {.body = FMT_JSON, DEEPSEEK_SECTION, .open = {"<｜tool▁call▁begin｜>"},                         \
-     .name_end = {"<｜tool▁sep｜>"}, .close = {"<｜tool▁call▁end｜>"}}
+     .name_end = {"<｜tool▁sep｜>"}, .name_stop = {"{"}, .close = {"<｜tool▁call▁end｜>"}}
+#define DEEPSEEK_OBJECT {.body = FMT_OBJECT, DEEPSEEK_SECTION, .open = {"<｜tool▁call▁begin｜>"},                       \
+     .close = {"<｜tool▁call▁end｜>"}, .key_name = "name", .key_args = "parameters"}
 #define DSML(section_) {.body = FMT_PARAMS, .section = {"<｜DSML｜" section_ ">"}, .section_end = "</｜DSML｜" section_ ">", \
      .open = {"<｜DSML｜invoke name=\""}, .name_end = {"\">"}, .close = {"</｜DSML｜invoke>"},                         \
      .key_open = "<｜DSML｜parameter name=\"", .key_end = "\"", .value_open = ">",                                    \
@@ -35,6 +37,11 @@
      .key_id = "tool_call_id", .key_name = "tool_name", .key_args = "parameters"}
 #define BARE_OBJECT(args_) {.body = FMT_OBJECT, .bare = true, .key_name = "name", .key_args = args_}
 #define BARE_LIST {.body = FMT_OBJECT, .bare = true, .list = true, ARGUMENTS}
+#define LFM2_CALLS(body_) .body = body_, .section = {"<|tool_call_start|>"}, .section_end = "<|tool_call_end|>", .list = true
+#define LFM2_PYTHON {LFM2_CALLS(FMT_PYTHON)}
+#define LFM2_OBJECT {LFM2_CALLS(FMT_OBJECT), ARGUMENTS}
+#define PHI_4_MINI {.body = FMT_OBJECT, .section = {"<|tool_call|>", "functools"}, .section_end = "<|/tool_call|>",       \
+     .list = true, ARGUMENTS}
 #define PYTHON_LIST {.body = FMT_PYTHON, .bare = true, .list = true}
 
 static const hth_chat_format table[] = {
@@ -45,9 +52,9 @@ static const hth_chat_format table[] = {
      .calls = {DSML("function_calls"), DSML("tool_calls")}},
     {.name = "deepseek-v4", .signs = {"｜DSML｜"}, THINK, .calls_in_thought = true,
      .calls = {DSML("tool_calls"), DSML("function_calls")}},
-    {.name = "deepseek-r1", .signs = {"<｜tool▁call▁begin｜>", "```json"}, THINK, .calls = {DEEPSEEK_R1, DEEPSEEK_V3_1}},
-    {.name = "deepseek-v3.1", .signs = {"<｜tool▁call▁begin｜>"}, THINK, .calls = {DEEPSEEK_R1, DEEPSEEK_V3_1}},
-    {.name = "deepseek-r1", .signs = {"<｜Assistant｜>"}, THINK, .calls = {DEEPSEEK_R1, DEEPSEEK_V3_1}},
+    {.name = "deepseek-r1", .signs = {"<｜tool▁call▁begin｜>", "```json"}, THINK, .calls = {DEEPSEEK_R1, DEEPSEEK_V3_1, DEEPSEEK_OBJECT}},
+    {.name = "deepseek-v3.1", .signs = {"<｜tool▁call▁begin｜>"}, THINK, .calls = {DEEPSEEK_V3_1, DEEPSEEK_R1, DEEPSEEK_OBJECT}},
+    {.name = "deepseek-r1", .signs = {"<｜Assistant｜>"}, THINK, .calls = {DEEPSEEK_R1, DEEPSEEK_V3_1, DEEPSEEK_OBJECT}},
     {.name = "kimi-k3", .signs = {"<|open|>"}, .think_open = {"<|open|>think<|sep|>"}, .think_close = {"<|close|>think<|sep|>", "<|open|>response<|sep|>"},
      .ends_thought = "<|close|>think<|sep|><|open|>response<|sep|>", .think_anywhere = true,
      .drop = {"<|close|>response<|sep|>", "<|close|>message<|sep|>", "<|open|>message<|sep|>"},
@@ -60,6 +67,11 @@ static const hth_chat_format table[] = {
      .calls = {{.body = FMT_JSON, .section = {"<|tool_calls_section_begin|>"}, .section_end = "<|tool_calls_section_end|>",
                 .open = {"<|tool_call_begin|>"}, .name_end = {"<|tool_call_argument_begin|>"},
                 .close = {"<|tool_call_end|>"}, .name_is_id = true}}},
+    {.name = "solar", .signs = {"<|tool_call:begin|>"}, .think_open = {"<|think|>"}, .think_close = {"<|end|>", "<|begin|>assistant"},
+     .ends_thought = "<|end|><|begin|>assistant<|content|>", .think_anywhere = true,
+     .drop = {"<|content|>", "<|calls|>"},
+     .calls = {{.body = FMT_JSON, .section = {"<|tool_calls|>"}, .open = {"<|tool_call:begin|>"}, .id_open = "<|tool_call:name|>",
+                .id_first = true, .name_end = {"<|tool_call:args|>"}, .close = {"<|tool_call:end|>"}}}},
     {.name = "minimax-m2", .signs = {"<minimax:tool_call>"}, THINK, .calls_in_thought = true,
      .calls = {{.body = FMT_PARAMS, .section = {"<minimax:tool_call>"}, .section_end = "</minimax:tool_call>",
                 .open = {"<invoke name=\""}, .name_end = {"\">"}, .close = {"</invoke>"},
@@ -113,18 +125,11 @@ static const hth_chat_format table[] = {
                BARE_OBJECT("parameters")}},
     {.name = "nemotron-v2", .signs = {"<TOOLCALL>"}, THINK,
      .calls = {{.body = FMT_OBJECT, .section = {"<TOOLCALL>"}, .section_end = "</TOOLCALL>", .list = true, ARGUMENTS}}},
-    {.name = "lfm2", .signs = {"<|tool_call_start|>"}, THINK,
-     .calls = {{.body = FMT_PYTHON, .section = {"<|tool_call_start|>"}, .section_end = "<|tool_call_end|>", .list = true},
-               {.body = FMT_OBJECT, .section = {"<|tool_call_start|>"}, .section_end = "<|tool_call_end|>", .list = true,
-                ARGUMENTS}}},
-    {.name = "lfm2", .signs = {"List of tools: ["}, THINK,
-     .calls = {{.body = FMT_PYTHON, .section = {"<|tool_call_start|>"}, .section_end = "<|tool_call_end|>", .list = true}}},
-    {.name = "phi-4-mini", .signs = {"<|/tool_call|>"}, THINK,
-     .calls = {{.body = FMT_OBJECT, .section = {"<|tool_call|>", "functools"}, .section_end = "<|/tool_call|>", .list = true,
-                ARGUMENTS}}},
-    {.name = "phi-4-mini", .signs = {"<|/tool|>"}, THINK,
-     .calls = {{.body = FMT_OBJECT, .section = {"<|tool_call|>", "functools"}, .section_end = "<|/tool_call|>", .list = true,
-                ARGUMENTS}}},
+    {.name = "lfm2", .signs = {"<|tool_call_start|>"}, THINK, .calls = {LFM2_PYTHON, LFM2_OBJECT}},
+    {.name = "lfm2", .signs = {"<|tool_list_start|>"}, THINK, .calls = {LFM2_PYTHON, LFM2_OBJECT}},
+    {.name = "lfm2", .signs = {"List of tools: ["}, THINK, .calls = {LFM2_PYTHON, LFM2_OBJECT}},
+    {.name = "phi-4-mini", .signs = {"<|/tool_call|>"}, THINK, .calls = {PHI_4_MINI}},
+    {.name = "phi-4-mini", .signs = {"<|/tool|>"}, THINK, .calls = {PHI_4_MINI}},
     {.name = "granite-3", .signs = {"<|tool_call|>"}, .think_open = {"<think>", "Here is my thought process:"},
      .think_close = {"</think>", "Here is my response:"}, .ends_thought = "</think>", .drop = {"<response>", "</response>"},
      .calls = {{.body = FMT_OBJECT, .section = {"<|tool_call|>"}, .list = true, ARGUMENTS}, HERMES}},
@@ -144,7 +149,7 @@ static const hth_chat_format table[] = {
                HERMES}},
     {.name = "ernie-4.5", .signs = {"<tool_call>", "<response>"}, THINK, .drop = {"<response>", "</response>"}, .calls = {HERMES}},
     {.name = "hermes", .signs = {"<tool_call>"}, THINK, .calls = {HERMES, FUNCTION_XML("<tool_call>", "</tool_call>", true)}},
-    {.name = "llama-4", .signs = {"<|header_start|>"}, .calls = {PYTHON_LIST, BARE_OBJECT("parameters"),
+    {.name = "llama-4", .signs = {"<|header_start|>"}, .drop = {"<|python_start|>", "<|python_end|>"}, .calls = {PYTHON_LIST, BARE_OBJECT("parameters"),
                {.body = FMT_PYTHON, .section = {"<|python_start|>"}, .section_end = "<|python_end|>", .list = true}}},
     {.name = "llama-3", .signs = {"<|start_header_id|>"}, THINK,
      .calls = {BARE_OBJECT("parameters"), PYTHON_LIST,

@@ -42,6 +42,10 @@ void out_emit(hth_chat_output *o, hth_chat_delta_kind kind, const char *p, size_
 }
 
 void out_args(hth_chat_output *o, const char *p, size_t n) {
+    if (o->instead) {
+        out_hold(o, o->instead, p, n);
+        return;
+    }
     o->has_args = o->has_args || n > 0;
     out_emit(o, HTH_CHAT_DELTA_ARGUMENTS, p, n);
 }
@@ -313,6 +317,13 @@ static bool may_call(const hth_chat_output *o) {
     return takes_calls(o) && (o->state != OUT_THOUGHT || o->f->calls_in_thought);
 }
 
+static bool is_dropped(const hth_chat_output *o, const out_mark *m) {
+    for (size_t i = 0; i < HTH_COUNT(o->f->drop) && o->f->drop[i]; i++) {
+        if (strcmp(o->f->drop[i], m->p) == 0) return true;
+    }
+    return false;
+}
+
 static size_t use_mark(hth_chat_output *o, const out_mark *m, const char *p, size_t n, bool at_end, bool *more) {
     out_head h;
     out_found found;
@@ -326,6 +337,7 @@ static size_t use_mark(hth_chat_output *o, const out_mark *m, const char *p, siz
         if (found == OUT_YES) return use_head(o, &h, p);
         *more = found == OUT_MORE;
         if (*more) return 0;
+        if (is_dropped(o, m)) return m->n;
         break;
     case OUT_ENDS_MESSAGE:
         if (o->state == OUT_THOUGHT) {

@@ -295,8 +295,14 @@ static out_found find_named(hth_chat_output *o, const fmt_calls *way, out_place 
         for (size_t i = 0; i + k <= n; i++) {
             if (memcmp(p + i, way->id_open, k) != 0) continue;
             hth_str_clear(&o->id);
-            if (!way->id_is_index) out_hold(o, &o->id, p + i + k, n - i - k);
-            n = i;
+            if (way->id_first) {
+                out_hold(o, &o->id, p, i);
+                p += i + k;
+                n -= i + k;
+            } else {
+                if (!way->id_is_index) out_hold(o, &o->id, p + i + k, n - i - k);
+                n = i;
+            }
             break;
         }
     }

@@ -65,6 +65,7 @@ struct hth_chat_output {
     hth_str run;    // what is told at the end of a feed
     hth_chat_delta_kind run_kind;
     hth_str value;  // a value that is told when its type is known
+    hth_str *instead; // where arguments go while they are tried; else NULL
     hth_str name, id;
     hth_code code;  // of the first failure
     hth_err err;

@@ -98,6 +98,29 @@ static bool is_json_of(const char *p, size_t n, unsigned kinds) {
     return fits;
 }
 
+// A list or dict in Python's spelling, which some templates write: ['a', None].
+static bool tell_python(hth_chat_output *o, const char *p, size_t n) {
+    const unsigned brackets = HTH_CHAT_KIND_ARRAY | HTH_CHAT_KIND_OBJECT;
+    if (n < 2 || (*p != '[' && *p != '{') || (o->params.kinds & brackets) == 0) return false;
+    const out_params params = o->params; // shares its place with what reads the literal
+    const fmt_calls *calls = o->calls, python = {.body = FMT_DICT};
+    hth_str text;
+    bool more = false, done = false;
+    size_t i = 0;
+    hth_str_init(&text, HTH_MEM_TEXT, o->value.max);
+    o->instead = &text;
+    o->calls = &python;
+    o->literal = (out_literal){.depth = 0};
+    while (i < n && !done && !more) i += out_step_literal(o, p + i, n - i, true, &more, &done);
+    o->instead = NULL;
+    o->calls = calls;
+    o->params = params;
+    const bool fits = done && i == n && is_json_of(hth_str_text(&text), text.len, params.kinds);
+    if (fits) out_args(o, hth_str_text(&text), text.len);
+    hth_str_free(&text);
+    return fits;
+}
+
 // The value is known whole: JSON of a kind that the schema has, else a string.
 static void tell_value(hth_chat_output *o) {
     static const char *const words[][2] = {{"True", "true"}, {"False", "false"}, {"None", "null"}};
@@ -116,7 +139,7 @@ static void tell_value(hth_chat_output *o) {
     }
     if (is_json_of(text, len, o->params.kinds)) {
         out_args(o, text, len);
-    } else {
+    } else if (!tell_python(o, text, len)) {
         out_args_text(o, "\"");
         out_args_escaped(o, p, n);
         out_args_text(o, "\"");

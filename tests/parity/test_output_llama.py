@@ -76,6 +76,7 @@ def question_of(case, models):
     if name_of(case) in UNRENDERED:
         del question["template"], question["messages"], question["kwargs"]
         question["format"] = UNRENDERED[name_of(case)]
+        question["begins"] = int(question["format"] == "deepseek-r1")  # its template opens a thought
     how = case.get("continue_final_message")
     if how:  # the caller knows what it left open
         question["messages"] = [USER]
