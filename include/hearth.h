@@ -199,6 +199,9 @@ typedef struct hth_request_params {
     bool normalize;
 
     hth_event_fn on_event; // called for each event in order, before it can be read from the log
+    // Called after each event can be read from the log: wakes who reads it elsewhere. The call with `is_last` is the
+    // last callback of the request, and comes for every request that was submitted.
+    void (*on_more)(void *user, bool is_last);
     void *user;            // of all callbacks
     const hth_lora_set *adapters; // low-rank adapters that it is computed with; they outlive it. NULL: none
     size_t n_log;          // events that the log keeps; 0: all

@@ -187,7 +187,7 @@ const char *hth_mem_tag_name(hth_mem_tag tag) {
     static const char *const names[HTH_MEM_TAG_COUNT] = {
         [HTH_MEM_MISC] = "misc",   [HTH_MEM_FORMAT] = "format",   [HTH_MEM_TEXT] = "text",
         [HTH_MEM_MODEL] = "model", [HTH_MEM_STATE] = "state",     [HTH_MEM_SCRATCH] = "scratch",
-        [HTH_MEM_ENGINE] = "engine"};
+        [HTH_MEM_ENGINE] = "engine", [HTH_MEM_SERVER] = "server"};
     return (unsigned)tag < HTH_MEM_TAG_COUNT ? names[tag] : "unknown";
 }
 

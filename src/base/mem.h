@@ -18,6 +18,7 @@ typedef enum hth_mem_tag {
     HTH_MEM_STATE,   // K/V pages and other sequence state
     HTH_MEM_SCRATCH, // activations, panels, per-step work space
     HTH_MEM_ENGINE,
+    HTH_MEM_SERVER, // connections, requests and replies of the server
     HTH_MEM_TAG_COUNT
 } hth_mem_tag;
 

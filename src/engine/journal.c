@@ -25,6 +25,8 @@ struct hth_journal {
     uint64_t first, next;
     int n_waiting; // readers that sleep
     bool is_ended;
+    void (*on_more)(void *user, bool is_last);
+    void *more_user;
 };
 
 struct hth_replay {
@@ -98,6 +100,11 @@ void hth_journal_drop(hth_journal *j) {
     hth_free(j);
 }
 
+void hth_journal_set_waker(hth_journal *j, void (*fn)(void *user, bool is_last), void *user) {
+    j->on_more = fn;
+    j->more_user = user;
+}
+
 // ---- writing
 
 static bool double_ring(hth_journal *j) {
@@ -128,6 +135,7 @@ static void append(hth_journal *j, hth_event *event, void *payload, hth_event_fn
     j->is_ended |= event->kind == HTH_EVENT_END;
     if (j->n_waiting > 0) hth_cond_wake_all(&j->grown);
     hth_unlock(&j->lock);
+    if (j->on_more) j->on_more(j->more_user, event->kind == HTH_EVENT_END);
 }
 
 hth_code hth_journal_add(hth_journal *j, hth_event *event, hth_event_fn fn, void *user, hth_err *err) {

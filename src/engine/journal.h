@@ -20,6 +20,8 @@ void hth_journal_drop(hth_journal *j); // frees with the last hold; NULL is vali
 HTH_NODISCARD hth_code hth_journal_add(hth_journal *j, hth_event *event, hth_event_fn fn, void *user, hth_err *err);
 // An error or the end. Where memory is refused an error loses its words, not its place.
 void hth_journal_add_last(hth_journal *j, hth_event *event, hth_event_fn fn, void *user);
+// `fn(user, is_last)` is called after each event can be read; set before the first one.
+void hth_journal_set_waker(hth_journal *j, void (*fn)(void *user, bool is_last), void *user);
 // A reader whose first event is number after + 1; holds the journal.
 HTH_NODISCARD hth_code hth_journal_replay(hth_journal *j, uint64_t after, hth_replay **out, hth_err *err);
 

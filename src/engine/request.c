@@ -161,6 +161,7 @@ hth_code hth_request_submit(hth_engine *e, const hth_request_params *p, hth_requ
     if (code == HTH_OK) code = hth_journal_new(p->n_log, (size_t)r->n_seq + 2, &r->journal, err);
     if (code == HTH_OK) code = hth_journal_replay(r->journal, 0, &r->reader, err);
     if (code == HTH_OK) code = tell_queued(r, err);
+    if (code == HTH_OK && p->on_more) hth_journal_set_waker(r->journal, p->on_more, p->user);
     if (code == HTH_OK) code = enqueue(e, r, why, err);
     if (code != HTH_OK) {
         request_drop(r);

@@ -22,6 +22,8 @@ typedef enum hth_fault_kind {
     HTH_FAULT_SLOW,         // 408 the request did not arrive in time
     HTH_FAULT_CONFLICT,     // 409
     HTH_FAULT_TOO_LARGE,    // 413
+    HTH_FAULT_URI,          // 414
+    HTH_FAULT_MEDIA_TYPE,   // 415
     HTH_FAULT_BUSY,         // 429 the queue, or a limit of the key, is full: .retry_ms
     HTH_FAULT_INTERNAL,     // 500
     HTH_FAULT_NOT_OFFERED,  // 501 the endpoint exists in the dialect, and this server does not have it

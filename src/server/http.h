@@ -90,6 +90,8 @@ const atomic_bool *hth_exchange_gone(const hth_exchange *x);
 // What access.c found out about who asks; kept here for the handlers. Borrowed.
 void hth_exchange_set_who(hth_exchange *x, const void *who);
 const void *hth_exchange_who(const hth_exchange *x);
+// on_request will run on the HTTP thread: for what takes microseconds and never waits. Said by on_head.
+void hth_exchange_be_quick(hth_exchange *x);
 // Undoes %XX in [p, p + n) into the exchange's arena. NULL: a broken escape, %00, or no memory.
 const char *hth_exchange_unescape(hth_exchange *x, const char *p, size_t n);
 
