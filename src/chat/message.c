@@ -17,24 +17,10 @@ static hth_code copy_text(hth_arena *a, const hth_json *v, hth_chat_text *out, h
     return out->p ? HTH_OK : hth_fail_nomem(err, v->n);
 }
 
-// The extent of a value in the document it was parsed from: objects are kept as their own text.
+// Objects are kept as their own text.
 static hth_code source_of(hth_arena *a, const hth_json *v, const char *text, size_t n, hth_chat_text *out,
                           hth_err *err) {
-    size_t at = v->pos, depth = 0;
-    bool in_string = false;
-    for (; at < n; at++) {
-        char c = text[at];
-        if (in_string) {
-            at += c == '\\';
-            in_string = c != '"';
-            continue;
-        }
-        in_string = c == '"';
-        if (c == '{' || c == '[') depth++;
-        if ((c == '}' || c == ']') && --depth == 0) break;
-    }
-    if (at >= n) return hth_fail(err, HTH_ERR_INTERNAL, "the arguments of a call have no end");
-    out->n = at + 1 - v->pos;
+    out->n = hth_json_extent(text, n, v);
     out->p = hth_arena_strndup(a, text + v->pos, out->n);
     return out->p ? HTH_OK : hth_fail_nomem(err, out->n);
 }

@@ -510,3 +510,26 @@ const char *hth_json_str(const hth_json *v, const char *key, const char *dflt, c
     note_bad(m, bad);
     return dflt;
 }
+
+size_t hth_json_extent(const char *text, size_t n, const hth_json *v) {
+    size_t at = (size_t)v->pos, depth = 0;
+    bool in_string = false;
+    const bool is_bare = v->kind != HTH_JSON_STRING && v->kind != HTH_JSON_ARRAY && v->kind != HTH_JSON_OBJECT;
+    for (; at < n; at++) {
+        const char c = text[at];
+        if (is_bare) {
+            if (strchr(" \t\r\n,]}", c)) break;
+            continue;
+        }
+        if (in_string) {
+            at += c == '\\';
+            in_string = c != '"';
+        } else {
+            in_string = c == '"';
+            depth += c == '{' || c == '[';
+            depth -= c == '}' || c == ']';
+        }
+        if (!in_string && depth == 0) return at + 1 - (size_t)v->pos;
+    }
+    return (at < n ? at : n) - (size_t)v->pos;
+}

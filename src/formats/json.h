@@ -50,6 +50,9 @@ HTH_NODISCARD hth_code hth_json_parse(const char *text, size_t n, uint64_t max_b
 void hth_json_free(hth_json_doc *doc);
 const hth_json *hth_json_root(const hth_json_doc *doc);
 
+// Bytes of the document [n] that the value takes, from v->pos on. The document is the one that v was parsed from.
+size_t hth_json_extent(const char *text, size_t n, const hth_json *v);
+
 // Member of an object by key, or NULL (also when v is NULL or not an object), so that look-ups chain.
 const hth_json *hth_json_get(const hth_json *v, const char *key);
 // Typed reads with a default for absent or null. Whole numbers written as 4096.0 or 1e6 are integers

@@ -1,4 +1,4 @@
-// The POSIX calls; who holds a port is found in /proc, where there is one.
+// The POSIX calls.
 #include "os/socket.h"
 
 #include <arpa/inet.h>
@@ -6,70 +6,10 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#if defined(__linux__)
-#include <dirent.h>
-
-// The inode of the socket that listens on `port`, by /proc/net/tcp and tcp6; 0: none.
-static unsigned long find_inode(const char *table, uint16_t port) {
-    FILE *f = fopen(table, "r");
-    char line[512];
-    unsigned long found = 0;
-    while (f && found == 0 && fgets(line, sizeof line, f)) {
-        unsigned at, state;
-        unsigned long inode;
-        const bool is_row = sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %*u %*u %lu", &at, &state,
-                                   &inode) == 3;
-        if (is_row && at == port && state == 10) found = inode;
-    }
-    if (f) fclose(f);
-    return found;
-}
-
-static bool has_socket(const char *process, unsigned long inode) {
-    char path[300], link[64], wanted[64];
-    snprintf(wanted, sizeof wanted, "socket:[%lu]", inode);
-    snprintf(path, sizeof path, "/proc/%s/fd", process);
-    DIR *d = opendir(path);
-    bool found = false;
-    for (struct dirent *e; d && !found && (e = readdir(d)) != NULL;) {
-        char file[600];
-        snprintf(file, sizeof file, "%s/%s", path, e->d_name);
-        const ssize_t n = readlink(file, link, sizeof link - 1);
-        if (n <= 0) continue;
-        link[n] = 0;
-        found = strcmp(link, wanted) == 0;
-    }
-    if (d) closedir(d);
-    return found;
-}
-
-static void name_holder(uint16_t port, char *out, size_t size) {
-    unsigned long inode = find_inode("/proc/net/tcp", port);
-    if (inode == 0) inode = find_inode("/proc/net/tcp6", port);
-    DIR *d = inode ? opendir("/proc") : NULL;
-    for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
-        if (e->d_name[0] < '0' || e->d_name[0] > '9' || !has_socket(e->d_name, inode)) continue;
-        char path[300], name[64] = "";
-        snprintf(path, sizeof path, "/proc/%s/comm", e->d_name);
-        FILE *f = fopen(path, "r");
-        if (f && fgets(name, sizeof name, f)) name[strcspn(name, "\n")] = 0;
-        if (f) fclose(f);
-        snprintf(out, size, " by %s (process %s)", name[0] ? name : "a program", e->d_name);
-        break;
-    }
-    if (d) closedir(d);
-}
-#else
-static void name_holder(uint16_t port, char *out, size_t size) {
-    snprintf(out, size, "; `lsof -i :%u` says by whom", port);
-}
-#endif
 
 typedef union any_address {
     struct sockaddr any;
@@ -98,9 +38,7 @@ static hth_code refuse(int fd, const char *address, uint16_t port, hth_err *err)
     if (number != EADDRINUSE) {
         return hth_fail(err, HTH_ERR_IO, "cannot listen on %s port %u: %s", address, port, strerror(number));
     }
-    char holder[128] = "";
-    name_holder(port, holder, sizeof holder);
-    return hth_fail(err, HTH_ERR_BUSY, "port %u of %s is taken%s", port, address, holder);
+    return hth_fail(err, HTH_ERR_BUSY, "port %u of %s is taken", port, address);
 }
 
 hth_code hth_socket_listen(const char *address, uint16_t *port, int *out, hth_err *err) {

@@ -12,7 +12,7 @@ struct sockaddr;
 #define HTH_ADDRESS_TEXT 64 // bytes that hold any numeric address
 
 // Listens on a numeric address ("127.0.0.1", "::1", "0.0.0.0", "::" for both kinds) and port (0: any free one, which
-// *port becomes). HTH_ERR_BUSY where somebody else has it: the message says who, as far as the system tells.
+// *port becomes). HTH_ERR_BUSY where somebody else has it.
 HTH_NODISCARD hth_code hth_socket_listen(const char *address, uint16_t *port, int *fd, hth_err *err);
 void hth_socket_close(int fd);
 // Both directions end; who reads or writes there is told. The socket stays open.

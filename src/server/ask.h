@@ -155,10 +155,27 @@ typedef struct hth_ask {
 // An ask with the values that zero does not say (keep-alive).
 void hth_ask_init(hth_ask *a);
 
-// Fields of the sampler by the names that clients of all dialects use; a dialect's table refers to them by
-// HTH_ASK_SAMPLING("temperature", ...). The reader sets the value and its bit.
-bool hth_ask_read_sampling(hth_fields *f, const char *field, const hth_json *v, hth_ask *a);
-// Lays what is given over `base`, the model's own settings.
-void hth_ask_sampling(const hth_ask *a, hth_sampler_params *base);
+// ---- readers of fields that clients of several dialects send. Their `to` is an hth_ask, or a struct that begins with
+// one; what they set is fixed.
+
+// A field of the sampler, by the row's name; sets the value and its bit.
+bool hth_ask_read_sampling(hth_fields *f, const hth_json *v, void *to);
+#define HTH_ASK_SAMPLING(name_, help_) \
+    { .name = name_, .kind = HTH_FIELD_CUSTOM, .words = "number", .read = hth_ask_read_sampling, .help = help_ }
+bool hth_ask_read_stop(hth_fields *f, const hth_json *v, void *to);   // a string, or an array of them
+bool hth_ask_read_bias(hth_fields *f, const hth_json *v, void *to);   // {"ID": bias}, [[ID or text, bias or false]]
+bool hth_ask_read_kwargs(hth_fields *f, const hth_json *v, void *to); // more variables for the template
+bool hth_ask_read_samplers(hth_fields *f, const hth_json *v, void *to);  // an order: names in an array or a string
+bool hth_ask_read_think(hth_fields *f, const hth_json *v, void *to);     // true, false, or an effort
+bool hth_ask_read_keep_alive(hth_fields *f, const hth_json *v, void *to); // "5m", 300, "300", -1
+bool hth_ask_read_priority(hth_fields *f, const hth_json *v, void *to);
+
+// The effort by its word: sets `thinking`, `effort`. False for an unknown one.
+bool hth_ask_set_effort(hth_ask *a, hth_chat_text word);
+// Adds a variable for the template.
+HTH_NODISCARD bool hth_ask_add_kwarg(hth_fields *f, hth_ask *a, const char *name, hth_jinja_value value);
+
+// Lays what is given over `base`, the model's own settings. `bias` [n_bias] are those of the ask that are tokens.
+void hth_ask_lay_sampling(const hth_ask *a, hth_sampler_params *base);
 
 #endif

@@ -91,8 +91,7 @@ typedef struct hth_call_event {
 // ---- collected for replies in one piece
 
 typedef struct hth_call_tool {
-    const char *id, *name;
-    hth_str arguments;
+    hth_str id, name, arguments;
 } hth_call_tool;
 
 typedef struct hth_call_token {
@@ -127,39 +126,58 @@ typedef struct hth_call_whole {
     hth_call_choice *choices; // [n_choice]
     size_t n_choice;
     hth_call_usage usage;
+    hth_fault fault; // kind NONE: all went well
+    bool failed;     // memory was refused while collecting
 } hth_call_whole;
 
 // ---- how a dialect prints. One static table per kind of reply; `user` is the dialect's own state, in the exchange's
 // arena. All run on one HTTP thread at a time.
 
 typedef struct hth_printer {
-    const char *type, *stream_type; // content types of the reply in one piece and of the stream
-    // Streams: appends what the event is in this dialect; nothing is fine. Ends (data: [DONE]) come with END.
+    const char *type, *stream_type; // content types of the reply in one piece and of the stream; NULL: JSON and SSE
+    // Streams: appends what the event is in this dialect; nothing is fine. Ends (data: [DONE]) come with END; after an
+    // ERROR too.
     void (*event)(void *user, const hth_call_event *e, hth_str *out);
     // A stream that has been quiet for a while: something that clients skip. NULL: an SSE comment.
     void (*ping)(void *user, hth_str *out);
     // The reply in one piece.
     void (*whole)(void *user, const hth_call_whole *w, hth_str *out);
-    // The stream ends with an error after its 200; NULL: event gets it.
 } hth_printer;
 
 // Finds the model (loading it where it must be: this waits), renders, tokenizes, submits. On a worker thread.
-// False: *fault says why, nothing is at work. The ask must live as long as the exchange `x`.
+// False: *fault says why, nothing is at work. The ask and what it points to live until the call is dropped.
 HTH_NODISCARD bool hth_call_start(struct hth_server *s, hth_exchange *x, const hth_ask *ask, hth_call **out,
                                   hth_fault *fault);
+// The same for work that belongs to no exchange: `on_more(user)` is called by any thread when there is more to read,
+// perhaps before this returns, and is the last time called with the last event.
+HTH_NODISCARD bool hth_call_start_detached(struct hth_server *s, const hth_ask *ask, void (*on_more)(void *user), void *user,
+                                           hth_call **out, hth_fault *fault);
 // Binds the call to its exchange and answers: as a stream where the ask says so, else in one piece. Takes the call.
 void hth_call_answer(hth_call *c, const hth_printer *printer, void *user);
-// All three steps of a handler: start, and answer or refuse.
-void hth_call_serve(struct hth_server *s, hth_exchange *x, const hth_ask *ask, const hth_printer *printer, void *user);
+// All steps of a handler: start, and answer or refuse. What could not be honoured is named in X-Hearth-Ignored.
+void hth_call_serve(struct hth_server *s, hth_exchange *x, const hth_ask *ask, const char *ignored, const hth_printer *printer,
+                    void *user);
 
-// For who reads the events of a call without an exchange (background work). The next event; false: none yet, and
-// `on_more` of the start will be told. Borrowed until the next call.
-HTH_NODISCARD bool hth_call_next(hth_call *c, hth_call_event *out);
+// Tells the events that have come since the last time, at most about `max` of them, on the caller's thread; one reader
+// at a time. What an event points to is valid during fn.
+typedef enum hth_call_state { HTH_CALL_MORE, HTH_CALL_WAIT, HTH_CALL_ENDED } hth_call_state;
+typedef void (*hth_call_fn)(void *user, const hth_call_event *e);
+hth_call_state hth_call_read(hth_call *c, int max, hth_call_fn fn, void *user);
+
+// Puts events together; for who answers in one piece. An hth_call_fn whose user is the hth_call_whole.
+void hth_call_collect(void *whole, const hth_call_event *e);
+void hth_call_whole_free(hth_call_whole *w);
+
 void hth_call_cancel(hth_call *c); // any thread
-void hth_call_drop(hth_call *c);
+void hth_call_drop(hth_call *c);   // cancels what is left
 
-const char *hth_call_model(const hth_call *c); // the name to answer with
+// The tokens of an ask's prompt without computing anything (count_tokens and the like); of a chat, rendered.
+HTH_NODISCARD bool hth_call_count(struct hth_server *s, hth_exchange *x, const hth_ask *ask, int64_t *n_token, hth_fault *fault);
+// The rendered prompt of a chat, as text. Appends.
+HTH_NODISCARD bool hth_call_render(struct hth_server *s, hth_exchange *x, const hth_ask *ask, hth_str *out, hth_fault *fault);
+
 // A new id: prefix and 24 letters and digits that nobody can guess.
-void hth_call_new_id(const char *prefix, char out[48]);
+#define HTH_CALL_ID 48
+void hth_call_new_id(const char *prefix, char out[HTH_CALL_ID]);
 
 #endif

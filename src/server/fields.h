@@ -19,6 +19,7 @@ typedef struct hth_fields {
     const char *text;   // [n_text] the document
     size_t n_text;
     hth_fault *fault;   // the first refusal
+    const struct hth_field *row; // of the value being read by a CUSTOM reader
     char path[160];     // of the value being read, "" at the top
     char ignored[512];  // names for X-Hearth-Ignored, separated by ", "
 } hth_fields;
@@ -57,6 +58,12 @@ void hth_fields_leave(hth_fields *f, size_t mark);
 // Refuses the value at the path; returns false. `fmt` goes on after the path: "must be a string".
 bool hth_fields_refuse(hth_fields *f, const char *fmt, ...) HTH_PRINTF(2, 3);
 bool hth_fields_refuse_kind(hth_fields *f, const hth_json *v, const char *expected); // "must be X, not a number"
+// Arrays of whole numbers in [lo, hi], and of texts; a single one counts as an array of one. In f->arena.
+HTH_NODISCARD bool hth_fields_read_ids(hth_fields *f, const hth_json *v, int64_t lo, int64_t hi, const int32_t **out, size_t *n);
+HTH_NODISCARD bool hth_fields_read_texts(hth_fields *f, const hth_json *v, const hth_chat_text **out, size_t *n);
+// The value as it stands in the document.
+hth_chat_text hth_fields_source(const hth_fields *f, const hth_json *v);
+bool hth_fields_no_memory(hth_fields *f); // refuses; returns false
 void hth_fields_ignore(hth_fields *f, const char *name); // adds a name to f->ignored
 const char *hth_json_kind_word(const hth_json *v);       // "a string", "null", ...
 

@@ -9,7 +9,10 @@ struct hth_models; // models.h: what can be asked for, and what is loaded
 struct hth_access; // access.h: who may
 struct hth_store;  // store.h: responses that were stored
 
+struct hth_config; // config.h: what it was told
+
 typedef struct hth_server {
+    const struct hth_config *config;
     hth_http *http;
     struct hth_models *models;
     struct hth_access *access;
