@@ -607,18 +607,23 @@ hth_code hth_chat_render(const hth_chat_template *t, const hth_chat_request *r, 
     return code;
 }
 
-hth_code hth_chat_text_ids(const hth_chat_template *t, const hth_tokenizer *tokenizer, const hth_jinja_text *text,
-                           hth_token_list *out, hth_err *err) {
-    hth_token bos = hth_tokenizer_special(tokenizer, HTH_SPECIAL_BOS);
+bool hth_chat_wants_bos(const hth_chat_template *t, const hth_tokenizer *tokenizer, const hth_jinja_text *text) {
+    const hth_token bos = hth_tokenizer_special(tokenizer, HTH_SPECIAL_BOS);
     size_t n = 0;
     const char *spelling = bos >= 0 ? hth_tokenizer_spelling(tokenizer, bos, &n) : NULL;
-    bool has_bos = spelling && text->n > 0 && !text->segments[0].is_user && text->segments[0].n >= n &&
-                   memcmp(text->segments[0].text, spelling, n) == 0;
-    if (t->adds_bos && spelling && !has_bos) {
+    if (!t->adds_bos || !spelling) return false;
+    const bool has_bos = text->n > 0 && !text->segments[0].is_user && text->segments[0].n >= n &&
+                         memcmp(text->segments[0].text, spelling, n) == 0;
+    return !has_bos;
+}
+
+hth_code hth_chat_text_ids(const hth_chat_template *t, const hth_tokenizer *tokenizer, const hth_jinja_text *text,
+                           hth_token_list *out, hth_err *err) {
+    if (hth_chat_wants_bos(t, tokenizer, text)) {
         if (!hth_grow(HTH_MEM_TEXT, (void **)&out->ids, &out->cap, out->n + 1, sizeof *out->ids, SIZE_MAX / 16)) {
             return hth_fail_nomem(err, (out->n + 1) * sizeof *out->ids);
         }
-        out->ids[out->n++] = bos;
+        out->ids[out->n++] = hth_tokenizer_special(tokenizer, HTH_SPECIAL_BOS);
     }
     return hth_tokenize(tokenizer, text->segments, text->n, 0, out, err);
 }

@@ -67,6 +67,8 @@ typedef struct hth_chat_request {
 // HTH_ERR_UNSUPPORTED where the template cannot take lists.
 HTH_NODISCARD hth_code hth_chat_render(const hth_chat_template *t, const hth_chat_request *r, hth_jinja_text *out,
                                        hth_err *err);
+// Whether a rendering needs BOS before it: the template is a classic format, which does not write it.
+bool hth_chat_wants_bos(const hth_chat_template *t, const hth_tokenizer *tokenizer, const hth_jinja_text *text);
 // The ids of a rendering; appends to *out. BOS comes from the template; a classic format gets one where the
 // tokenizer adds it.
 HTH_NODISCARD hth_code hth_chat_text_ids(const hth_chat_template *t, const hth_tokenizer *tokenizer,

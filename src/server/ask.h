@@ -115,7 +115,7 @@ typedef struct hth_ask {
     hth_chat_text grammar; // text of FORMAT_GRAMMAR, LARK, REGEX
     int64_t n;             // completions; 0: 1
     int64_t max_tokens;    // 0: as many as the context holds
-    int64_t max_tokens_given; // 1 where max_tokens is 0 because the client said so: the prompt alone
+    bool no_output;        // the prompt alone: for its logprobs, or to fill the cache
     const hth_bytes *stop; // [n_stop]
     size_t n_stop;
     const int32_t *stop_tokens; // [n_stop_token]

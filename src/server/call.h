@@ -124,7 +124,7 @@ typedef struct hth_call_whole {
     const char *model;
     int64_t created;
     hth_call_choice *choices; // [n_choice]
-    size_t n_choice;
+    size_t n_choice, cap_choice;
     hth_call_usage usage;
     hth_fault fault; // kind NONE: all went well
     bool failed;     // memory was refused while collecting

@@ -1,0 +1,293 @@
+// The life of a call: its model, its requests, its end. See call.h.
+#include <gnutls/crypto.h>
+#include <string.h>
+#include <time.h>
+
+#include "os/clock.h"
+#include "server/call_impl.h"
+
+#define MAX_ARENA ((uint64_t)1 << 30)
+
+uint64_t call_random(void) {
+    uint64_t bits = hth_clock_ns();
+    (void)gnutls_rnd(GNUTLS_RND_NONCE, &bits, sizeof bits); // where there is none, the clock has to do
+    return bits >> 1;
+}
+
+void hth_call_new_id(const char *prefix, char out[HTH_CALL_ID]) {
+    static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    uint8_t random[24];
+    size_t n = strlen(prefix);
+    if (n > HTH_CALL_ID - 25) n = HTH_CALL_ID - 25;
+    memcpy(out, prefix, n);
+    if (gnutls_rnd(GNUTLS_RND_NONCE, random, sizeof random) < 0) {
+        const uint64_t now = hth_clock_ns();
+        for (size_t i = 0; i < sizeof random; i++) random[i] = (uint8_t)(now >> (i % 8 * 8));
+    }
+    for (size_t i = 0; i < sizeof random; i++) out[n + i] = letters[random[i] % 62];
+    out[n + sizeof random] = 0;
+}
+
+// ---- memory
+
+static void free_choice(call_choice *x) {
+    hth_chat_output_free(x->parser);
+    hth_str_free(&x->id);
+    hth_str_free(&x->name);
+}
+
+// The engine still works for requests that were cancelled: what its callbacks use goes with the last of them.
+static void unhold(hth_call *c) {
+    if (atomic_fetch_sub(&c->n_hold, 1) != 1) return;
+    for (size_t i = 0; c->jobs && i < c->n_job; i++) hth_guides_free(c->jobs[i].guides);
+    hth_grammar_vocab_free(c->vocab);
+    hth_grammar_free(c->grammar);
+    for (size_t i = 0; c->choices && i < c->n_job * (size_t)c->n_completion; i++) free_choice(&c->choices[i]);
+    hth_free(c->choices);
+    hth_free(c->jobs);
+    hth_json_free(c->tools_doc);
+    hth_arena_free(&c->arena);
+    if (c->x) hth_exchange_drop(c->x);
+    hth_mutex_destroy(&c->lock);
+    hth_free(c);
+}
+
+void call_release(hth_call *c) {
+    hth_use *use = c->use;
+    c->use = NULL;
+    hth_models_release(c->s->models, use);
+}
+
+void hth_call_cancel(hth_call *c) {
+    atomic_store(&c->is_cancelled, true);
+    hth_lock(&c->lock);
+    for (size_t i = 0; i < c->n_submitted; i++) {
+        if (c->jobs[i].request) hth_request_cancel(c->jobs[i].request);
+    }
+    hth_unlock(&c->lock);
+}
+
+void hth_call_drop(hth_call *c) {
+    if (!c) return;
+    for (size_t i = 0; i < c->n_submitted; i++) {
+        hth_request *r = c->jobs[i].request;
+        hth_lock(&c->lock);
+        c->jobs[i].request = NULL;
+        hth_unlock(&c->lock);
+        hth_request_free(r);
+    }
+    call_release(c);
+    unhold(c);
+}
+
+// ---- requests
+
+static void wake(hth_call *c) {
+    if (c->x) hth_exchange_wake(c->x);
+    else if (c->on_more) c->on_more(c->more_user);
+}
+
+// Called by the engine's threads, and by who cancels.
+static void on_more(void *user, bool is_last) {
+    hth_call *c = ((const call_job *)user)->call;
+    if (is_last || !c->wakes_at_end) wake(c);
+    if (is_last) unhold(c);
+}
+
+// The parameter at fault in the words of the dialect.
+static void rename_parameter(const hth_call *c, const hth_refusal *why, hth_fault *fault) {
+    const hth_ask_names *names = c->ask->names;
+    const char *name = why->parameter;
+    if (!name) return;
+    if (strcmp(name, "segments") == 0) name = c->ask->kind == HTH_ASK_CHAT ? names && names->messages ? names->messages : "messages"
+                                                                          : names && names->prompt ? names->prompt : "prompt";
+    else if (strcmp(name, "max_tokens") == 0 && names && names->max_tokens) name = names->max_tokens;
+    else if (strcmp(name, "n") == 0 && names && names->n) name = names->n;
+    else if (strcmp(name, "task") == 0 || strcmp(name, "pooling") == 0) name = "model";
+    strncat(memset(fault->param, 0, sizeof fault->param), name, sizeof fault->param - 1);
+}
+
+static bool mask_tokens(void *user, int32_t completion, const int32_t *tokens, size_t n, uint32_t *mask) {
+    return hth_guides_mask(((const call_job *)user)->guides, completion, tokens, n, mask);
+}
+
+static bool make_guides(hth_call *c, size_t i, hth_fault *fault) {
+    const hth_guide_params p = {.grammar = c->grammar, .vocab = c->vocab};
+    hth_err err;
+    if (!c->grammar) return true;
+    const hth_code code = hth_guides_new(&p, c->n_completion, &c->jobs[i].guides, &err);
+    return code == HTH_OK || hth_refuse_err(fault, &err, NULL);
+}
+
+bool call_submit_next(hth_call *c, hth_fault *fault) {
+    const size_t i = c->n_submitted;
+    hth_request_params p;
+    hth_request *r;
+    hth_refusal why;
+    hth_err err;
+    if (!call_segments(c, i, &c->params.segments, &c->params.n_segment, fault) || !make_guides(c, i, fault)) return false;
+    p = c->params;
+    p.user = &c->jobs[i];
+    p.on_more = on_more;
+    if (c->grammar) p.mask = mask_tokens;
+    atomic_fetch_add(&c->n_hold, 1);
+    if (hth_request_submit(c->use->engine, &p, &r, &why, &err) != HTH_OK) {
+        unhold(c);
+        (void)hth_refuse_err(fault, &err, &why);
+        rename_parameter(c, &why, fault);
+        return false;
+    }
+    hth_lock(&c->lock);
+    c->jobs[i].request = r;
+    c->n_submitted++;
+    hth_unlock(&c->lock);
+    if (atomic_load(&c->is_cancelled)) hth_request_cancel(r);
+    return true;
+}
+
+// ---- starting
+
+static bool keep_waiting(void *user, int64_t done, int64_t total) {
+    const hth_call *c = user;
+    (void)done, (void)total;
+    if (atomic_load(&c->s->is_stopping) || atomic_load(&c->is_cancelled)) return false;
+    return !c->x || !atomic_load(hth_exchange_gone(c->x));
+}
+
+static bool find_model(hth_call *c, hth_fault *fault) {
+    const hth_ask *a = c->ask;
+    hth_err err;
+    hth_acquire p = {.name = a->model.p, .on_wait = keep_waiting, .user = c};
+    if (a->keep_alive_ms != HTH_KEEP_ALIVE_UNSET) {
+        p.has_keep_alive = true;
+        p.keep_alive_ms = a->keep_alive_ms == HTH_KEEP_ALIVE_FOREVER ? -1 : a->keep_alive_ms;
+    }
+    if (hth_models_acquire(c->s->models, &p, &c->use, &err) == HTH_OK) return true;
+    (void)hth_refuse_err(fault, &err, NULL);
+    if (fault->kind == HTH_FAULT_NO_MODEL) strncat(fault->param, "model", sizeof fault->param - 1);
+    if (err.code == HTH_ERR_LIMIT) fault->kind = HTH_FAULT_NO_MEMORY;
+    return false;
+}
+
+static hth_call *new_call(hth_server *s, hth_exchange *x, const hth_ask *a) {
+    hth_err err;
+    hth_call *c = hth_calloc(HTH_MEM_SERVER, 1, sizeof *c);
+    if (!c) return NULL;
+    if (hth_mutex_init(&c->lock, &err) != HTH_OK) {
+        hth_free(c);
+        return NULL;
+    }
+    atomic_init(&c->n_hold, 1);
+    c->s = s;
+    c->ask = a;
+    c->x = x;
+    if (x) hth_exchange_hold(x);
+    hth_arena_init(&c->arena, HTH_MEM_SERVER, MAX_ARENA);
+    c->start_ns = hth_clock_ns();
+    c->created = (int64_t)time(NULL);
+    return c;
+}
+
+static bool make_parsers(hth_call *c, hth_fault *fault) {
+    const hth_chat_output_params p = {
+        .format = c->format, .begins = c->begins, .tools = c->tools.n > 0 ? &c->tools : NULL,
+        .raw_reasoning = c->ask->thinking_in_content, .tokenizer = c->use->tokenizer, .seed = call_random(),
+        .sink = call_take_delta, .user = c};
+    hth_err err;
+    for (size_t i = 0; c->format && i < c->n_job * (size_t)c->n_completion; i++) {
+        hth_chat_output_params own = p;
+        own.seed += i;
+        if (hth_chat_output_new(&own, &c->choices[i].parser, &err) != HTH_OK) return hth_refuse_err(fault, &err, NULL);
+    }
+    return true;
+}
+
+static bool make_jobs(hth_call *c, hth_fault *fault) {
+    const hth_ask *a = c->ask;
+    c->n_job = a->kind == HTH_ASK_CHAT ? 1 : a->n_prompt;
+    c->n_completion = c->params.n;
+    c->jobs = hth_calloc(HTH_MEM_SERVER, c->n_job + 1, sizeof *c->jobs);
+    c->choices = hth_calloc(HTH_MEM_SERVER, c->n_job * (size_t)c->n_completion + 1, sizeof *c->choices);
+    if (!c->jobs || !c->choices) return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
+    for (size_t i = 0; i < c->n_job; i++) c->jobs[i].call = c;
+    for (size_t i = 0; i < c->n_job * (size_t)c->n_completion; i++) {
+        hth_str_init(&c->choices[i].id, HTH_MEM_SERVER, 4096);
+        hth_str_init(&c->choices[i].name, HTH_MEM_SERVER, 65536);
+    }
+    return make_parsers(c, fault);
+}
+
+static bool start(hth_call *c, hth_fault *fault) {
+    if (!find_model(c, fault)) return false;
+    c->usage.load_ns = c->use->load_ns;
+    if (!call_prepare(c, fault) || !make_jobs(c, fault)) return false;
+    for (size_t i = 0; i < c->n_job && i < CALL_MAX_AT_WORK; i++) {
+        if (call_submit_next(c, fault)) continue;
+        if (i == 0 || fault->kind != HTH_FAULT_BUSY) return false;
+        *fault = (hth_fault){0}; // the rest is submitted as the first end
+        break;
+    }
+    return true;
+}
+
+bool hth_call_start(hth_server *s, hth_exchange *x, const hth_ask *a, hth_call **out, hth_fault *fault) {
+    hth_call *c = new_call(s, x, a);
+    if (!c) return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
+    c->wakes_at_end = !a->stream;
+    if (start(c, fault)) {
+        *out = c;
+        return true;
+    }
+    hth_call_cancel(c);
+    hth_call_drop(c);
+    return false;
+}
+
+bool hth_call_start_detached(hth_server *s, const hth_ask *a, void (*more)(void *user), void *user, hth_call **out,
+                             hth_fault *fault) {
+    hth_call *c = new_call(s, NULL, a);
+    if (!c) return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
+    c->on_more = more;
+    c->more_user = user;
+    if (start(c, fault)) {
+        *out = c;
+        return true;
+    }
+    hth_call_cancel(c);
+    hth_call_drop(c);
+    return false;
+}
+
+// ---- without computing
+
+bool hth_call_render(hth_server *s, hth_exchange *x, const hth_ask *a, hth_str *out, hth_fault *fault) {
+    hth_call *c = new_call(s, x, a);
+    hth_jinja_text text = {0};
+    if (!c) return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
+    const bool ok = find_model(c, fault) && call_render(c, &text, fault);
+    for (size_t i = 0; ok && i < text.n; i++) hth_str_append(out, text.segments[i].text, text.segments[i].n);
+    hth_jinja_text_free(&text);
+    hth_call_drop(c);
+    return ok;
+}
+
+static bool count(hth_call *c, int64_t *n_token, hth_fault *fault) {
+    hth_jinja_text text = {0};
+    hth_token_list ids = {0};
+    hth_err err;
+    bool ok = find_model(c, fault) && call_render(c, &text, fault);
+    if (ok && !c->use->tokenizer) ok = hth_refuse(fault, HTH_FAULT_UNSUPPORTED, "model", "the model carries no tokenizer");
+    if (ok && hth_chat_text_ids(c->use->chat, c->use->tokenizer, &text, &ids, &err) != HTH_OK) ok = hth_refuse_err(fault, &err, NULL);
+    *n_token = (int64_t)ids.n;
+    hth_token_list_free(&ids);
+    hth_jinja_text_free(&text);
+    return ok;
+}
+
+bool hth_call_count(hth_server *s, hth_exchange *x, const hth_ask *a, int64_t *n_token, hth_fault *fault) {
+    hth_call *c = new_call(s, x, a);
+    if (!c) return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
+    const bool ok = count(c, n_token, fault);
+    hth_call_drop(c);
+    return ok;
+}
