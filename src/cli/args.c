@@ -133,6 +133,7 @@ static int check_count(const cli_command *c, int n) {
 }
 
 int cli_run_command(const cli_command *c, int argc, char **argv) {
+    if (c->run_words) return c->run_words(argc, argv);
     const char **items = hth_calloc(HTH_MEM_MISC, (size_t)argc + 1, sizeof *items);
     if (!items) return cli_error("out of memory");
     int n = 0, code = 0;
@@ -166,6 +167,11 @@ static void print_option(const char *name, char letter, const char *value, const
 }
 
 void cli_print_help(const cli_command *c) {
+    if (c->run_words) {
+        char help[] = "--help";
+        (void)c->run_words(1, (char *[]){help, NULL});
+        return;
+    }
     cli_print("Usage: hearth %s %s%s%s\n\n%s\n", c->name, c->options->name ? "[OPTIONS] " : "", c->arguments,
               "", c->summary);
     if (c->details) cli_print("\n%s\n", c->details);

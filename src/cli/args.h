@@ -115,6 +115,7 @@ typedef struct cli_command {
     int min_args, max_args;    // max_args < 0: any number
     void *values;              // the options struct, already holding defaults
     int (*run)(const cli_args *args, const void *values);
+    int (*run_words)(int argc, char **argv); // instead of all from `details` on: reads its words itself, --help too
 } cli_command;
 
 // Parses argv [argc] (the words after the command's name) into command->values and runs it, or prints its

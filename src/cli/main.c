@@ -11,7 +11,7 @@ static const cli_command *const commands[] = {
     &cli_command_run,    &cli_command_show,       &cli_command_tokenize, &cli_command_detokenize,
     &cli_command_logits, &cli_command_perplexity, &cli_command_embed,    &cli_command_bench,
     &cli_command_quantize, &cli_command_imatrix, &cli_command_info,
-    &cli_command_template,
+    &cli_command_template, &cli_command_serve,
 };
 
 static void print_help(void) {
@@ -52,7 +52,13 @@ static int help_about(int argc, char **argv) {
     return CLI_OK;
 }
 
+static bool is_called(const char *path, const char *name) {
+    const char *slash = strrchr(path, '/');
+    return strcmp(slash ? slash + 1 : path, name) == 0;
+}
+
 static int dispatch(int argc, char **argv) {
+    if (argc > 0 && is_called(argv[0], "llama-server")) return cli_run_llama_server(argc - 1, argv + 1);
     if (argc < 2) return cli_usage_error(NULL, "no command given");
     const char *word = argv[1];
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) return help_about(0, NULL);

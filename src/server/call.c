@@ -23,6 +23,7 @@ static void tell_started(hth_call *c) {
     hth_call_event e = {.kind = HTH_CALL_STARTED, .choice = -1};
     e.started.model = c->ask->model.n > 0 ? c->ask->model.p : c->use->card->name;
     e.started.created = c->created;
+    e.started.tokenizer = c->use->tokenizer;
     c->has_started = true;
     tell(c, &e);
 }
@@ -79,13 +80,17 @@ static void take_text(hth_call *c, int32_t choice, const char *text, size_t n) {
     }
 }
 
+const char *hth_call_spell(const hth_tokenizer *t, int32_t id, size_t *n) {
+    *n = 0;
+    const char *text = t ? hth_tokenizer_bytes(t, id, n) : NULL;
+    if (t && !text) text = hth_tokenizer_spelling(t, id, n);
+    if (!text) *n = 0;
+    return text ? text : "";
+}
+
 static void tell_token(hth_call *c, int32_t choice, const hth_event *from) {
-    const hth_tokenizer *t = c->use->tokenizer;
     hth_call_event e = {.kind = HTH_CALL_TOKEN, .choice = choice};
-    size_t n = 0;
-    e.text = t ? hth_tokenizer_bytes(t, from->token.id, &n) : NULL;
-    if (t && !e.text) e.text = hth_tokenizer_spelling(t, from->token.id, &n);
-    e.n_text = e.text ? n : 0;
+    e.text = hth_call_spell(c->use->tokenizer, from->token.id, &e.n_text);
     e.token.id = from->token.id;
     e.token.is_prompt = from->kind == HTH_EVENT_PROMPT;
     e.token.has_logprob = from->token.has_logprob;
@@ -134,8 +139,8 @@ static void take_stop(hth_call *c, int32_t choice, const hth_event *from) {
 
 static void take_error(hth_call *c, const call_job *job, const hth_event *from) {
     hth_fault fault = {0};
-    const hth_err *why = job->guides && from->completion >= 0 ? hth_guides_error(job->guides, from->completion) : NULL;
-    (void)hth_refuse_err(&fault, why && why->code != HTH_OK ? why : from->error.err, &from->error.refusal);
+    const hth_err *why = call_guide_error(job, from->completion);
+    (void)hth_refuse_err(&fault, why ? why : from->error.err, &from->error.refusal);
     if (fault.kind == HTH_FAULT_BAD_REQUEST) fault.kind = HTH_FAULT_INTERNAL; // the request was checked
     fail(c, &fault);
 }

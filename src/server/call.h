@@ -54,6 +54,7 @@ typedef struct hth_call_event {
         struct {
             const char *model; // the name to answer with
             int64_t created;   // seconds since 1970
+            const struct hth_tokenizer *tokenizer; // for hth_call_spell; NULL: none
         } started;
         struct {
             int64_t n_done, n_total, n_cached;
@@ -123,6 +124,7 @@ typedef struct hth_call_choice {
 typedef struct hth_call_whole {
     const char *model;
     int64_t created;
+    const struct hth_tokenizer *tokenizer;
     hth_call_choice *choices; // [n_choice]
     size_t n_choice, cap_choice;
     hth_call_usage usage;
@@ -175,6 +177,9 @@ void hth_call_drop(hth_call *c);   // cancels what is left
 HTH_NODISCARD bool hth_call_count(struct hth_server *s, hth_exchange *x, const hth_ask *ask, int64_t *n_token, hth_fault *fault);
 // The rendered prompt of a chat, as text. Appends.
 HTH_NODISCARD bool hth_call_render(struct hth_server *s, hth_exchange *x, const hth_ask *ask, hth_str *out, hth_fault *fault);
+
+// What a token alone is written as; perhaps no whole characters. Borrowed from the tokenizer.
+const char *hth_call_spell(const struct hth_tokenizer *t, int32_t id, size_t *n);
 
 // A new id: prefix and 24 letters and digits that nobody can guess.
 #define HTH_CALL_ID 48

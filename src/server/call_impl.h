@@ -74,6 +74,19 @@ struct hth_call {
     int32_t at_choice;
 };
 
+static inline bool call_no_memory(hth_fault *fault) {
+    return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
+}
+
+// What the dialect calls a field of hth_ask_names.
+#define CALL_NAME(c_, field_) ((c_)->ask->names && (c_)->ask->names->field_ ? (c_)->ask->names->field_ : #field_)
+
+// call_grammar.c
+bool call_make_grammar(hth_call *c, hth_fault *fault);
+bool call_make_guides(hth_call *c, size_t i, hth_request_params *p, hth_fault *fault); // of job i
+const hth_err *call_guide_error(const call_job *job, int32_t completion);
+void call_free_grammar(hth_call *c);
+
 // call_start.c
 uint64_t call_random(void);
 bool call_submit_next(hth_call *c, hth_fault *fault);

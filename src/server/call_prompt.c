@@ -8,15 +8,6 @@
 
 #define MAX_TOOLS_BYTES ((uint64_t)64 << 20)
 
-static const char *name_or(const char *given, const char *otherwise) {
-    return given ? given : otherwise;
-}
-
-#define NAME(c_, field_) name_or((c_)->ask->names ? (c_)->ask->names->field_ : NULL, #field_)
-
-static bool no_memory(hth_fault *fault) {
-    return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
-}
 
 // ---- tools
 
@@ -57,35 +48,31 @@ static bool read_tools(hth_call *c, hth_jinja_value *list, hth_fault *fault) {
     const char *own = text.failed ? NULL : hth_arena_strndup(&c->arena, hth_str_text(&text), text.len);
     const size_t n = text.len;
     hth_str_free(&text);
-    if (!own) return no_memory(fault);
+    if (!own) return call_no_memory(fault);
     hth_code code = hth_json_parse(own, n, MAX_TOOLS_BYTES, &c->tools_doc, &err);
     const hth_json *root = code == HTH_OK ? hth_json_root(c->tools_doc) : NULL;
     if (code == HTH_OK) code = hth_chat_tools_from_json(&c->arena, root, own, n, &c->tools, &err);
     if (code == HTH_OK) code = hth_jinja_from_json(&c->arena, root, own, n, HTH_JINJA_OF_CLIENT, list, &err);
     if (code == HTH_OK) return true;
-    return hth_refuse(fault, code == HTH_ERR_NOMEM ? HTH_FAULT_NO_MEMORY : HTH_FAULT_BAD_REQUEST, NAME(c, tools), "%s", err.msg);
+    return hth_refuse(fault, code == HTH_ERR_NOMEM ? HTH_FAULT_NO_MEMORY : HTH_FAULT_BAD_REQUEST, CALL_NAME(c, tools), "%s", err.msg);
 }
 
 // ---- rendering
 
-static hth_chat_effort effort_of(hth_chat_text word) {
-    hth_chat_reasoning_choice choice = {0};
-    if (!word.p || !hth_chat_reasoning_parse(word.p, &choice)) return HTH_CHAT_EFFORT_AUTO;
-    return choice.effort;
-}
-
-// What the template is told about thinking; `plan` says what it cannot be told.
-static bool apply_thinking(hth_call *c, hth_jinja_value *kwargs, hth_chat_reasoning_plan *plan, hth_fault *fault) {
+// What the template is told about thinking.
+static bool apply_thinking(hth_call *c, hth_jinja_value *kwargs, hth_fault *fault) {
     const hth_ask *a = c->ask;
-    hth_chat_reasoning r;
+    const hth_jinja_value on = {.kind = HTH_JINJA_BOOL, .u.b = a->thinking == HTH_THINK_ON};
+    hth_jinja_value effort;
     hth_err err;
-    const hth_chat_reasoning_choice choice = {
-        .think = a->thinking == HTH_THINK_OFF ? HTH_CHAT_THINK_OFF : a->thinking == HTH_THINK_ON ? HTH_CHAT_THINK_ON : HTH_CHAT_THINK_AUTO,
-        .effort = effort_of(a->effort),
-        .budget = a->thinking_budget > 0 ? a->thinking_budget : 0};
-    if (a->thinking == HTH_THINK_DEFAULT && choice.budget == 0) return true;
-    hth_code code = hth_chat_reasoning_find(c->use->chat, c->format, &r, &err);
-    if (code == HTH_OK) code = hth_chat_reasoning_apply(&r, &choice, &c->arena, kwargs, plan, &err);
+    hth_code code = HTH_OK;
+    if (a->thinking != HTH_THINK_DEFAULT) {
+        code = hth_jinja_set(&c->arena, kwargs, "enable_thinking", 15, HTH_JINJA_OF_TEMPLATE, on, &err);
+    }
+    if (code == HTH_OK && a->effort.p) code = hth_jinja_make_str(&c->arena, a->effort.p, a->effort.n, HTH_JINJA_OF_CLIENT, &effort, &err);
+    if (code == HTH_OK && a->effort.p) {
+        code = hth_jinja_set(&c->arena, kwargs, "reasoning_effort", 16, HTH_JINJA_OF_TEMPLATE, effort, &err);
+    }
     return code == HTH_OK || hth_refuse_err(fault, &err, NULL);
 }
 
@@ -99,7 +86,7 @@ static bool render_messages(hth_call *c, const hth_jinja_value *tools, const hth
     if (word) {
         hth_chat_message *more = hth_arena_alloc(&c->arena, n + 1, sizeof *more);
         hth_chat_part *part = hth_arena_alloc(&c->arena, 1, sizeof *part);
-        if (!more || !part) return no_memory(fault);
+        if (!more || !part) return call_no_memory(fault);
         *part = (hth_chat_part){HTH_CHAT_PART_TEXT, hth_chat_text_of(word)};
         more[0] = (hth_chat_message){.role = hth_chat_text_of("system"), .parts = part, .n_part = 1};
         memcpy(more + 1, messages, n * sizeof *more);
@@ -112,7 +99,7 @@ static bool render_messages(hth_call *c, const hth_jinja_value *tools, const hth
     if (hth_chat_render(c->use->chat, &request, text, &err) == HTH_OK) return true;
     (void)hth_refuse_err(fault, &err, NULL);
     if (err.code == HTH_ERR_RANGE || err.code == HTH_ERR_FORMAT || err.code == HTH_ERR_UNSUPPORTED) {
-        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NAME(c, messages), "%s", err.msg);
+        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, messages), "%s", err.msg);
     }
     return false;
 }
@@ -125,34 +112,33 @@ static bool check_messages(const hth_call *c, hth_fault *fault) {
         for (size_t k = 0; k < a->messages[i].n_part; k++) {
             const hth_chat_part_kind kind = a->messages[i].parts[k].kind;
             if (kind == HTH_CHAT_PART_TEXT) continue;
-            snprintf(path, sizeof path, "%s[%zu].content[%zu]", NAME(c, messages), i, k);
+            snprintf(path, sizeof path, "%s[%zu].content[%zu]", CALL_NAME(c, messages), i, k);
             return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, path, "'%s': the model %s cannot take %s, only text", path,
                               c->use->card->name, kinds[kind]);
         }
     }
     if (a->n_message > 0) return true;
-    return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NAME(c, messages), "'%s' must hold at least one message", NAME(c, messages));
+    return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, messages), "'%s' must hold at least one message", CALL_NAME(c, messages));
 }
 
 bool call_render(hth_call *c, hth_jinja_text *text, hth_fault *fault) {
     const hth_ask *a = c->ask;
     if (!c->use->chat) {
         return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, "model", "the model %s cannot chat: %s", c->use->card->name,
-                          name_or(c->use->chat_note, "it has no chat template"));
+                          c->use->chat_note ? c->use->chat_note : "it has no chat template");
     }
     if (!check_messages(c, fault)) return false;
     hth_jinja_value tools = {0}, kwargs = a->kwargs;
-    hth_chat_reasoning_plan plan = {0};
     hth_err err;
     const bool has_tools = a->n_tool > 0 && a->tool_choice != HTH_TOOLS_NONE;
     if (has_tools && !read_tools(c, &tools, fault)) return false;
-    if (kwargs.kind == HTH_JINJA_MISSING && hth_jinja_make_dict(&c->arena, &kwargs, &err) != HTH_OK) return no_memory(fault);
+    if (kwargs.kind == HTH_JINJA_MISSING && hth_jinja_make_dict(&c->arena, &kwargs, &err) != HTH_OK) return call_no_memory(fault);
     c->format = hth_chat_format_of(c->use->chat, c->use->tokenizer);
-    if (!apply_thinking(c, &kwargs, &plan, fault)) return false;
-    if (!render_messages(c, has_tools ? &tools : NULL, &kwargs, plan.word, text, fault)) return false;
+    if (!apply_thinking(c, &kwargs, fault)) return false;
+    if (!render_messages(c, has_tools ? &tools : NULL, &kwargs, NULL, text, fault)) return false;
     c->begins = hth_chat_format_begins(c->format, text);
     // A form that the answer must have leaves no room for a thought: it is over before it begins.
-    const bool is_over = plan.must_end_now || a->format != HTH_FORMAT_TEXT;
+    const bool is_over = a->thinking == HTH_THINK_OFF || a->format != HTH_FORMAT_TEXT;
     c->ends_thought = is_over && c->begins == HTH_CHAT_BEGINS_THOUGHT ? hth_chat_format_ends_thought(c->format) : NULL;
     if (c->ends_thought) c->begins = HTH_CHAT_BEGINS_CONTENT;
     return true;
@@ -164,7 +150,7 @@ static bool take_prompt(hth_call *c, const hth_jinja_text *text, hth_fault *faul
     hth_segment *s = hth_arena_alloc(&c->arena, text->n + 2, sizeof *s);
     int32_t *bos = hth_arena_alloc(&c->arena, 1, sizeof *bos);
     size_t n = 0;
-    if (!s || !bos) return no_memory(fault);
+    if (!s || !bos) return call_no_memory(fault);
     if (t && hth_chat_wants_bos(c->use->chat, t, text)) {
         *bos = hth_tokenizer_special(t, HTH_SPECIAL_BOS);
         s[n++] = (hth_segment){.tokens = bos, .n_token = 1};
@@ -172,70 +158,13 @@ static bool take_prompt(hth_call *c, const hth_jinja_text *text, hth_fault *faul
     for (size_t i = 0; i < text->n; i++) {
         const hth_text_segment *from = &text->segments[i];
         const char *own = hth_arena_strndup(&c->arena, from->text, from->n);
-        if (!own) return no_memory(fault);
+        if (!own) return call_no_memory(fault);
         s[n++] = (hth_segment){.text = own, .n_text = from->n, .is_user = from->is_user};
     }
     if (c->ends_thought) s[n++] = (hth_segment){.text = c->ends_thought, .n_text = strlen(c->ends_thought)};
     c->prompt = s;
     c->n_prompt = n;
     return true;
-}
-
-// ---- what may be written
-
-static bool make_format_grammar(hth_call *c, hth_fault *fault) {
-    const hth_ask *a = c->ask;
-    const hth_grammar_options options = {.lenient = a->kind == HTH_ASK_CHAT && !a->strict_schema};
-    hth_chat_text schema = {0};
-    hth_code code = HTH_OK;
-    hth_err err;
-    if (a->schema) schema = (hth_chat_text){a->document + a->schema->pos, hth_json_extent(a->document, a->n_document, a->schema)};
-    switch (a->format) {
-    case HTH_FORMAT_TEXT: return true;
-    case HTH_FORMAT_JSON: code = hth_grammar_from_json_object(&options, &c->grammar, &err); break;
-    case HTH_FORMAT_SCHEMA: code = hth_grammar_from_schema(schema.p, schema.n, &options, &c->grammar, &err); break;
-    case HTH_FORMAT_GRAMMAR: code = hth_grammar_from_text(a->grammar.p, a->grammar.n, &options, &c->grammar, &err); break;
-    case HTH_FORMAT_LARK: code = hth_grammar_from_lark(a->grammar.p, a->grammar.n, &options, &c->grammar, &err); break;
-    case HTH_FORMAT_REGEX: code = hth_grammar_from_regex(a->grammar.p, a->grammar.n, &options, &c->grammar, &err); break;
-    }
-    if (code == HTH_OK) return true;
-    if (code == HTH_ERR_NOMEM) return no_memory(fault);
-    return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NAME(c, format), "'%s': %s", NAME(c, format), err.msg);
-}
-
-// A call that must come: the whole answer is in the family's syntax of calls.
-static bool make_tool_grammar(hth_call *c, hth_fault *fault) {
-    const hth_ask *a = c->ask;
-    const bool is_one = a->n_tool_name == 1;
-    hth_chat_grammar_params p = {.tools = &c->tools, .choice = is_one ? HTH_CHAT_TOOLS_NAMED : HTH_CHAT_TOOLS_REQUIRED,
-                                 .parallel = !a->one_tool, .begins = c->begins};
-    hth_str text;
-    hth_err err;
-    if (is_one) p.name = a->tool_names[0];
-    hth_str_init(&text, HTH_MEM_SERVER, MAX_TOOLS_BYTES);
-    hth_code code = hth_chat_format_grammar(c->format, &p, &text, &err);
-    if (code == HTH_OK && text.failed) code = hth_fail_nomem(&err, text.len);
-    if (code == HTH_OK) code = hth_grammar_from_lark(hth_str_text(&text), text.len, &(hth_grammar_options){.lenient = true}, &c->grammar, &err);
-    hth_str_free(&text);
-    if (code == HTH_OK) return true;
-    return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, NAME(c, tool_choice), "'%s' cannot be kept by this model: %s", NAME(c, tool_choice), err.msg);
-}
-
-static bool make_grammar(hth_call *c, hth_fault *fault) {
-    const hth_ask *a = c->ask;
-    hth_err err;
-    if (a->tool_choice == HTH_TOOLS_REQUIRED && a->n_tool > 0) {
-        if (a->format != HTH_FORMAT_TEXT) {
-            return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, NAME(c, format), "'%s' and a call that must come exclude each other", NAME(c, format));
-        }
-        if (!make_tool_grammar(c, fault)) return false;
-    } else if (!make_format_grammar(c, fault)) {
-        return false;
-    }
-    if (!c->grammar) return true;
-    if (!c->use->tokenizer) return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, NAME(c, format), "the model carries no tokenizer");
-    const hth_code code = hth_grammar_vocab_new(c->use->tokenizer, &c->vocab, &err);
-    return code == HTH_OK || hth_refuse_err(fault, &err, NULL);
 }
 
 // ---- how it is chosen
@@ -264,7 +193,7 @@ static bool lay_bias(hth_call *c, hth_fault *fault) {
     c->cap_bias = a->n_bias;
     for (size_t i = 0; i < a->n_bias; i++) c->cap_bias += a->bias[i].text.n;
     c->sampling_bias = hth_arena_alloc(&c->arena, c->cap_bias, sizeof *c->sampling_bias);
-    if (!c->sampling_bias) return no_memory(fault);
+    if (!c->sampling_bias) return call_no_memory(fault);
     for (size_t i = 0; i < a->n_bias && ok; i++) ok = add_bias(c, &a->bias[i], &ids, fault);
     hth_token_list_free(&ids);
     c->sampling.bias = c->sampling_bias;
@@ -288,13 +217,13 @@ static bool lay_sampling(hth_call *c, hth_fault *fault) {
 static bool check_numbers(const hth_call *c, hth_fault *fault) {
     const hth_ask *a = c->ask;
     if (a->n < 0 || a->n > 128) {
-        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NAME(c, n), "'%s' must be from 1 to 128, not %lld", NAME(c, n), (long long)a->n);
+        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, n), "'%s' must be from 1 to 128, not %lld", CALL_NAME(c, n), (long long)a->n);
     }
     if (a->n_lora > 0) {
-        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, NAME(c, adapters), "'%s' is not supported here", NAME(c, adapters));
+        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, CALL_NAME(c, adapters), "'%s' is not supported here", CALL_NAME(c, adapters));
     }
     if (a->n_top < 0 || a->n_top > 100) {
-        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NAME(c, logprobs), "'%s' must be from 0 to 100", NAME(c, logprobs));
+        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, logprobs), "'%s' must be from 0 to 100", CALL_NAME(c, logprobs));
     }
     return true;
 }
@@ -346,7 +275,7 @@ bool call_prepare(hth_call *c, hth_fault *fault) {
         hth_jinja_text_free(&text);
         if (!ok) return false;
     }
-    if (a->kind <= HTH_ASK_TEXT && !make_grammar(c, fault)) return false;
+    if (a->kind <= HTH_ASK_TEXT && !call_make_grammar(c, fault)) return false;
     fill_params(c);
     return true;
 }
@@ -359,13 +288,13 @@ static bool infill(hth_call *c, const hth_ask_prompt *p, const hth_segment **out
     hth_token_list ids = {0};
     hth_err err;
     if (!c->use->tokenizer || hth_infill_find(c->use->tokenizer, &format, &err) != HTH_OK) {
-        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, NAME(c, suffix), "'%s': the model %s was not made to fill in the middle", NAME(c, suffix), c->use->card->name);
+        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, CALL_NAME(c, suffix), "'%s': the model %s was not made to fill in the middle", CALL_NAME(c, suffix), c->use->card->name);
     }
     if (p->n_segment != 1 || p->segments[0].tokens) {
-        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NAME(c, prompt), "'%s' must be a text where there is a '%s'", NAME(c, prompt), NAME(c, suffix));
+        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, prompt), "'%s' must be a text where there is a '%s'", CALL_NAME(c, prompt), CALL_NAME(c, suffix));
     }
     hth_infill_file *files = hth_arena_alloc(&c->arena, a->n_extra + 1, sizeof *files);
-    if (!files) return no_memory(fault);
+    if (!files) return call_no_memory(fault);
     for (size_t i = 0; i < a->n_extra; i++) {
         files[i] = (hth_infill_file){a->extra_names[i], {a->extra[i].segments[0].text, a->extra[i].segments[0].n_text}};
     }
@@ -381,7 +310,7 @@ static bool infill(hth_call *c, const hth_ask_prompt *p, const hth_segment **out
     }
     hth_token_list_free(&ids);
     if (code != HTH_OK) return hth_refuse_err(fault, &err, NULL);
-    return (own && s) || no_memory(fault);
+    return (own && s) || call_no_memory(fault);
 }
 
 // Query and document as rerankers are trained on them: with the tokenizer's marks between and around.
@@ -393,7 +322,7 @@ static bool pair(hth_call *c, const hth_ask_prompt *p, const hth_segment **out, 
     if (end < 0) end = sep;
     hth_segment *s = hth_arena_alloc(&c->arena, 4 + p->n_segment, sizeof *s);
     int32_t *marks = hth_arena_alloc(&c->arena, 4, sizeof *marks);
-    if (!s || !marks) return no_memory(fault);
+    if (!s || !marks) return call_no_memory(fault);
     size_t n_mark = 0, n_segment = 0;
     if (hth_tokenizer_adds_bos(t) && begin >= 0) {
         marks[n_mark] = begin;

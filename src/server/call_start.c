@@ -39,9 +39,7 @@ static void free_choice(call_choice *x) {
 // The engine still works for requests that were cancelled: what its callbacks use goes with the last of them.
 static void unhold(hth_call *c) {
     if (atomic_fetch_sub(&c->n_hold, 1) != 1) return;
-    for (size_t i = 0; c->jobs && i < c->n_job; i++) hth_guides_free(c->jobs[i].guides);
-    hth_grammar_vocab_free(c->vocab);
-    hth_grammar_free(c->grammar);
+    call_free_grammar(c);
     for (size_t i = 0; c->choices && i < c->n_job * (size_t)c->n_completion; i++) free_choice(&c->choices[i]);
     hth_free(c->choices);
     hth_free(c->jobs);
@@ -96,27 +94,13 @@ static void on_more(void *user, bool is_last) {
 
 // The parameter at fault in the words of the dialect.
 static void rename_parameter(const hth_call *c, const hth_refusal *why, hth_fault *fault) {
-    const hth_ask_names *names = c->ask->names;
     const char *name = why->parameter;
     if (!name) return;
-    if (strcmp(name, "segments") == 0) name = c->ask->kind == HTH_ASK_CHAT ? names && names->messages ? names->messages : "messages"
-                                                                          : names && names->prompt ? names->prompt : "prompt";
-    else if (strcmp(name, "max_tokens") == 0 && names && names->max_tokens) name = names->max_tokens;
-    else if (strcmp(name, "n") == 0 && names && names->n) name = names->n;
+    if (strcmp(name, "segments") == 0) name = c->ask->kind == HTH_ASK_CHAT ? CALL_NAME(c, messages) : CALL_NAME(c, prompt);
+    else if (strcmp(name, "max_tokens") == 0) name = CALL_NAME(c, max_tokens);
+    else if (strcmp(name, "n") == 0) name = CALL_NAME(c, n);
     else if (strcmp(name, "task") == 0 || strcmp(name, "pooling") == 0) name = "model";
     strncat(memset(fault->param, 0, sizeof fault->param), name, sizeof fault->param - 1);
-}
-
-static bool mask_tokens(void *user, int32_t completion, const int32_t *tokens, size_t n, uint32_t *mask) {
-    return hth_guides_mask(((const call_job *)user)->guides, completion, tokens, n, mask);
-}
-
-static bool make_guides(hth_call *c, size_t i, hth_fault *fault) {
-    const hth_guide_params p = {.grammar = c->grammar, .vocab = c->vocab};
-    hth_err err;
-    if (!c->grammar) return true;
-    const hth_code code = hth_guides_new(&p, c->n_completion, &c->jobs[i].guides, &err);
-    return code == HTH_OK || hth_refuse_err(fault, &err, NULL);
 }
 
 bool call_submit_next(hth_call *c, hth_fault *fault) {
@@ -125,11 +109,11 @@ bool call_submit_next(hth_call *c, hth_fault *fault) {
     hth_request *r;
     hth_refusal why;
     hth_err err;
-    if (!call_segments(c, i, &c->params.segments, &c->params.n_segment, fault) || !make_guides(c, i, fault)) return false;
+    if (!call_segments(c, i, &c->params.segments, &c->params.n_segment, fault)) return false;
     p = c->params;
     p.user = &c->jobs[i];
     p.on_more = on_more;
-    if (c->grammar) p.mask = mask_tokens;
+    if (!call_make_guides(c, i, &p, fault)) return false;
     atomic_fetch_add(&c->n_hold, 1);
     if (hth_request_submit(c->use->engine, &p, &r, &why, &err) != HTH_OK) {
         unhold(c);
@@ -208,7 +192,7 @@ static bool make_jobs(hth_call *c, hth_fault *fault) {
     c->n_completion = c->params.n;
     c->jobs = hth_calloc(HTH_MEM_SERVER, c->n_job + 1, sizeof *c->jobs);
     c->choices = hth_calloc(HTH_MEM_SERVER, c->n_job * (size_t)c->n_completion + 1, sizeof *c->choices);
-    if (!c->jobs || !c->choices) return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
+    if (!c->jobs || !c->choices) return call_no_memory(fault);
     for (size_t i = 0; i < c->n_job; i++) c->jobs[i].call = c;
     for (size_t i = 0; i < c->n_job * (size_t)c->n_completion; i++) {
         hth_str_init(&c->choices[i].id, HTH_MEM_SERVER, 4096);
@@ -232,7 +216,7 @@ static bool start(hth_call *c, hth_fault *fault) {
 
 bool hth_call_start(hth_server *s, hth_exchange *x, const hth_ask *a, hth_call **out, hth_fault *fault) {
     hth_call *c = new_call(s, x, a);
-    if (!c) return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
+    if (!c) return call_no_memory(fault);
     c->wakes_at_end = !a->stream;
     if (start(c, fault)) {
         *out = c;
@@ -246,7 +230,7 @@ bool hth_call_start(hth_server *s, hth_exchange *x, const hth_ask *a, hth_call *
 bool hth_call_start_detached(hth_server *s, const hth_ask *a, void (*more)(void *user), void *user, hth_call **out,
                              hth_fault *fault) {
     hth_call *c = new_call(s, NULL, a);
-    if (!c) return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
+    if (!c) return call_no_memory(fault);
     c->on_more = more;
     c->more_user = user;
     if (start(c, fault)) {
@@ -263,7 +247,7 @@ bool hth_call_start_detached(hth_server *s, const hth_ask *a, void (*more)(void 
 bool hth_call_render(hth_server *s, hth_exchange *x, const hth_ask *a, hth_str *out, hth_fault *fault) {
     hth_call *c = new_call(s, x, a);
     hth_jinja_text text = {0};
-    if (!c) return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
+    if (!c) return call_no_memory(fault);
     const bool ok = find_model(c, fault) && call_render(c, &text, fault);
     for (size_t i = 0; ok && i < text.n; i++) hth_str_append(out, text.segments[i].text, text.segments[i].n);
     hth_jinja_text_free(&text);
@@ -286,7 +270,7 @@ static bool count(hth_call *c, int64_t *n_token, hth_fault *fault) {
 
 bool hth_call_count(hth_server *s, hth_exchange *x, const hth_ask *a, int64_t *n_token, hth_fault *fault) {
     hth_call *c = new_call(s, x, a);
-    if (!c) return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
+    if (!c) return call_no_memory(fault);
     const bool ok = count(c, n_token, fault);
     hth_call_drop(c);
     return ok;

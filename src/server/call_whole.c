@@ -80,6 +80,7 @@ void hth_call_collect(void *whole, const hth_call_event *e) {
     if (e->kind == HTH_CALL_STARTED) {
         w->model = e->started.model;
         w->created = e->started.created;
+        w->tokenizer = e->started.tokenizer;
     } else if (e->kind == HTH_CALL_ERROR) {
         w->fault = *e->fault;
     } else if (e->kind == HTH_CALL_END) {

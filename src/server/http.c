@@ -45,6 +45,7 @@ void hth_exchange_hold(hth_exchange *x) {
 
 void hth_exchange_drop(hth_exchange *x) {
     if (atomic_fetch_sub(&x->n_hold, 1) != 1) return;
+    for (const http_kept *k = x->kept; k; k = k->next) k->free_fn(k->object);
     hth_str_free(&x->body);
     hth_str_free(&x->reply);
     hth_arena_free(&x->arena);
@@ -382,18 +383,21 @@ static void on_library_log(void *user, const char *format, va_list args) {
 static hth_code start_daemon(hth_http *h, hth_err *err) {
     const unsigned poll = MHD_is_feature_supported(MHD_FEATURE_EPOLL) == MHD_YES ? MHD_USE_EPOLL : MHD_USE_POLL;
     unsigned flags = poll | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_TURBO;
-    struct MHD_OptionItem tls[] = {{MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem more[4];
+    int n = 0;
     if (h->p.tls_certificate) {
         flags |= MHD_USE_TLS;
-        tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)h->p.tls_certificate};
-        tls[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)h->p.tls_key};
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)h->p.tls_certificate};
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)h->p.tls_key};
     }
+    if (h->p.n_thread > 1) more[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, h->p.n_thread, NULL};
+    more[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     h->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_access, h, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET,
         (MHD_socket)h->fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->p.limits.n_connection, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)h->p.limits.idle_s, MHD_OPTION_URI_LOG_CALLBACK, on_url, h,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-        MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, h, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+        MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, h, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
     if (h->daemon) return HTH_OK;
     return hth_fail(err, HTH_ERR_IO, "the HTTP library did not start%s",
                     h->p.tls_certificate ? ": are certificate and key whole and made for each other?" : "");

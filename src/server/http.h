@@ -50,6 +50,7 @@ typedef struct hth_http_params {
     uint16_t port;       // 0: any free one, see hth_http_port
     const char *tls_certificate, *tls_key; // PEM texts; NULL: plain HTTP
     hth_http_limits limits;
+    int n_thread;        // HTTP threads; 0: 1, which serves thousands of connections
     int n_worker;        // most threads that handle requests; they are started as needed. 0: 32
 
     // The head is there. Returns the most bytes that the body may have (hth_http_limits.body_bytes at most), after
@@ -90,6 +91,15 @@ const atomic_bool *hth_exchange_gone(const hth_exchange *x);
 // What access.c found out about who asks; kept here for the handlers. Borrowed.
 void hth_exchange_set_who(hth_exchange *x, const void *who);
 const void *hth_exchange_who(const hth_exchange *x);
+// The row that answers it, and what it captured; kept here for on_request, on_fault and on_end. Borrowed.
+struct hth_route;
+void hth_exchange_set_route(hth_exchange *x, const struct hth_route *route);
+const struct hth_route *hth_exchange_route(const hth_exchange *x); // NULL: none
+// What on_head wants to find again.
+void hth_exchange_set_visit(hth_exchange *x, void *visit);
+void *hth_exchange_visit(const hth_exchange *x);
+// Frees `object` with the exchange. False: no memory, and it stays the caller's.
+HTH_NODISCARD bool hth_exchange_keep(hth_exchange *x, void *object, void (*free_fn)(void *object));
 // on_request will run on the HTTP thread: for what takes microseconds and never waits. Said by on_head.
 void hth_exchange_be_quick(hth_exchange *x);
 // Undoes %XX in [p, p + n) into the exchange's arena. NULL: a broken escape, %00, or no memory.

@@ -25,6 +25,12 @@ typedef struct http_connection { // one TCP connection; under http.lock
     struct http_connection *next, *prev;
 } http_connection;
 
+typedef struct http_kept { // freed with the exchange
+    void *object;
+    void (*free_fn)(void *object);
+    struct http_kept *next;
+} http_kept;
+
 typedef struct http_header {
     const char *name, *value; // in the exchange's arena
 } http_header;
@@ -47,6 +53,9 @@ struct hth_exchange {
     char peer[HTH_ADDRESS_TEXT];
     bool is_quick;
     const void *who;
+    const struct hth_route *route;
+    void *visit;
+    http_kept *kept;
     hth_str body;
     uint64_t max_body;
     atomic_size_t n_received;

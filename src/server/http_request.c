@@ -53,6 +53,30 @@ const void *hth_exchange_who(const hth_exchange *x) {
     return x->who;
 }
 
+void hth_exchange_set_route(hth_exchange *x, const struct hth_route *route) {
+    x->route = route;
+}
+
+const struct hth_route *hth_exchange_route(const hth_exchange *x) {
+    return x->route;
+}
+
+void hth_exchange_set_visit(hth_exchange *x, void *visit) {
+    x->visit = visit;
+}
+
+void *hth_exchange_visit(const hth_exchange *x) {
+    return x->visit;
+}
+
+bool hth_exchange_keep(hth_exchange *x, void *object, void (*free_fn)(void *object)) {
+    http_kept *k = hth_arena_alloc(&x->arena, 1, sizeof *k);
+    if (!k) return false;
+    *k = (http_kept){object, free_fn, x->kept};
+    x->kept = k;
+    return true;
+}
+
 void hth_exchange_be_quick(hth_exchange *x) {
     x->is_quick = true;
 }

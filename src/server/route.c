@@ -7,9 +7,14 @@
 #include "base/attr.h"
 #include "server/dialects.h"
 
-const hth_route_table hth_route_tables[] = {
-    {hth_hearth_routes, 1},
-    {NULL, 0},
+const hth_route *const hth_route_tables[] = {hth_server_routes, hth_openai_routes, NULL};
+
+// Whose words a path is refused in, by how it begins; the first that fits.
+static const struct {
+    const char *prefix;
+    const hth_dialect *dialect;
+} owners[] = {
+    {"/", &hth_openai},
 };
 
 // ---- patterns
@@ -81,9 +86,8 @@ static void list_methods(uint32_t methods, char *out, size_t size) {
 // One round through the tables; *methods collects those of rows that would fit with another one.
 static const hth_route *search(hth_exchange *x, const char *path, hth_match *m, uint32_t *methods, hth_fault *fault) {
     hth_method method = hth_exchange_method(x);
-    for (const hth_route_table *t = hth_route_tables; t->routes; t++) {
-        for (size_t i = 0; i < t->n; i++) {
-            const hth_route *r = &t->routes[i];
+    for (const hth_route *const *t = hth_route_tables; *t; t++) {
+        for (const hth_route *r = *t; r->pattern; r++) {
             piece captures[HTH_MAX_CAPTURES] = {{0}};
             if (!fits(r->pattern, path, captures) || (r->when && !r->when(x))) continue;
             const bool is_head = method == HTH_HEAD && (r->methods & HTH_GET);
@@ -95,10 +99,10 @@ static const hth_route *search(hth_exchange *x, const char *path, hth_match *m, 
     return NULL;
 }
 
-const hth_route *hth_route_find(hth_exchange *x, hth_match *m, hth_fault *fault) {
+const hth_route *hth_route_find(hth_exchange *x, const char *sent, hth_match *m, hth_fault *fault) {
     hth_match unread;
     uint32_t methods = 0;
-    const char *path = normal_path(x, hth_exchange_path(x));
+    const char *path = normal_path(x, sent);
     if (!m) m = &unread;
     *m = (hth_match){0};
     for (const char *p = path; p; p = without_doubled_prefix(p)) {
@@ -117,7 +121,8 @@ const hth_route *hth_route_find(hth_exchange *x, hth_match *m, hth_fault *fault)
 }
 
 const hth_dialect *hth_route_dialect(const char *path) {
-    if (strncmp(path, "/api/", 5) == 0) return hth_dialect_ollama;
-    if (strncmp(path, "/v1/messages", 12) == 0) return hth_dialect_anthropic;
-    return hth_dialect_openai;
+    for (size_t i = 0; i < HTH_COUNT(owners); i++) {
+        if (strncmp(path, owners[i].prefix, strlen(owners[i].prefix)) == 0) return owners[i].dialect;
+    }
+    return &hth_openai;
 }

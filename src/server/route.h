@@ -40,16 +40,13 @@ typedef struct hth_route {
     bool (*when)(const hth_exchange *x); // NULL: always
 } hth_route;
 
-typedef struct hth_route_table {
-    const hth_route *routes;
-    size_t n;
-} hth_route_table;
-
-// The tables in the order in which they are asked; ends with {NULL, 0}. Every row is tested for its need of a key.
-extern const hth_route_table hth_route_tables[];
+// The tables of all dialects in the order in which they are asked, each ended by a row without pattern; NULL at the end.
+// Every row is tested for its need of a key.
+extern const hth_route *const hth_route_tables[];
 
 // NULL where none fits; *fault then says so (404, or 405 with the methods there are). `m` may be NULL.
-const hth_route *hth_route_find(hth_exchange *x, hth_match *m, hth_fault *fault);
+// `path` is the exchange's, without the server's prefix.
+const hth_route *hth_route_find(hth_exchange *x, const char *path, hth_match *m, hth_fault *fault);
 // The dialect in whose words a path that leads nowhere is refused.
 const hth_dialect *hth_route_dialect(const char *path);
 

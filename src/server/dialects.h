@@ -1,0 +1,12 @@
+// What each dialect gives to the table of routes: its words for faults, and its rows, the last one without pattern.
+#ifndef HTH_SERVER_DIALECTS_H
+#define HTH_SERVER_DIALECTS_H
+
+#include "server/route.h"
+
+extern const hth_dialect hth_openai;
+
+extern const hth_route hth_server_routes[]; // server_routes.c: of no dialect
+extern const hth_route hth_openai_routes[];
+
+#endif
