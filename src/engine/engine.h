@@ -15,9 +15,6 @@ hth_tokenizer *hth_engine_tokenizer(const hth_engine *e); // NULL where the mode
 const char *hth_kv_type_name(hth_kv_type type);
 const char *hth_activations_name(hth_activations activations);
 
-// How the model's authors want it sampled.
-const hth_sampler_params *hth_engine_sampling(const hth_engine *e);
-
 int hth_engine_n_thread(const hth_engine *e);
 
 // Lowers hth_plan.limit_bytes, before the engine's first request. HTH_ERR_LIMIT where one sequence of the engine's

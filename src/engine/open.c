@@ -229,10 +229,6 @@ const hth_model *hth_engine_model(const hth_engine *e) {
     return e->model;
 }
 
-const hth_sampler_params *hth_engine_sampling(const hth_engine *e) {
-    return &e->sampling;
-}
-
 int hth_engine_n_thread(const hth_engine *e) {
     return hth_team_size(e->host->team);
 }

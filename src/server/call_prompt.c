@@ -204,7 +204,7 @@ static bool lay_bias(hth_call *c, hth_fault *fault) {
 static bool lay_sampling(hth_call *c, hth_fault *fault) {
     const hth_ask *a = c->ask;
     hth_err err;
-    c->sampling = *hth_engine_sampling(c->use->engine);
+    hth_engine_sampling(c->use->engine, &c->sampling);
     c->sampling.seed = call_random(); // unless somebody says otherwise, every answer is another
     if (c->s->config && hth_config_sample(&c->s->config->sampling, &c->sampling, &err) != HTH_OK) return hth_refuse_err(fault, &err, NULL);
     hth_ask_lay_sampling(a, &c->sampling);
