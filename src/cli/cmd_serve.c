@@ -90,8 +90,8 @@ static int serve(const hth_config *c) {
     hth_str_free(&notes);
     if (code != HTH_OK) return cli_fail(&err);
     const bool is_v6 = strchr(c->host, ':') != NULL;
-    fprintf(stderr, "hearth: listening on %s://%s%s%s:%u%s\n", c->tls || c->tls_cert ? "https" : "http", is_v6 ? "[" : "", c->host,
-            is_v6 ? "]" : "", hth_http_port(s->http), c->prefix);
+    fprintf(stderr, "hearth: listening on %s://%s%s%s:%u%s\n", c->tls || c->tls_cert ? "https" : "http",
+            is_v6 ? "[" : "", c->host, is_v6 ? "]" : "", hth_http_port(s->http), c->prefix);
     const int exit_code = wait_for_end(s);
     hth_server_stop(s, in_a_hurry);
     return exit_code;
@@ -115,9 +115,12 @@ static int run(int argc, char **argv, hth_config_style style) {
     hth_err err;
     const hth_code code = hth_config_load(argc, argv, style, &c, &err);
     int exit_code;
-    if (code == HTH_OK) exit_code = run_with(&c, style);
-    else if (code == HTH_ERR_RANGE) exit_code = cli_usage_error("serve", "%s", err.msg);
-    else exit_code = cli_fail(&err);
+    if (code == HTH_OK)
+        exit_code = run_with(&c, style);
+    else if (code == HTH_ERR_RANGE)
+        exit_code = cli_usage_error("serve", "%s", err.msg);
+    else
+        exit_code = cli_fail(&err);
     hth_config_free(&c);
     return exit_code;
 }

@@ -44,7 +44,8 @@ static hth_code refuse(int fd, const char *address, uint16_t port, hth_err *err)
 hth_code hth_socket_listen(const char *address, uint16_t *port, int *out, hth_err *err) {
     any_address a;
     socklen_t n;
-    if (!parse(address, *port, &a, &n)) return hth_fail(err, HTH_ERR_RANGE, "'%s' is no numeric address", address);
+    if (!parse(address, *port, &a, &n))
+        return hth_fail(err, HTH_ERR_RANGE, "'%s' is no numeric address", address);
     const int fd = socket(a.any.sa_family, SOCK_STREAM, 0);
     const int on = 1, off = 0;
     if (fd < 0) return refuse(fd, address, *port, err);
@@ -77,8 +78,10 @@ void hth_socket_address(const struct sockaddr *any, char out[HTH_ADDRESS_TEXT]) 
     } else if (any->sa_family == AF_INET6) {
         memcpy(&a.v6, any, sizeof a.v6);
         const bool is_mapped = IN6_IS_ADDR_V4MAPPED(&a.v6.sin6_addr);
-        if (is_mapped) inet_ntop(AF_INET, &a.v6.sin6_addr.s6_addr[12], out, HTH_ADDRESS_TEXT);
-        else inet_ntop(AF_INET6, &a.v6.sin6_addr, out, HTH_ADDRESS_TEXT);
+        if (is_mapped)
+            inet_ntop(AF_INET, &a.v6.sin6_addr.s6_addr[12], out, HTH_ADDRESS_TEXT);
+        else
+            inet_ntop(AF_INET6, &a.v6.sin6_addr, out, HTH_ADDRESS_TEXT);
     }
 }
 

@@ -1,5 +1,5 @@
-// epoll on Linux, kqueue elsewhere. Each socket is told of once: a closed end stays closed, and would be told again
-// and again.
+// epoll on Linux, kqueue elsewhere. Each socket is told of once: a closed end stays closed, and would be told
+// again and again.
 #include "os/watch.h"
 
 #include <errno.h>
@@ -50,8 +50,10 @@ int hth_watch_wait(hth_watch *w, uint64_t *keys, int max, int timeout_ms) {
     int n_key = 0;
     for (int i = 0; i < n; i++) {
         uint64_t rings;
-        if (events[i].data.u64 != WAKE_KEY) keys[n_key++] = events[i].data.u64;
-        else if (read(w->bell, &rings, sizeof rings) < 0) continue; // another ring is as good
+        if (events[i].data.u64 != WAKE_KEY)
+            keys[n_key++] = events[i].data.u64;
+        else if (read(w->bell, &rings, sizeof rings) < 0)
+            continue; // another ring is as good
     }
     return n_key;
 }
@@ -80,8 +82,8 @@ static void close_queue(hth_watch *w) {
     (void)w;
 }
 
-// The low-water mark keeps bytes that arrive from being told: only the end is. The key fits a pointer on the 64-bit
-// systems that Hearth knows.
+// The low-water mark keeps bytes that arrive from being told: only the end is. The key fits a pointer on the
+// 64-bit systems that Hearth knows.
 hth_code hth_watch_add(hth_watch *w, int fd, uint64_t key, hth_err *err) {
     struct kevent e;
     EV_SET(&e, (uintptr_t)fd, EVFILT_READ, EV_ADD | EV_CLEAR, NOTE_LOWAT, INT32_MAX, (void *)(uintptr_t)key);
@@ -97,7 +99,8 @@ void hth_watch_remove(hth_watch *w, int fd) {
 int hth_watch_wait(hth_watch *w, uint64_t *keys, int max, int timeout_ms) {
     struct kevent events[MAX_EVENTS];
     const struct timespec t = {timeout_ms / 1000, (long)(timeout_ms % 1000) * 1000000};
-    const int n = kevent(w->queue, NULL, 0, events, max < MAX_EVENTS ? max : MAX_EVENTS, timeout_ms < 0 ? NULL : &t);
+    const int n =
+        kevent(w->queue, NULL, 0, events, max < MAX_EVENTS ? max : MAX_EVENTS, timeout_ms < 0 ? NULL : &t);
     int n_key = 0;
     for (int i = 0; i < n; i++) {
         if (events[i].filter == EVFILT_READ && (events[i].flags & EV_EOF)) {
@@ -118,8 +121,10 @@ hth_code hth_watch_new(hth_watch **out, hth_err *err) {
     hth_watch *w = hth_calloc(HTH_MEM_MISC, 1, sizeof *w);
     if (!w) return hth_fail_nomem(err, sizeof *w);
     const hth_code code = open_queue(w, err);
-    if (code != HTH_OK) hth_watch_free(w);
-    else *out = w;
+    if (code != HTH_OK)
+        hth_watch_free(w);
+    else
+        *out = w;
     return code;
 }
 

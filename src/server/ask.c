@@ -25,7 +25,8 @@ typedef struct sampling_row {
     double lo, hi;
 } sampling_row;
 
-#define ROW(names_, field_, type_, lo_, hi_) {names_, offsetof(hth_sampler_params, field_), type_, lo_, hi_}
+#define ROW(names_, field_, type_, lo_, hi_) \
+    { names_, offsetof(hth_sampler_params, field_), type_, lo_, hi_ }
 
 // A row's place is its bit in hth_ask.sampling_given.
 static const sampling_row rows[] = {
@@ -68,9 +69,12 @@ static void set_value(const sampling_row *row, double d, const hth_json *v, hth_
     const float as_float = (float)d;
     const int32_t as_int = (int32_t)d;
     const uint64_t as_seed = v->is_int ? (uint64_t)v->u.num.i : (uint64_t)(int64_t)d;
-    if (row->type == VALUE_FLOAT) memcpy(at, &as_float, sizeof as_float);
-    else if (row->type == VALUE_INT) memcpy(at, &as_int, sizeof as_int);
-    else memcpy(at, &as_seed, sizeof as_seed);
+    if (row->type == VALUE_FLOAT)
+        memcpy(at, &as_float, sizeof as_float);
+    else if (row->type == VALUE_INT)
+        memcpy(at, &as_int, sizeof as_int);
+    else
+        memcpy(at, &as_seed, sizeof as_seed);
 }
 
 bool hth_ask_read_sampling(hth_fields *f, const hth_json *v, void *to) {
@@ -80,7 +84,8 @@ bool hth_ask_read_sampling(hth_fields *f, const hth_json *v, void *to) {
     if (v->kind != HTH_JSON_NUMBER) return hth_fields_refuse_kind(f, v, "a number");
     const double d = v->u.num.d;
     if (!isfinite(d)) return hth_fields_refuse(f, "must be a finite number");
-    if (row->type != VALUE_FLOAT && (d != floor(d) || fabs(d) > 9.3e18)) return hth_fields_refuse(f, "must be a whole number");
+    if (row->type != VALUE_FLOAT && (d != floor(d) || fabs(d) > 9.3e18))
+        return hth_fields_refuse(f, "must be a whole number");
     if (row->lo != row->hi && (d < row->lo || d > row->hi)) {
         return hth_fields_refuse(f, "must be from %.10g to %.10g, not %.10g", row->lo, row->hi, d);
     }
@@ -90,10 +95,12 @@ bool hth_ask_read_sampling(hth_fields *f, const hth_json *v, void *to) {
 }
 
 void hth_ask_lay_sampling(const hth_ask *a, hth_sampler_params *base) {
-    static const size_t widths[] = {[VALUE_FLOAT] = sizeof(float), [VALUE_INT] = sizeof(int32_t), [VALUE_SEED] = sizeof(uint64_t)};
+    static const size_t widths[] = {
+        [VALUE_FLOAT] = sizeof(float), [VALUE_INT] = sizeof(int32_t), [VALUE_SEED] = sizeof(uint64_t)};
     for (size_t i = 0; i < HTH_COUNT(rows); i++) {
         if (!(a->sampling_given >> i & 1)) continue;
-        memcpy((char *)base + rows[i].offset, (const char *)&a->sampling + rows[i].offset, widths[rows[i].type]);
+        memcpy((char *)base + rows[i].offset, (const char *)&a->sampling + rows[i].offset,
+               widths[rows[i].type]);
     }
     if (base->top_k < 0) base->top_k = 0; // all of them, as clients say it
     if (a->sampling.has_order) {
@@ -136,7 +143,8 @@ bool hth_ask_read_stop(hth_fields *f, const hth_json *v, void *to) {
 
 static bool read_bias_value(hth_fields *f, const hth_json *v, float *out) {
     const bool is_ban = v->kind == HTH_JSON_BOOL && !v->u.b;
-    if (!is_ban && (v->kind != HTH_JSON_NUMBER || isnan(v->u.num.d))) return hth_fields_refuse_kind(f, v, "a number, or false");
+    if (!is_ban && (v->kind != HTH_JSON_NUMBER || isnan(v->u.num.d)))
+        return hth_fields_refuse_kind(f, v, "a number, or false");
     *out = is_ban ? -INFINITY : (float)v->u.num.d;
     return true;
 }
@@ -145,30 +153,39 @@ static bool read_bias_value(hth_fields *f, const hth_json *v, float *out) {
 static hth_ask_bias bias_of_key(const char *key, size_t n) {
     char *end;
     const long id = strtol(key, &end, 10);
-    if (n > 0 && *end == 0 && key[0] >= '0' && key[0] <= '9' && id < INT32_MAX) return (hth_ask_bias){.token = (int32_t)id};
+    if (n > 0 && *end == 0 && key[0] >= '0' && key[0] <= '9' && id < INT32_MAX)
+        return (hth_ask_bias){.token = (int32_t)id};
     return (hth_ask_bias){.text = {key, n}};
 }
 
 static bool read_bias_pair(hth_fields *f, const hth_json *v, hth_ask_bias *out) {
-    if (v->kind != HTH_JSON_ARRAY || v->n != 2) return hth_fields_refuse(f, "must be a pair of a token and a number");
+    if (v->kind != HTH_JSON_ARRAY || v->n != 2)
+        return hth_fields_refuse(f, "must be a pair of a token and a number");
     const hth_json *token = &v->u.items[0];
-    if (token->kind == HTH_JSON_STRING) *out = (hth_ask_bias){.text = {token->u.str, token->n}};
-    else if (token->kind == HTH_JSON_NUMBER && token->is_int && token->u.num.i >= 0 && token->u.num.i < INT32_MAX)
+    if (token->kind == HTH_JSON_STRING)
+        *out = (hth_ask_bias){.text = {token->u.str, token->n}};
+    else if (token->kind == HTH_JSON_NUMBER && token->is_int && token->u.num.i >= 0 &&
+             token->u.num.i < INT32_MAX)
         *out = (hth_ask_bias){.token = (int32_t)token->u.num.i};
-    else return hth_fields_refuse(f, "must begin with a token's id or a text");
+    else
+        return hth_fields_refuse(f, "must begin with a token's id or a text");
     return read_bias_value(f, &v->u.items[1], &out->bias);
 }
 
 bool hth_ask_read_bias(hth_fields *f, const hth_json *v, void *to) {
     hth_ask *a = to;
-    if (v->kind != HTH_JSON_OBJECT && v->kind != HTH_JSON_ARRAY) return hth_fields_refuse_kind(f, v, "an object or an array of pairs");
+    if (v->kind != HTH_JSON_OBJECT && v->kind != HTH_JSON_ARRAY)
+        return hth_fields_refuse_kind(f, v, "an object or an array of pairs");
     hth_ask_bias *bias = hth_arena_alloc(f->arena, (size_t)v->n + 1, sizeof *bias);
     if (!bias) return hth_fields_no_memory(f);
     for (uint32_t i = 0; i < v->n; i++) {
         const bool is_member = v->kind == HTH_JSON_OBJECT;
-        const size_t mark = is_member ? hth_fields_enter(f, v->u.members[i].key) : hth_fields_enter_item(f, i);
+        const size_t mark =
+            is_member ? hth_fields_enter(f, v->u.members[i].key) : hth_fields_enter_item(f, i);
         if (is_member) bias[i] = bias_of_key(v->u.members[i].key, v->u.members[i].key_len);
-        if (is_member ? !read_bias_value(f, &v->u.members[i].value, &bias[i].bias) : !read_bias_pair(f, &v->u.items[i], &bias[i])) return false;
+        if (is_member ? !read_bias_value(f, &v->u.members[i].value, &bias[i].bias)
+                      : !read_bias_pair(f, &v->u.items[i], &bias[i]))
+            return false;
         hth_fields_leave(f, mark);
     }
     a->bias = bias;
@@ -178,8 +195,10 @@ bool hth_ask_read_bias(hth_fields *f, const hth_json *v, void *to) {
 
 bool hth_ask_add_kwarg(hth_fields *f, hth_ask *a, const char *name, hth_jinja_value value) {
     hth_err err;
-    if (a->kwargs.kind == HTH_JINJA_MISSING && hth_jinja_make_dict(f->arena, &a->kwargs, &err) != HTH_OK) return hth_fields_no_memory(f);
-    if (hth_jinja_set(f->arena, &a->kwargs, name, strlen(name), HTH_JINJA_OF_TEMPLATE, value, &err) != HTH_OK) return hth_fields_no_memory(f);
+    if (a->kwargs.kind == HTH_JINJA_MISSING && hth_jinja_make_dict(f->arena, &a->kwargs, &err) != HTH_OK)
+        return hth_fields_no_memory(f);
+    if (hth_jinja_set(f->arena, &a->kwargs, name, strlen(name), HTH_JINJA_OF_TEMPLATE, value, &err) != HTH_OK)
+        return hth_fields_no_memory(f);
     return true;
 }
 
@@ -193,7 +212,8 @@ bool hth_ask_read_kwargs(hth_fields *f, const hth_json *v, void *to) {
         if (strcmp(m->key, "enable_thinking") == 0 && m->value.kind == HTH_JSON_BOOL) {
             a->thinking = m->value.u.b ? HTH_THINK_ON : HTH_THINK_OFF;
         }
-        if (hth_jinja_from_json(f->arena, &m->value, f->text, f->n_text, HTH_JINJA_OF_CLIENT, &value, &err) != HTH_OK) {
+        if (hth_jinja_from_json(f->arena, &m->value, f->text, f->n_text, HTH_JINJA_OF_CLIENT, &value, &err) !=
+            HTH_OK) {
             return hth_fields_refuse(f, "cannot be given to the template: %s", err.msg);
         }
         if (!hth_ask_add_kwarg(f, a, m->key, value)) return false;
@@ -233,8 +253,10 @@ bool hth_ask_read_think(hth_fields *f, const hth_json *v, void *to) {
 
 bool hth_ask_read_priority(hth_fields *f, const hth_json *v, void *to) {
     hth_ask *a = to;
-    if (v->kind == HTH_JSON_STRING && strcmp(v->u.str, "background") == 0) a->priority = HTH_PRIORITY_BACKGROUND;
-    else if (v->kind != HTH_JSON_STRING || strcmp(v->u.str, "interactive") != 0) return hth_fields_refuse(f, "must be interactive or background");
+    if (v->kind == HTH_JSON_STRING && strcmp(v->u.str, "background") == 0)
+        a->priority = HTH_PRIORITY_BACKGROUND;
+    else if (v->kind != HTH_JSON_STRING || strcmp(v->u.str, "interactive") != 0)
+        return hth_fields_refuse(f, "must be interactive or background");
     return true;
 }
 
@@ -267,10 +289,12 @@ static bool parse_duration(const char *p, int64_t *ms) {
 bool hth_ask_read_keep_alive(hth_fields *f, const hth_json *v, void *to) {
     hth_ask *a = to;
     if (v->kind == HTH_JSON_NUMBER && isfinite(v->u.num.d)) {
-        a->keep_alive_ms = v->u.num.d < 0 || v->u.num.d > 9e12 ? HTH_KEEP_ALIVE_FOREVER : (int64_t)(v->u.num.d * 1000);
+        a->keep_alive_ms =
+            v->u.num.d < 0 || v->u.num.d > 9e12 ? HTH_KEEP_ALIVE_FOREVER : (int64_t)(v->u.num.d * 1000);
         return true;
     }
-    if (v->kind != HTH_JSON_STRING) return hth_fields_refuse_kind(f, v, "a duration such as \"5m\" or a number of seconds");
+    if (v->kind != HTH_JSON_STRING)
+        return hth_fields_refuse_kind(f, v, "a duration such as \"5m\" or a number of seconds");
     if (parse_duration(v->u.str, &a->keep_alive_ms)) return true;
     return hth_fields_refuse(f, "must be a duration such as \"5m\", or a number of seconds");
 }

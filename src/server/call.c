@@ -4,8 +4,8 @@
 #include "os/clock.h"
 #include "server/call_impl.h"
 
-#define MAX_EVENTS 256           // per round, so that one call does not keep an HTTP thread
-#define PRINTED_ENOUGH 65536     // bytes per round
+#define MAX_EVENTS 256       // per round, so that one call does not keep an HTTP thread
+#define PRINTED_ENOUGH 65536 // bytes per round
 #define PING_MS 15000
 
 // ---- telling
@@ -43,8 +43,12 @@ hth_code call_take_delta(void *user, const hth_chat_delta *d, hth_err *err) {
     hth_call_event e = {.choice = c->at_choice, .text = d->text, .n_text = d->n_text};
     (void)err;
     switch (d->kind) {
-    case HTH_CHAT_DELTA_REASONING: tell_text(c, HTH_CALL_REASONING, c->at_choice, d->text, d->n_text); return HTH_OK;
-    case HTH_CHAT_DELTA_CONTENT: tell_text(c, HTH_CALL_CONTENT, c->at_choice, d->text, d->n_text); return HTH_OK;
+    case HTH_CHAT_DELTA_REASONING:
+        tell_text(c, HTH_CALL_REASONING, c->at_choice, d->text, d->n_text);
+        return HTH_OK;
+    case HTH_CHAT_DELTA_CONTENT:
+        tell_text(c, HTH_CALL_CONTENT, c->at_choice, d->text, d->n_text);
+        return HTH_OK;
     case HTH_CHAT_DELTA_CALL:
         hth_str_clear(&x->id);
         hth_str_clear(&x->name);
@@ -293,11 +297,14 @@ static hth_fill fill(void *user, hth_str *out) {
     reply *r = user;
     hth_call_state state = HTH_CALL_MORE;
     r->out = out;
-    while (state == HTH_CALL_MORE && out->len < PRINTED_ENOUGH) state = hth_call_read(r->call, MAX_EVENTS, print, r);
+    while (state == HTH_CALL_MORE && out->len < PRINTED_ENOUGH)
+        state = hth_call_read(r->call, MAX_EVENTS, print, r);
     const uint64_t now = hth_clock_ns();
     if (out->len == 0 && state == HTH_CALL_WAIT && now - r->last_ns > (uint64_t)PING_MS * 900000) {
-        if (r->printer->ping) r->printer->ping(r->user, out);
-        else hth_str_puts(out, ": still at work\n\n");
+        if (r->printer->ping)
+            r->printer->ping(r->user, out);
+        else
+            hth_str_puts(out, ": still at work\n\n");
     }
     if (out->len > 0) r->last_ns = now;
     return state == HTH_CALL_ENDED ? HTH_FILL_END : state == HTH_CALL_WAIT ? HTH_FILL_WAIT : HTH_FILL_MORE;
@@ -311,7 +318,8 @@ static void poll(void *user, hth_exchange *x) {
     if (state != HTH_CALL_ENDED) return;
     hth_str body;
     hth_str_init(&body, HTH_MEM_SERVER, SIZE_MAX / 2);
-    if (r->whole.failed) (void)hth_refuse(&r->whole.fault, HTH_FAULT_NO_MEMORY, NULL, "no memory to collect the answer");
+    if (r->whole.failed)
+        (void)hth_refuse(&r->whole.fault, HTH_FAULT_NO_MEMORY, NULL, "no memory to collect the answer");
     if (r->whole.fault.kind == HTH_FAULT_NONE) {
         r->printer->whole(r->user, &r->whole, &body);
         hth_reply(x, 200, r->printer->type ? r->printer->type : "application/json; charset=utf-8", &body);
@@ -333,7 +341,8 @@ static void close_reply(void *user) {
 }
 
 void hth_call_answer(hth_call *c, const hth_printer *printer, void *user) {
-    static const hth_answer stream = {.fill = fill, .gone = on_gone, .close = close_reply, .quiet_ms = PING_MS};
+    static const hth_answer stream = {
+        .fill = fill, .gone = on_gone, .close = close_reply, .quiet_ms = PING_MS};
     static const hth_answer whole = {.poll = poll, .gone = on_gone, .close = close_reply};
     hth_exchange *x = c->x;
     reply *r = hth_arena_alloc(hth_exchange_arena(x), 1, sizeof *r);
@@ -346,14 +355,18 @@ void hth_call_answer(hth_call *c, const hth_printer *printer, void *user) {
     }
     *r = (reply){.call = c, .printer = printer, .user = user, .last_ns = hth_clock_ns()};
     hth_exchange_bind(x, c->ask->stream ? &stream : &whole, r);
-    if (c->ask->stream) hth_reply_stream(x, 200, printer->stream_type ? printer->stream_type : "text/event-stream; charset=utf-8");
+    if (c->ask->stream)
+        hth_reply_stream(x, 200,
+                         printer->stream_type ? printer->stream_type : "text/event-stream; charset=utf-8");
 }
 
-void hth_call_serve(hth_server *s, hth_exchange *x, const hth_ask *ask, const char *ignored, const hth_printer *printer,
-                    void *user) {
+void hth_call_serve(hth_server *s, hth_exchange *x, const hth_ask *ask, const char *ignored,
+                    const hth_printer *printer, void *user) {
     hth_fault fault = {0};
     hth_call *c;
     if (ignored && *ignored) hth_reply_header(x, "X-Hearth-Ignored", ignored);
-    if (hth_call_start(s, x, ask, &c, &fault)) hth_call_answer(c, printer, user);
-    else hth_reply_fault(x, &fault);
+    if (hth_call_start(s, x, ask, &c, &fault))
+        hth_call_answer(c, printer, user);
+    else
+        hth_reply_fault(x, &fault);
 }

@@ -5,10 +5,12 @@
 bool call_make_grammar(hth_call *c, hth_fault *fault) {
     const hth_ask *a = c->ask;
     if (a->format != HTH_FORMAT_TEXT) {
-        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, CALL_NAME(c, format), "'%s' is not supported yet", CALL_NAME(c, format));
+        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, CALL_NAME(c, format), "'%s' is not supported yet",
+                          CALL_NAME(c, format));
     }
     if (a->tool_choice == HTH_TOOLS_REQUIRED && a->n_tool > 0) {
-        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, CALL_NAME(c, tool_choice), "'%s' is not supported yet", CALL_NAME(c, tool_choice));
+        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, CALL_NAME(c, tool_choice),
+                          "'%s' is not supported yet", CALL_NAME(c, tool_choice));
     }
     return true;
 }

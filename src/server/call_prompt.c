@@ -8,7 +8,6 @@
 
 #define MAX_TOOLS_BYTES ((uint64_t)64 << 20)
 
-
 // ---- tools
 
 // In the shape of OpenAI's API, which templates and chat/tools.h read.
@@ -29,7 +28,8 @@ static void write_tool(hth_json_out *j, const hth_ask *a, const hth_ask_tool *t)
 
 static bool is_chosen(const hth_ask *a, const hth_ask_tool *t) {
     for (size_t i = 0; i < a->n_tool_name; i++) {
-        if (a->tool_names[i].n == t->name.n && memcmp(a->tool_names[i].p, t->name.p, t->name.n) == 0) return true;
+        if (a->tool_names[i].n == t->name.n && memcmp(a->tool_names[i].p, t->name.p, t->name.n) == 0)
+            return true;
     }
     return a->n_tool_name == 0;
 }
@@ -54,7 +54,8 @@ static bool read_tools(hth_call *c, hth_jinja_value *list, hth_fault *fault) {
     if (code == HTH_OK) code = hth_chat_tools_from_json(&c->arena, root, own, n, &c->tools, &err);
     if (code == HTH_OK) code = hth_jinja_from_json(&c->arena, root, own, n, HTH_JINJA_OF_CLIENT, list, &err);
     if (code == HTH_OK) return true;
-    return hth_refuse(fault, code == HTH_ERR_NOMEM ? HTH_FAULT_NO_MEMORY : HTH_FAULT_BAD_REQUEST, CALL_NAME(c, tools), "%s", err.msg);
+    return hth_refuse(fault, code == HTH_ERR_NOMEM ? HTH_FAULT_NO_MEMORY : HTH_FAULT_BAD_REQUEST,
+                      CALL_NAME(c, tools), "%s", err.msg);
 }
 
 // ---- rendering
@@ -69,7 +70,8 @@ static bool apply_thinking(hth_call *c, hth_jinja_value *kwargs, hth_fault *faul
     if (a->thinking != HTH_THINK_DEFAULT) {
         code = hth_jinja_set(&c->arena, kwargs, "enable_thinking", 15, HTH_JINJA_OF_TEMPLATE, on, &err);
     }
-    if (code == HTH_OK && a->effort.p) code = hth_jinja_make_str(&c->arena, a->effort.p, a->effort.n, HTH_JINJA_OF_CLIENT, &effort, &err);
+    if (code == HTH_OK && a->effort.p)
+        code = hth_jinja_make_str(&c->arena, a->effort.p, a->effort.n, HTH_JINJA_OF_CLIENT, &effort, &err);
     if (code == HTH_OK && a->effort.p) {
         code = hth_jinja_set(&c->arena, kwargs, "reasoning_effort", 16, HTH_JINJA_OF_TEMPLATE, effort, &err);
     }
@@ -77,8 +79,8 @@ static bool apply_thinking(hth_call *c, hth_jinja_value *kwargs, hth_fault *faul
 }
 
 // The messages, with what a template without a switch is told in words.
-static bool render_messages(hth_call *c, const hth_jinja_value *tools, const hth_jinja_value *kwargs, const char *word,
-                            hth_jinja_text *text, hth_fault *fault) {
+static bool render_messages(hth_call *c, const hth_jinja_value *tools, const hth_jinja_value *kwargs,
+                            const char *word, hth_jinja_text *text, hth_fault *fault) {
     const hth_ask *a = c->ask;
     const hth_chat_message *messages = a->messages;
     size_t n = a->n_message;
@@ -93,9 +95,14 @@ static bool render_messages(hth_call *c, const hth_jinja_value *tools, const hth
         messages = more;
         n++;
     }
-    const bool continues = !a->no_continue && n > 0 && strcmp(messages[n - 1].role.p, "assistant") == 0 && messages[n - 1].n_call == 0;
-    const hth_chat_request request = {.messages = messages, .n_message = n, .tools = tools, .kwargs = kwargs,
-                                      .no_answer = a->no_answer || continues, .continues = continues ? "content" : NULL};
+    const bool continues = !a->no_continue && n > 0 && strcmp(messages[n - 1].role.p, "assistant") == 0 &&
+                           messages[n - 1].n_call == 0;
+    const hth_chat_request request = {.messages = messages,
+                                      .n_message = n,
+                                      .tools = tools,
+                                      .kwargs = kwargs,
+                                      .no_answer = a->no_answer || continues,
+                                      .continues = continues ? "content" : NULL};
     if (hth_chat_render(c->use->chat, &request, text, &err) == HTH_OK) return true;
     (void)hth_refuse_err(fault, &err, NULL);
     if (err.code == HTH_ERR_RANGE || err.code == HTH_ERR_FORMAT || err.code == HTH_ERR_UNSUPPORTED) {
@@ -113,18 +120,21 @@ static bool check_messages(const hth_call *c, hth_fault *fault) {
             const hth_chat_part_kind kind = a->messages[i].parts[k].kind;
             if (kind == HTH_CHAT_PART_TEXT) continue;
             snprintf(path, sizeof path, "%s[%zu].content[%zu]", CALL_NAME(c, messages), i, k);
-            return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, path, "'%s': the model %s cannot take %s, only text", path,
-                              c->use->card->name, kinds[kind]);
+            return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, path,
+                              "'%s': the model %s cannot take %s, only text", path, c->use->card->name,
+                              kinds[kind]);
         }
     }
     if (a->n_message > 0) return true;
-    return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, messages), "'%s' must hold at least one message", CALL_NAME(c, messages));
+    return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, messages),
+                      "'%s' must hold at least one message", CALL_NAME(c, messages));
 }
 
 bool call_render(hth_call *c, hth_jinja_text *text, hth_fault *fault) {
     const hth_ask *a = c->ask;
     if (!c->use->chat) {
-        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, "model", "the model %s cannot chat: %s", c->use->card->name,
+        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, "model", "the model %s cannot chat: %s",
+                          c->use->card->name,
                           c->use->chat_note ? c->use->chat_note : "it has no chat template");
     }
     if (!check_messages(c, fault)) return false;
@@ -132,14 +142,16 @@ bool call_render(hth_call *c, hth_jinja_text *text, hth_fault *fault) {
     hth_err err;
     const bool has_tools = a->n_tool > 0 && a->tool_choice != HTH_TOOLS_NONE;
     if (has_tools && !read_tools(c, &tools, fault)) return false;
-    if (kwargs.kind == HTH_JINJA_MISSING && hth_jinja_make_dict(&c->arena, &kwargs, &err) != HTH_OK) return call_no_memory(fault);
+    if (kwargs.kind == HTH_JINJA_MISSING && hth_jinja_make_dict(&c->arena, &kwargs, &err) != HTH_OK)
+        return call_no_memory(fault);
     c->format = hth_chat_format_of(c->use->chat, c->use->tokenizer);
     if (!apply_thinking(c, &kwargs, fault)) return false;
     if (!render_messages(c, has_tools ? &tools : NULL, &kwargs, NULL, text, fault)) return false;
     c->begins = hth_chat_format_begins(c->format, text);
     // A form that the answer must have leaves no room for a thought: it is over before it begins.
     const bool is_over = a->thinking == HTH_THINK_OFF || a->format != HTH_FORMAT_TEXT;
-    c->ends_thought = is_over && c->begins == HTH_CHAT_BEGINS_THOUGHT ? hth_chat_format_ends_thought(c->format) : NULL;
+    c->ends_thought =
+        is_over && c->begins == HTH_CHAT_BEGINS_THOUGHT ? hth_chat_format_ends_thought(c->format) : NULL;
     if (c->ends_thought) c->begins = HTH_CHAT_BEGINS_CONTENT;
     return true;
 }
@@ -174,14 +186,18 @@ static bool add_bias(hth_call *c, const hth_ask_bias *b, hth_token_list *ids, ht
     hth_err err;
     if (!b->text.p) {
         const int32_t id = b->token;
-        if (id < hth_engine_n_vocab(c->use->engine)) c->sampling_bias[c->n_bias++] = (hth_logit_bias){id, b->bias};
+        if (id < hth_engine_n_vocab(c->use->engine))
+            c->sampling_bias[c->n_bias++] = (hth_logit_bias){id, b->bias};
         return true;
     }
     const hth_text_segment s = {b->text.p, b->text.n, true};
     ids->n = 0;
-    if (!c->use->tokenizer) return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, "logit_bias", "the model carries no tokenizer");
-    if (hth_tokenize(c->use->tokenizer, &s, 1, 0, ids, &err) != HTH_OK) return hth_refuse_err(fault, &err, NULL);
-    for (size_t i = 0; i < ids->n && c->n_bias < c->cap_bias; i++) c->sampling_bias[c->n_bias++] = (hth_logit_bias){ids->ids[i], b->bias};
+    if (!c->use->tokenizer)
+        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, "logit_bias", "the model carries no tokenizer");
+    if (hth_tokenize(c->use->tokenizer, &s, 1, 0, ids, &err) != HTH_OK)
+        return hth_refuse_err(fault, &err, NULL);
+    for (size_t i = 0; i < ids->n && c->n_bias < c->cap_bias; i++)
+        c->sampling_bias[c->n_bias++] = (hth_logit_bias){ids->ids[i], b->bias};
     return true;
 }
 
@@ -206,7 +222,8 @@ static bool lay_sampling(hth_call *c, hth_fault *fault) {
     hth_err err;
     hth_engine_sampling(c->use->engine, &c->sampling);
     c->sampling.seed = call_random(); // unless somebody says otherwise, every answer is another
-    if (c->s->config && hth_config_sample(&c->s->config->sampling, &c->sampling, &err) != HTH_OK) return hth_refuse_err(fault, &err, NULL);
+    if (c->s->config && hth_config_sample(&c->s->config->sampling, &c->sampling, &err) != HTH_OK)
+        return hth_refuse_err(fault, &err, NULL);
     hth_ask_lay_sampling(a, &c->sampling);
     if (c->sampling.seed == UINT64_MAX) c->sampling.seed = call_random(); // -1 is how clients say "any"
     return lay_bias(c, fault);
@@ -217,13 +234,16 @@ static bool lay_sampling(hth_call *c, hth_fault *fault) {
 static bool check_numbers(const hth_call *c, hth_fault *fault) {
     const hth_ask *a = c->ask;
     if (a->n < 0 || a->n > 128) {
-        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, n), "'%s' must be from 1 to 128, not %lld", CALL_NAME(c, n), (long long)a->n);
+        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, n),
+                          "'%s' must be from 1 to 128, not %lld", CALL_NAME(c, n), (long long)a->n);
     }
     if (a->n_lora > 0) {
-        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, CALL_NAME(c, adapters), "'%s' is not supported here", CALL_NAME(c, adapters));
+        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, CALL_NAME(c, adapters), "'%s' is not supported here",
+                          CALL_NAME(c, adapters));
     }
     if (a->n_top < 0 || a->n_top > 100) {
-        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, logprobs), "'%s' must be from 0 to 100", CALL_NAME(c, logprobs));
+        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, logprobs), "'%s' must be from 0 to 100",
+                          CALL_NAME(c, logprobs));
     }
     return true;
 }
@@ -282,23 +302,32 @@ bool call_prepare(hth_call *c, hth_fault *fault) {
 
 // ---- prompts that are no chats
 
-static bool infill(hth_call *c, const hth_ask_prompt *p, const hth_segment **out, size_t *n, hth_fault *fault) {
+static bool infill(hth_call *c, const hth_ask_prompt *p, const hth_segment **out, size_t *n,
+                   hth_fault *fault) {
     const hth_ask *a = c->ask;
     hth_infill_format format;
     hth_token_list ids = {0};
     hth_err err;
     if (!c->use->tokenizer || hth_infill_find(c->use->tokenizer, &format, &err) != HTH_OK) {
-        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, CALL_NAME(c, suffix), "'%s': the model %s was not made to fill in the middle", CALL_NAME(c, suffix), c->use->card->name);
+        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, CALL_NAME(c, suffix),
+                          "'%s': the model %s was not made to fill in the middle", CALL_NAME(c, suffix),
+                          c->use->card->name);
     }
     if (p->n_segment != 1 || p->segments[0].tokens) {
-        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, prompt), "'%s' must be a text where there is a '%s'", CALL_NAME(c, prompt), CALL_NAME(c, suffix));
+        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, prompt),
+                          "'%s' must be a text where there is a '%s'", CALL_NAME(c, prompt),
+                          CALL_NAME(c, suffix));
     }
     hth_infill_file *files = hth_arena_alloc(&c->arena, a->n_extra + 1, sizeof *files);
     if (!files) return call_no_memory(fault);
     for (size_t i = 0; i < a->n_extra; i++) {
-        files[i] = (hth_infill_file){a->extra_names[i], {a->extra[i].segments[0].text, a->extra[i].segments[0].n_text}};
+        files[i] = (hth_infill_file){a->extra_names[i],
+                                     {a->extra[i].segments[0].text, a->extra[i].segments[0].n_text}};
     }
-    const hth_infill_request r = {.prefix = {p->segments[0].text, p->segments[0].n_text}, .suffix = a->suffix, .files = files, .n_file = a->n_extra};
+    const hth_infill_request r = {.prefix = {p->segments[0].text, p->segments[0].n_text},
+                                  .suffix = a->suffix,
+                                  .files = files,
+                                  .n_file = a->n_extra};
     const hth_code code = hth_infill_prompt(&format, c->use->tokenizer, &r, &ids, NULL, &err);
     int32_t *own = code == HTH_OK ? hth_arena_alloc(&c->arena, ids.n + 1, sizeof *own) : NULL;
     hth_segment *s = hth_arena_alloc(&c->arena, 1, sizeof *s);
@@ -318,7 +347,8 @@ static bool pair(hth_call *c, const hth_ask_prompt *p, const hth_segment **out, 
     const hth_tokenizer *t = c->use->tokenizer;
     if (!t) return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, "model", "the model carries no tokenizer");
     hth_token end = hth_tokenizer_special(t, HTH_SPECIAL_EOS);
-    const hth_token begin = hth_tokenizer_special(t, HTH_SPECIAL_BOS), sep = hth_tokenizer_special(t, HTH_SPECIAL_SEP);
+    const hth_token begin = hth_tokenizer_special(t, HTH_SPECIAL_BOS),
+                    sep = hth_tokenizer_special(t, HTH_SPECIAL_SEP);
     if (end < 0) end = sep;
     hth_segment *s = hth_arena_alloc(&c->arena, 4 + p->n_segment, sizeof *s);
     int32_t *marks = hth_arena_alloc(&c->arena, 4, sizeof *marks);
@@ -332,7 +362,8 @@ static bool pair(hth_call *c, const hth_ask_prompt *p, const hth_segment **out, 
     const size_t between = n_mark;
     if (hth_tokenizer_adds_eos(t) && end >= 0) marks[n_mark++] = end;
     if (sep >= 0 && sep != end) marks[n_mark++] = sep;
-    if (n_mark > between) s[n_segment++] = (hth_segment){.tokens = &marks[between], .n_token = n_mark - between};
+    if (n_mark > between)
+        s[n_segment++] = (hth_segment){.tokens = &marks[between], .n_token = n_mark - between};
     for (size_t i = 0; i < p->n_segment; i++) s[n_segment++] = p->segments[i];
     if (hth_tokenizer_adds_eos(t) && end >= 0) {
         marks[n_mark] = end;

@@ -1,5 +1,6 @@
 // The life of a call: its model, its requests, its end. See call.h.
 #include <gnutls/crypto.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -81,8 +82,10 @@ void hth_call_drop(hth_call *c) {
 // ---- requests
 
 static void wake(hth_call *c) {
-    if (c->x) hth_exchange_wake(c->x);
-    else if (c->on_more) c->on_more(c->more_user);
+    if (c->x)
+        hth_exchange_wake(c->x);
+    else if (c->on_more)
+        c->on_more(c->more_user);
 }
 
 // Called by the engine's threads, and by who cancels.
@@ -96,11 +99,15 @@ static void on_more(void *user, bool is_last) {
 static void rename_parameter(const hth_call *c, const hth_refusal *why, hth_fault *fault) {
     const char *name = why->parameter;
     if (!name) return;
-    if (strcmp(name, "segments") == 0) name = c->ask->kind == HTH_ASK_CHAT ? CALL_NAME(c, messages) : CALL_NAME(c, prompt);
-    else if (strcmp(name, "max_tokens") == 0) name = CALL_NAME(c, max_tokens);
-    else if (strcmp(name, "n") == 0) name = CALL_NAME(c, n);
-    else if (strcmp(name, "task") == 0 || strcmp(name, "pooling") == 0) name = "model";
-    strncat(memset(fault->param, 0, sizeof fault->param), name, sizeof fault->param - 1);
+    if (strcmp(name, "segments") == 0)
+        name = c->ask->kind == HTH_ASK_CHAT ? CALL_NAME(c, messages) : CALL_NAME(c, prompt);
+    else if (strcmp(name, "max_tokens") == 0)
+        name = CALL_NAME(c, max_tokens);
+    else if (strcmp(name, "n") == 0)
+        name = CALL_NAME(c, n);
+    else if (strcmp(name, "task") == 0 || strcmp(name, "pooling") == 0)
+        name = "model";
+    snprintf(fault->param, sizeof fault->param, "%s", name);
 }
 
 bool call_submit_next(hth_call *c, hth_fault *fault) {
@@ -148,7 +155,7 @@ static bool find_model(hth_call *c, hth_fault *fault) {
     }
     if (hth_models_acquire(c->s->models, &p, &c->use, &err) == HTH_OK) return true;
     (void)hth_refuse_err(fault, &err, NULL);
-    if (fault->kind == HTH_FAULT_NO_MODEL) strncat(fault->param, "model", sizeof fault->param - 1);
+    if (fault->kind == HTH_FAULT_NO_MODEL) snprintf(fault->param, sizeof fault->param, "model");
     if (err.code == HTH_ERR_LIMIT) fault->kind = HTH_FAULT_NO_MEMORY;
     return false;
 }
@@ -173,15 +180,20 @@ static hth_call *new_call(hth_server *s, hth_exchange *x, const hth_ask *a) {
 }
 
 static bool make_parsers(hth_call *c, hth_fault *fault) {
-    const hth_chat_output_params p = {
-        .format = c->format, .begins = c->begins, .tools = c->tools.n > 0 ? &c->tools : NULL,
-        .raw_reasoning = c->ask->thinking_in_content, .tokenizer = c->use->tokenizer, .seed = call_random(),
-        .sink = call_take_delta, .user = c};
+    const hth_chat_output_params p = {.format = c->format,
+                                      .begins = c->begins,
+                                      .tools = c->tools.n > 0 ? &c->tools : NULL,
+                                      .raw_reasoning = c->ask->thinking_in_content,
+                                      .tokenizer = c->use->tokenizer,
+                                      .seed = call_random(),
+                                      .sink = call_take_delta,
+                                      .user = c};
     hth_err err;
     for (size_t i = 0; c->format && i < c->n_job * (size_t)c->n_completion; i++) {
         hth_chat_output_params own = p;
         own.seed += i;
-        if (hth_chat_output_new(&own, &c->choices[i].parser, &err) != HTH_OK) return hth_refuse_err(fault, &err, NULL);
+        if (hth_chat_output_new(&own, &c->choices[i].parser, &err) != HTH_OK)
+            return hth_refuse_err(fault, &err, NULL);
     }
     return true;
 }
@@ -227,8 +239,8 @@ bool hth_call_start(hth_server *s, hth_exchange *x, const hth_ask *a, hth_call *
     return false;
 }
 
-bool hth_call_start_detached(hth_server *s, const hth_ask *a, void (*more)(void *user), void *user, hth_call **out,
-                             hth_fault *fault) {
+bool hth_call_start_detached(hth_server *s, const hth_ask *a, void (*more)(void *user), void *user,
+                             hth_call **out, hth_fault *fault) {
     hth_call *c = new_call(s, NULL, a);
     if (!c) return call_no_memory(fault);
     c->on_more = more;
@@ -260,8 +272,10 @@ static bool count(hth_call *c, int64_t *n_token, hth_fault *fault) {
     hth_token_list ids = {0};
     hth_err err;
     bool ok = find_model(c, fault) && call_render(c, &text, fault);
-    if (ok && !c->use->tokenizer) ok = hth_refuse(fault, HTH_FAULT_UNSUPPORTED, "model", "the model carries no tokenizer");
-    if (ok && hth_chat_text_ids(c->use->chat, c->use->tokenizer, &text, &ids, &err) != HTH_OK) ok = hth_refuse_err(fault, &err, NULL);
+    if (ok && !c->use->tokenizer)
+        ok = hth_refuse(fault, HTH_FAULT_UNSUPPORTED, "model", "the model carries no tokenizer");
+    if (ok && hth_chat_text_ids(c->use->chat, c->use->tokenizer, &text, &ids, &err) != HTH_OK)
+        ok = hth_refuse_err(fault, &err, NULL);
     *n_token = (int64_t)ids.n;
     hth_token_list_free(&ids);
     hth_jinja_text_free(&text);

@@ -9,7 +9,9 @@
 static hth_call_choice *choice_at(hth_call_whole *w, int32_t i) {
     const size_t need = (size_t)i + 1, had = w->n_choice;
     if (need <= had) return &w->choices[i];
-    if (!hth_grow(HTH_MEM_SERVER, (void **)&w->choices, &w->cap_choice, need, sizeof *w->choices, MAX_CHOICES)) return NULL;
+    if (!hth_grow(HTH_MEM_SERVER, (void **)&w->choices, &w->cap_choice, need, sizeof *w->choices,
+                  MAX_CHOICES))
+        return NULL;
     for (size_t k = had; k < need; k++) {
         hth_call_choice *c = &w->choices[k];
         memset(c, 0, sizeof *c);
@@ -22,7 +24,9 @@ static hth_call_choice *choice_at(hth_call_whole *w, int32_t i) {
 }
 
 static bool add_tool(hth_call_choice *c, const hth_call_event *e) {
-    if (!hth_grow(HTH_MEM_SERVER, (void **)&c->tools, &c->cap_tool, c->n_tool + 1, sizeof *c->tools, MAX_CHOICES)) return false;
+    if (!hth_grow(HTH_MEM_SERVER, (void **)&c->tools, &c->cap_tool, c->n_tool + 1, sizeof *c->tools,
+                  MAX_CHOICES))
+        return false;
     hth_call_tool *t = &c->tools[c->n_tool++];
     hth_str_init(&t->id, HTH_MEM_SERVER, 65536);
     hth_str_init(&t->name, HTH_MEM_SERVER, 65536);
@@ -32,8 +36,12 @@ static bool add_tool(hth_call_choice *c, const hth_call_event *e) {
 
 static bool add_token(hth_call_choice *c, const hth_call_event *e) {
     const size_t n_top = (size_t)(e->token.n_top > 0 ? e->token.n_top : 0);
-    if (!hth_grow(HTH_MEM_SERVER, (void **)&c->tokens, &c->cap_token, c->n_token + 1, sizeof *c->tokens, MAX_TOKENS)) return false;
-    if (!hth_grow(HTH_MEM_SERVER, (void **)&c->tops, &c->cap_top, c->n_top + n_top, sizeof *c->tops, MAX_TOKENS)) return false;
+    if (!hth_grow(HTH_MEM_SERVER, (void **)&c->tokens, &c->cap_token, c->n_token + 1, sizeof *c->tokens,
+                  MAX_TOKENS))
+        return false;
+    if (!hth_grow(HTH_MEM_SERVER, (void **)&c->tops, &c->cap_top, c->n_top + n_top, sizeof *c->tops,
+                  MAX_TOKENS))
+        return false;
     c->tokens[c->n_token++] = (hth_call_token){.id = e->token.id,
                                                .is_prompt = e->token.is_prompt,
                                                .has_logprob = e->token.has_logprob,
@@ -62,10 +70,14 @@ static bool add(hth_call_choice *c, const hth_call_event *e) {
     case HTH_CALL_CONTENT: return hth_str_append(&c->content, e->text, e->n_text);
     case HTH_CALL_REASONING: return hth_str_append(&c->reasoning, e->text, e->n_text);
     case HTH_CALL_TOOL: return add_tool(c, e);
-    case HTH_CALL_ARGUMENTS: return c->n_tool > 0 && hth_str_append(&c->tools[c->n_tool - 1].arguments, e->text, e->n_text);
+    case HTH_CALL_ARGUMENTS:
+        return c->n_tool > 0 && hth_str_append(&c->tools[c->n_tool - 1].arguments, e->text, e->n_text);
     case HTH_CALL_TOKEN: return add_token(c, e);
     case HTH_CALL_EMBEDDING: return add_embedding(c, e);
-    case HTH_CALL_SCORE: c->score = e->score.value; c->n_prompt = e->score.n_prompt; return true;
+    case HTH_CALL_SCORE:
+        c->score = e->score.value;
+        c->n_prompt = e->score.n_prompt;
+        return true;
     case HTH_CALL_FINISH:
         c->has_finished = true;
         c->reason = e->finish.reason;

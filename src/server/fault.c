@@ -23,7 +23,10 @@ static hth_fault_kind kind_of(const hth_err *err, const hth_refusal *why) {
     case HTH_ERR_FORMAT: return HTH_FAULT_BAD_REQUEST;
     case HTH_ERR_UNSUPPORTED: return HTH_FAULT_UNSUPPORTED;
     case HTH_ERR_NOTFOUND: return HTH_FAULT_NO_MODEL;
-    case HTH_ERR_LIMIT: return why && why->n_ctx > 0 ? HTH_FAULT_CONTEXT : why && why->need_bytes > 0 ? HTH_FAULT_NO_MEMORY : HTH_FAULT_BAD_REQUEST;
+    case HTH_ERR_LIMIT:
+        return why && why->n_ctx > 0      ? HTH_FAULT_CONTEXT
+             : why && why->need_bytes > 0 ? HTH_FAULT_NO_MEMORY
+                                          : HTH_FAULT_BAD_REQUEST;
     case HTH_ERR_BUSY: return HTH_FAULT_BUSY;
     case HTH_ERR_TIMEOUT: return HTH_FAULT_TIMEOUT;
     case HTH_ERR_NOMEM: return HTH_FAULT_NO_MEMORY;
@@ -44,12 +47,12 @@ bool hth_refuse_err(hth_fault *f, const hth_err *err, const hth_refusal *why) {
 
 int hth_fault_status(hth_fault_kind kind) {
     static const int status[] = {
-        [HTH_FAULT_NONE] = 200,        [HTH_FAULT_BAD_REQUEST] = 400, [HTH_FAULT_UNSUPPORTED] = 400,
-        [HTH_FAULT_CONTEXT] = 400,     [HTH_FAULT_UNAUTHORIZED] = 401, [HTH_FAULT_FORBIDDEN] = 403,
-        [HTH_FAULT_NOT_FOUND] = 404,   [HTH_FAULT_NO_MODEL] = 404,    [HTH_FAULT_METHOD] = 405,
-        [HTH_FAULT_SLOW] = 408,        [HTH_FAULT_CONFLICT] = 409,    [HTH_FAULT_TOO_LARGE] = 413,
-        [HTH_FAULT_URI] = 414,         [HTH_FAULT_MEDIA_TYPE] = 415,  [HTH_FAULT_BUSY] = 429,
-        [HTH_FAULT_INTERNAL] = 500,    [HTH_FAULT_NOT_OFFERED] = 501, [HTH_FAULT_UNAVAILABLE] = 503,
-        [HTH_FAULT_NO_MEMORY] = 503,   [HTH_FAULT_TIMEOUT] = 504};
+        [HTH_FAULT_NONE] = 200,      [HTH_FAULT_BAD_REQUEST] = 400,  [HTH_FAULT_UNSUPPORTED] = 400,
+        [HTH_FAULT_CONTEXT] = 400,   [HTH_FAULT_UNAUTHORIZED] = 401, [HTH_FAULT_FORBIDDEN] = 403,
+        [HTH_FAULT_NOT_FOUND] = 404, [HTH_FAULT_NO_MODEL] = 404,     [HTH_FAULT_METHOD] = 405,
+        [HTH_FAULT_SLOW] = 408,      [HTH_FAULT_CONFLICT] = 409,     [HTH_FAULT_TOO_LARGE] = 413,
+        [HTH_FAULT_URI] = 414,       [HTH_FAULT_MEDIA_TYPE] = 415,   [HTH_FAULT_BUSY] = 429,
+        [HTH_FAULT_INTERNAL] = 500,  [HTH_FAULT_NOT_OFFERED] = 501,  [HTH_FAULT_UNAVAILABLE] = 503,
+        [HTH_FAULT_NO_MEMORY] = 503, [HTH_FAULT_TIMEOUT] = 504};
     return (size_t)kind < HTH_COUNT(status) ? status[kind] : 500;
 }

@@ -1,5 +1,5 @@
-// The reader of tables. Objects in requests have some tens of members at most that anybody knows, so rows are searched
-// one by one.
+// The reader of tables. Objects in requests have some tens of members at most that anybody knows, so rows are
+// searched one by one.
 #include "server/fields.h"
 
 #include <math.h>
@@ -81,7 +81,8 @@ void hth_fields_ignore(hth_fields *f, const char *name) {
 // ---- values
 
 static bool read_int(hth_fields *f, const hth_field *row, const hth_json *v, void *to) {
-    const bool is_whole = v->kind == HTH_JSON_NUMBER && (v->is_int || (v->u.num.d == floor(v->u.num.d) && fabs(v->u.num.d) < 9e15));
+    const bool is_whole = v->kind == HTH_JSON_NUMBER &&
+                          (v->is_int || (v->u.num.d == floor(v->u.num.d) && fabs(v->u.num.d) < 9e15));
     if (!is_whole) return hth_fields_refuse_kind(f, v, "a whole number");
     const int64_t i = v->is_int ? v->u.num.i : (int64_t)v->u.num.d;
     if (row->lo != row->hi && ((double)i < row->lo || (double)i > row->hi)) {
@@ -124,13 +125,15 @@ hth_chat_text hth_fields_source(const hth_fields *f, const hth_json *v) {
     return (hth_chat_text){f->text + v->pos, hth_json_extent(f->text, f->n_text, v)};
 }
 
-bool hth_fields_read_ids(hth_fields *f, const hth_json *v, int64_t lo, int64_t hi, const int32_t **out, size_t *n) {
+bool hth_fields_read_ids(hth_fields *f, const hth_json *v, int64_t lo, int64_t hi, const int32_t **out,
+                         size_t *n) {
     const hth_json *items = v->kind == HTH_JSON_ARRAY ? v->u.items : v;
     *n = v->kind == HTH_JSON_ARRAY ? v->n : 1;
     int32_t *ids = hth_arena_alloc(f->arena, *n + 1, sizeof *ids);
     if (!ids) return hth_fields_no_memory(f);
     for (size_t i = 0; i < *n; i++) {
-        if (items[i].kind == HTH_JSON_NUMBER && items[i].is_int && items[i].u.num.i >= lo && items[i].u.num.i <= hi) {
+        if (items[i].kind == HTH_JSON_NUMBER && items[i].is_int && items[i].u.num.i >= lo &&
+            items[i].u.num.i <= hi) {
             ids[i] = (int32_t)items[i].u.num.i;
             continue;
         }
@@ -150,7 +153,8 @@ bool hth_fields_read_texts(hth_fields *f, const hth_json *v, const hth_chat_text
         texts[i] = (hth_chat_text){items[i].u.str, items[i].n};
         if (items[i].kind == HTH_JSON_STRING) continue;
         if (v->kind == HTH_JSON_ARRAY) (void)hth_fields_enter_item(f, i);
-        return hth_fields_refuse_kind(f, &items[i], v->kind == HTH_JSON_ARRAY ? "a string" : "a string or an array of strings");
+        return hth_fields_refuse_kind(
+            f, &items[i], v->kind == HTH_JSON_ARRAY ? "a string" : "a string or an array of strings");
     }
     *out = texts;
     return true;
@@ -181,14 +185,16 @@ static bool read_value(hth_fields *f, const hth_field *row, const hth_json *v, v
     case HTH_FIELD_IGNORED: hth_fields_ignore(f, row->name); return true;
     case HTH_FIELD_REFUSED:
         if (asks_nothing(v)) return true;
-        return hth_refuse(f->fault, HTH_FAULT_UNSUPPORTED, f->path, "'%s' is not supported: %s", f->path, row->help);
+        return hth_refuse(f->fault, HTH_FAULT_UNSUPPORTED, f->path, "'%s' is not supported: %s", f->path,
+                          row->help);
     }
     return true;
 }
 
 static const hth_field *find_row(const hth_field *table, size_t n, const hth_json_member *m) {
     for (size_t i = 0; i < n; i++) {
-        if (strlen(table[i].name) == m->key_len && memcmp(table[i].name, m->key, m->key_len) == 0) return &table[i];
+        if (strlen(table[i].name) == m->key_len && memcmp(table[i].name, m->key, m->key_len) == 0)
+            return &table[i];
     }
     return NULL;
 }

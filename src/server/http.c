@@ -1,8 +1,8 @@
 // The daemon and its callbacks: how an exchange goes from phase to phase. See http.h for its life.
 //
-// What always holds: a connection is suspended only by its own HTTP thread, under the exchange's lock, and only where
-// nothing woke it since it last looked; so a waking is never lost. An exchange that a worker has is never over: its
-// connection stays suspended until the worker wakes it.
+// What always holds: a connection is suspended only by its own HTTP thread, under the exchange's lock, and
+// only where nothing woke it since it last looked; so a waking is never lost. An exchange that a worker has
+// is never over: its connection stays suspended until the worker wakes it.
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +13,8 @@
 #include "server/http_impl.h"
 
 #define MAX_URL 8192
-#define CONNECTION_BYTES ((size_t)40 << 10) // the library's memory of a connection: heads and what is being sent
+#define CONNECTION_BYTES \
+    ((size_t)40 << 10) // the library's memory of a connection: heads and what is being sent
 #define MAX_ARENA ((uint64_t)256 << 20)
 
 static void or_default(uint32_t *value, uint32_t otherwise) {
@@ -115,8 +116,10 @@ static void leave_list(hth_exchange *x) {
     http_connection *connection = connection_of(x->c);
     hth_lock(&h->lock);
     if (connection) connection->until_ns = seconds_from_now(h->p.limits.idle_s);
-    if (x->prev) x->prev->next = x->next;
-    else h->exchanges = x->next;
+    if (x->prev)
+        x->prev->next = x->next;
+    else
+        h->exchanges = x->next;
     if (x->next) x->next->prev = x->prev;
     h->n_exchange--;
     if (h->n_exchange == 0) hth_cond_wake_all(&h->idle);
@@ -137,7 +140,8 @@ void http_tell_gone(hth_exchange *x) {
 }
 
 // The library has finished with a request, well or not.
-static void on_completed(void *server, struct MHD_Connection *c, void **state, enum MHD_RequestTerminationCode why) {
+static void on_completed(void *server, struct MHD_Connection *c, void **state,
+                         enum MHD_RequestTerminationCode why) {
     hth_http *h = server;
     hth_exchange *x = *state;
     *state = NULL;
@@ -191,7 +195,7 @@ static hth_method method_of(const char *name) {
     static const struct {
         const char *name;
         hth_method method;
-    } known[] = {{"GET", HTH_GET},       {"POST", HTH_POST}, {"PUT", HTH_PUT},         {"PATCH", HTH_PATCH},
+    } known[] = {{"GET", HTH_GET},       {"POST", HTH_POST}, {"PUT", HTH_PUT},        {"PATCH", HTH_PATCH},
                  {"DELETE", HTH_DELETE}, {"HEAD", HTH_HEAD}, {"OPTIONS", HTH_OPTIONS}};
     for (size_t i = 0; i < HTH_COUNT(known); i++) {
         if (strcmp(known[i].name, name) == 0) return known[i].method;
@@ -206,7 +210,8 @@ typedef struct framing {
     bool is_broken;
 } framing;
 
-static enum MHD_Result look_at_header(void *user, enum MHD_ValueKind kind, const char *name, const char *value) {
+static enum MHD_Result look_at_header(void *user, enum MHD_ValueKind kind, const char *name,
+                                      const char *value) {
     framing *f = user;
     (void)kind;
     if (!value) value = "";
@@ -215,8 +220,10 @@ static enum MHD_Result look_at_header(void *user, enum MHD_ValueKind kind, const
         f->length = 0;
         f->is_broken |= *value == 0;
         for (const char *p = value; *p; p++) {
-            if (*p < '0' || *p > '9' || f->length > UINT64_MAX / 10 - 9) f->is_broken = true;
-            else f->length = f->length * 10 + (uint64_t)(*p - '0');
+            if (*p < '0' || *p > '9' || f->length > UINT64_MAX / 10 - 9)
+                f->is_broken = true;
+            else
+                f->length = f->length * 10 + (uint64_t)(*p - '0');
         }
     } else if (strcasecmp(name, "Transfer-Encoding") == 0) {
         f->n_encoding++;
@@ -230,9 +237,10 @@ static enum MHD_Result look_at_header(void *user, enum MHD_ValueKind kind, const
 // What could be understood in two ways by two programs in a row is refused.
 static bool check_framing(hth_exchange *x, framing *f, hth_fault *fault) {
     MHD_get_connection_values(x->c, MHD_HEADER_KIND, look_at_header, f);
-    if (f->is_broken || f->n_length > 1 || f->n_encoding > 1 || f->n_host > 1 || (f->n_length && f->n_encoding) ||
-        (f->n_encoding && !f->is_chunked)) {
-        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NULL, "the request's headers say more than one thing about its length or host");
+    if (f->is_broken || f->n_length > 1 || f->n_encoding > 1 || f->n_host > 1 ||
+        (f->n_length && f->n_encoding) || (f->n_encoding && !f->is_chunked)) {
+        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NULL,
+                          "the request's headers say more than one thing about its length or host");
     }
     return true;
 }
@@ -240,21 +248,24 @@ static bool check_framing(hth_exchange *x, framing *f, hth_fault *fault) {
 static bool check_head(hth_exchange *x, hth_fault *fault) {
     hth_http *h = x->http;
     framing f = {0};
-    if (!x->path) return hth_refuse(fault, HTH_FAULT_URI, NULL, "the address is longer than %d bytes", MAX_URL);
+    if (!x->path)
+        return hth_refuse(fault, HTH_FAULT_URI, NULL, "the address is longer than %d bytes", MAX_URL);
     if (!check_framing(x, &f, fault)) return false;
     hth_lock(&h->lock);
     const bool is_full = h->n_exchange > h->p.limits.n_exchange;
     hth_unlock(&h->lock);
     if (is_full || atomic_load(&h->refuses)) {
         fault->retry_ms = 2000;
-        return hth_refuse(fault, HTH_FAULT_UNAVAILABLE, NULL, is_full ? "too many requests are at work; try again in a moment"
-                                                                      : "the server is shutting down");
+        return hth_refuse(fault, HTH_FAULT_UNAVAILABLE, NULL,
+                          is_full ? "too many requests are at work; try again in a moment"
+                                  : "the server is shutting down");
     }
     x->max_body = h->p.on_head(h->p.user, x);
     if (x->max_body > h->p.limits.body_bytes) x->max_body = h->p.limits.body_bytes;
     if (x->has_reply || f.length <= x->max_body) return true;
-    return hth_refuse(fault, HTH_FAULT_TOO_LARGE, NULL, "the body has %llu bytes; at most %llu are taken here",
-                      (unsigned long long)f.length, (unsigned long long)x->max_body);
+    return hth_refuse(fault, HTH_FAULT_TOO_LARGE, NULL,
+                      "the body has %llu bytes; at most %llu are taken here", (unsigned long long)f.length,
+                      (unsigned long long)x->max_body);
 }
 
 static enum MHD_Result read_head(hth_exchange *x, const char *method) {
@@ -307,7 +318,8 @@ static enum MHD_Result finish_body(hth_exchange *x) {
     MHD_set_connection_option(x->c, MHD_CONNECTION_OPTION_TIMEOUT, h->p.limits.unread_s);
     if (x->is_too_large) {
         hth_fault fault = {0};
-        (void)hth_refuse(&fault, HTH_FAULT_TOO_LARGE, NULL, "the body has more than %llu bytes", (unsigned long long)x->max_body);
+        (void)hth_refuse(&fault, HTH_FAULT_TOO_LARGE, NULL, "the body has more than %llu bytes",
+                         (unsigned long long)x->max_body);
         hth_reply_fault(x, &fault);
     } else if (x->is_quick) {
         h->p.on_request(h->p.user, x);
@@ -322,8 +334,8 @@ static enum MHD_Result finish_body(hth_exchange *x) {
     return MHD_YES;
 }
 
-static enum MHD_Result on_access(void *user, struct MHD_Connection *c, const char *url, const char *method, const char *version,
-                                 const char *bytes, size_t *n, void **state) {
+static enum MHD_Result on_access(void *user, struct MHD_Connection *c, const char *url, const char *method,
+                                 const char *version, const char *bytes, size_t *n, void **state) {
     hth_exchange *x = *state;
     (void)user, (void)c, (void)url, (void)version;
     if (!x) return MHD_NO;
@@ -338,14 +350,16 @@ static enum MHD_Result on_access(void *user, struct MHD_Connection *c, const cha
 
 // ---- connections
 
-static void on_connection(void *user, struct MHD_Connection *c, void **state, enum MHD_ConnectionNotificationCode what) {
+static void on_connection(void *user, struct MHD_Connection *c, void **state,
+                          enum MHD_ConnectionNotificationCode what) {
     hth_http *h = user;
     http_connection *connection = *state;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
         connection = hth_calloc(HTH_MEM_SERVER, 1, sizeof *connection);
         if (!connection) return; // it lives without a limit on its first head
-        *connection = (http_connection){.fd = fd ? (int)fd->connect_fd : -1, .until_ns = seconds_from_now(h->p.limits.head_s)};
+        *connection = (http_connection){.fd = fd ? (int)fd->connect_fd : -1,
+                                        .until_ns = seconds_from_now(h->p.limits.head_s)};
         hth_lock(&h->lock);
         connection->next = h->connections;
         if (connection->next) connection->next->prev = connection;
@@ -354,8 +368,10 @@ static void on_connection(void *user, struct MHD_Connection *c, void **state, en
         *state = connection;
     } else if (connection) {
         hth_lock(&h->lock);
-        if (connection->prev) connection->prev->next = connection->next;
-        else h->connections = connection->next;
+        if (connection->prev)
+            connection->prev->next = connection->next;
+        else
+            h->connections = connection->next;
         if (connection->next) connection->next->prev = connection->prev;
         hth_unlock(&h->lock);
         hth_free(connection);
@@ -381,23 +397,29 @@ static void on_library_log(void *user, const char *format, va_list args) {
 // ---- life of the server
 
 static hth_code start_daemon(hth_http *h, hth_err *err) {
-    const unsigned poll = MHD_is_feature_supported(MHD_FEATURE_EPOLL) == MHD_YES ? MHD_USE_EPOLL : MHD_USE_POLL;
-    unsigned flags = poll | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_TURBO;
+    const unsigned poll =
+        MHD_is_feature_supported(MHD_FEATURE_EPOLL) == MHD_YES ? MHD_USE_EPOLL : MHD_USE_POLL;
+    unsigned flags =
+        poll | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_TURBO;
     struct MHD_OptionItem more[4];
     int n = 0;
     if (h->p.tls_certificate) {
         flags |= MHD_USE_TLS;
-        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)h->p.tls_certificate};
+        more[n++] =
+            (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)h->p.tls_certificate};
         more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)h->p.tls_key};
     }
-    if (h->p.n_thread > 1) more[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, h->p.n_thread, NULL};
+    if (h->p.n_thread > 1)
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, h->p.n_thread, NULL};
     more[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     h->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_access, h, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-        (MHD_socket)h->fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->p.limits.n_connection, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)h->p.limits.idle_s, MHD_OPTION_URI_LOG_CALLBACK, on_url, h,
+        flags, 0, NULL, NULL, on_access, h, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
+        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)h->fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)h->p.limits.n_connection, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)h->p.limits.idle_s, MHD_OPTION_URI_LOG_CALLBACK, on_url, h,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-        MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, h, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
+        MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, h, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY,
+        more, MHD_OPTION_END);
     if (h->daemon) return HTH_OK;
     return hth_fail(err, HTH_ERR_IO, "the HTTP library did not start%s",
                     h->p.tls_certificate ? ": are certificate and key whole and made for each other?" : "");
@@ -420,11 +442,14 @@ hth_code hth_http_start(const hth_http_params *p, hth_http **out, hth_err *err) 
     code = hth_cond_init(&h->work, err);
     if (code == HTH_OK) code = hth_cond_init(&h->idle, err);
     if (code == HTH_OK) code = hth_watch_new(&h->watch, err);
-    if (code == HTH_OK) code = hth_socket_listen(p->address ? p->address : "127.0.0.1", &h->port, &h->fd, err);
+    if (code == HTH_OK)
+        code = hth_socket_listen(p->address ? p->address : "127.0.0.1", &h->port, &h->fd, err);
     if (code == HTH_OK) code = http_watcher_start(h, err);
     if (code == HTH_OK) code = start_daemon(h, err);
-    if (code != HTH_OK) hth_http_stop(h);
-    else *out = h;
+    if (code != HTH_OK)
+        hth_http_stop(h);
+    else
+        *out = h;
     return code;
 }
 
@@ -454,7 +479,8 @@ static void end_exchanges(hth_http *h) {
             if (x->phase < HTTP_HANDLED) hth_socket_shut(x->fd);
         }
         hth_exchange *next = h->exchanges; // the list may change while one is told: as often as it takes
-        for (; next && next->was_stopped; next = next->next) {}
+        for (; next && next->was_stopped; next = next->next) {
+        }
         if (next) {
             next->was_stopped = true;
             hth_exchange_hold(next);

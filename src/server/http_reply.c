@@ -24,7 +24,8 @@ void hth_reply(hth_exchange *x, int status, const char *type, hth_str *body) {
     }
     if (taken.failed) { // half a body is worse than none
         hth_str_clear(&taken);
-        hth_str_puts(&taken, "{\"error\":{\"message\":\"out of memory\",\"type\":\"server_error\",\"code\":null,\"param\":null}}");
+        hth_str_puts(&taken, "{\"error\":{\"message\":\"out of "
+                             "memory\",\"type\":\"server_error\",\"code\":null,\"param\":null}}");
         status = 500;
         type = "application/json";
     }
@@ -57,7 +58,8 @@ void hth_reply_fault(hth_exchange *x, const hth_fault *fault) {
         hth_reply_header(x, "Retry-After", seconds);
     }
     x->http->p.on_fault(x->http->p.user, x, fault);
-    if (!x->has_reply) hth_reply_text(x, hth_fault_status(fault->kind), "text/plain; charset=utf-8", fault->message);
+    if (!x->has_reply)
+        hth_reply_text(x, hth_fault_status(fault->kind), "text/plain; charset=utf-8", fault->message);
 }
 
 void hth_exchange_bind(hth_exchange *x, const hth_answer *answer, void *user) {
@@ -115,7 +117,8 @@ static ssize_t on_read(void *user, uint64_t pos, char *to, size_t max) {
 // ---- to the library
 
 static struct MHD_Response *make_response(hth_exchange *x) {
-    if (x->is_stream) return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, on_read, x, NULL);
+    if (x->is_stream)
+        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, on_read, x, NULL);
     return MHD_create_response_from_buffer(x->reply.len, x->reply.p, MHD_RESPMEM_PERSISTENT);
 }
 
@@ -127,7 +130,8 @@ enum MHD_Result http_send_reply(hth_exchange *x) {
         MHD_add_response_header(r, "X-Accel-Buffering", "no");
         MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
     }
-    for (size_t i = 0; i < x->n_header; i++) MHD_add_response_header(r, x->headers[i].name, x->headers[i].value);
+    for (size_t i = 0; i < x->n_header; i++)
+        MHD_add_response_header(r, x->headers[i].name, x->headers[i].value);
     if (atomic_load(&x->http->refuses)) MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
     http_set_phase(x, HTTP_REPLIED);
     if (ok == MHD_YES) ok = MHD_queue_response(x->c, (unsigned)x->status, r);

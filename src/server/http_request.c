@@ -5,7 +5,8 @@
 
 #include "server/http_impl.h"
 
-#define MAX_RATIO 200 // bytes unpacked per byte packed; JSON packs to a tenth, long repetitions to a hundredth
+#define MAX_RATIO \
+    200 // bytes unpacked per byte packed; JSON packs to a tenth, long repetitions to a hundredth
 #define PIECE 65536
 
 hth_method hth_exchange_method(const hth_exchange *x) {
@@ -118,7 +119,8 @@ const char *hth_exchange_query(hth_exchange *x, const char *name) {
     for (const char *at = x->query; at && *at;) {
         const size_t n = strcspn(at, "&"), n_name = strcspn(at, "=&");
         const char *found = unescape(x, at, n_name, true);
-        if (found && strcmp(found, name) == 0) return n_name == n ? "" : unescape(x, at + n_name + 1, n - n_name - 1, true);
+        if (found && strcmp(found, name) == 0)
+            return n_name == n ? "" : unescape(x, at + n_name + 1, n - n_name - 1, true);
         at += n + (at[n] == '&');
     }
     return NULL;
@@ -136,14 +138,17 @@ static bool inflate_all(hth_exchange *x, z_stream *z, hth_str *out, hth_fault *f
         z->avail_out = sizeof piece;
         code = inflate(z, Z_NO_FLUSH);
         if (code != Z_OK && code != Z_STREAM_END) {
-            return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NULL, "the compressed body is damaged or cut off");
+            return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NULL,
+                              "the compressed body is damaged or cut off");
         }
         if (!hth_str_append(out, piece, sizeof piece - z->avail_out)) {
-            return hth_refuse(fault, HTH_FAULT_TOO_LARGE, NULL, "the body has more than %llu bytes when it is unpacked",
+            return hth_refuse(fault, HTH_FAULT_TOO_LARGE, NULL,
+                              "the body has more than %llu bytes when it is unpacked",
                               (unsigned long long)x->max_body);
         }
         if (out->len / MAX_RATIO > x->body.len) {
-            return hth_refuse(fault, HTH_FAULT_TOO_LARGE, NULL, "the body grows more than %d times when it is unpacked", MAX_RATIO);
+            return hth_refuse(fault, HTH_FAULT_TOO_LARGE, NULL,
+                              "the body grows more than %d times when it is unpacked", MAX_RATIO);
         }
     }
     return true;
@@ -156,10 +161,12 @@ bool http_unpack_body(hth_exchange *x) {
     z_stream z = {0};
     hth_str out;
     hth_str_init(&out, HTH_MEM_SERVER, x->max_body);
-    const bool is_known = strcasecmp(encoding, "gzip") == 0 || strcasecmp(encoding, "x-gzip") == 0 || strcasecmp(encoding, "deflate") == 0;
+    const bool is_known = strcasecmp(encoding, "gzip") == 0 || strcasecmp(encoding, "x-gzip") == 0 ||
+                          strcasecmp(encoding, "deflate") == 0;
     bool ok = false;
     if (!is_known) {
-        (void)hth_refuse(&fault, HTH_FAULT_MEDIA_TYPE, NULL, "Content-Encoding '%.40s' is not known here; gzip and deflate are", encoding);
+        (void)hth_refuse(&fault, HTH_FAULT_MEDIA_TYPE, NULL,
+                         "Content-Encoding '%.40s' is not known here; gzip and deflate are", encoding);
     } else if (inflateInit2(&z, 15 + 32) != Z_OK) { // finds out by itself whether it is gzip or zlib
         (void)hth_refuse(&fault, HTH_FAULT_NO_MEMORY, NULL, "no memory to unpack the body");
     } else {

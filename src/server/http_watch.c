@@ -1,12 +1,12 @@
-// One thread that looks after connections while nobody reads from them: who has left, who takes too long to say what
-// they want, and whose answer has been quiet for so long that it is asked again.
+// One thread that looks after connections while nobody reads from them: who has left, who takes too long to
+// say what they want, and whose answer has been quiet for so long that it is asked again.
 #include "os/clock.h"
 #include "server/http_impl.h"
 
 #define TICK_MS 200
 #define NS_PER_S 1000000000ull
-#define SLOW_AFTER_S 10  // a body has so long before its pace counts,
-#define SLOW_BYTES 1024  // and then this is the least per second on average
+#define SLOW_AFTER_S 10 // a body has so long before its pace counts,
+#define SLOW_BYTES 1024 // and then this is the least per second on average
 
 // The exchange with this id, held, or NULL.
 static hth_exchange *find(hth_http *h, uint64_t id) {
@@ -46,9 +46,12 @@ static void tick(hth_http *h) {
         if (c->until_ns != 0 && now > c->until_ns) hth_socket_shut(c->fd);
     }
     for (hth_exchange *x = h->exchanges; x; x = x->next) {
-        if (x->phase == HTTP_HEAD && now - x->since_ns > h->p.limits.head_s * NS_PER_S) hth_socket_shut(x->fd);
-        else if (is_too_slow(x, now)) hth_socket_shut(x->fd);
-        else if (is_quiet(x, now)) hth_exchange_wake(x);
+        if (x->phase == HTTP_HEAD && now - x->since_ns > h->p.limits.head_s * NS_PER_S)
+            hth_socket_shut(x->fd);
+        else if (is_too_slow(x, now))
+            hth_socket_shut(x->fd);
+        else if (is_quiet(x, now))
+            hth_exchange_wake(x);
     }
     hth_unlock(&h->lock);
 }

@@ -1,5 +1,5 @@
-// Threads that handle requests, started as they are needed: one that waits for a model to load holds up nobody else
-// until all of them do.
+// Threads that handle requests, started as they are needed: one that waits for a model to load holds up
+// nobody else until all of them do.
 #include "os/clock.h"
 #include "server/http_impl.h"
 
@@ -42,8 +42,10 @@ void http_work_push(hth_exchange *x) {
     hth_exchange_hold(x);
     hth_lock(&h->lock);
     x->next_work = NULL;
-    if (h->last_work) h->last_work->next_work = x;
-    else h->first_work = x;
+    if (h->last_work)
+        h->last_work->next_work = x;
+    else
+        h->first_work = x;
     h->last_work = x;
     int n_waiting = 0;
     for (hth_exchange *at = h->first_work; at && n_waiting <= h->n_free; at = at->next_work) n_waiting++;

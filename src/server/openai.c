@@ -99,7 +99,8 @@ void openai_timings(hth_json_out *j, const hth_call_usage *u) {
     hth_json_out_num(j, "prompt_per_second", per_second(n_new, u->prefill_ns));
     hth_json_out_int(j, "predicted_n", u->n_output);
     hth_json_out_num(j, "predicted_ms", (double)u->generate_ns / 1e6);
-    hth_json_out_num(j, "predicted_per_token_ms", u->n_output > 0 ? (double)u->generate_ns / 1e6 / (double)u->n_output : 0);
+    hth_json_out_num(j, "predicted_per_token_ms",
+                     u->n_output > 0 ? (double)u->generate_ns / 1e6 / (double)u->n_output : 0);
     hth_json_out_num(j, "predicted_per_second", per_second(u->n_output, u->generate_ns));
     if (u->n_drafted > 0) {
         hth_json_out_int(j, "draft_n", u->n_drafted);
@@ -126,8 +127,8 @@ static void write_abilities(hth_json_out *j, unsigned abilities) {
     static const struct {
         hth_ability ability;
         const char *name;
-    } names[] = {{HTH_CAN_COMPLETE, "completion"}, {HTH_CAN_CHAT, "chat"},       {HTH_CAN_TOOLS, "tools"},
-                 {HTH_CAN_THINK, "thinking"},      {HTH_CAN_INFILL, "insert"},   {HTH_CAN_EMBED, "embedding"},
+    } names[] = {{HTH_CAN_COMPLETE, "completion"}, {HTH_CAN_CHAT, "chat"},     {HTH_CAN_TOOLS, "tools"},
+                 {HTH_CAN_THINK, "thinking"},      {HTH_CAN_INFILL, "insert"}, {HTH_CAN_EMBED, "embedding"},
                  {HTH_CAN_RERANK, "rerank"}};
     hth_json_out_begin(j, "capabilities", '[');
     for (size_t i = 0; i < HTH_COUNT(names); i++) {
@@ -136,7 +137,8 @@ static void write_abilities(hth_json_out *j, unsigned abilities) {
     hth_json_out_end(j, ']');
 }
 
-static void write_model(hth_json_out *j, const hth_server *s, const hth_card *c, const hth_loaded_info *loaded) {
+static void write_model(hth_json_out *j, const hth_server *s, const hth_card *c,
+                        const hth_loaded_info *loaded) {
     hth_json_out_begin(j, NULL, '{');
     hth_json_out_text(j, "id", c->name);
     hth_json_out_text(j, "object", "model");
@@ -158,7 +160,10 @@ static void write_model(hth_json_out *j, const hth_server *s, const hth_card *c,
     hth_json_out_int(j, "size", (int64_t)c->size_bytes);
     hth_json_out_end(j, '}');
     hth_json_out_begin(j, "status", '{');
-    hth_json_out_text(j, "value", !loaded ? "unloaded" : loaded->phase == HTH_LOAD_READY ? "loaded" : "loading");
+    hth_json_out_text(j, "value",
+                      !loaded                           ? "unloaded"
+                      : loaded->phase == HTH_LOAD_READY ? "loaded"
+                                                        : "loading");
     hth_json_out_end(j, '}');
     hth_json_out_end(j, '}');
 }
@@ -268,7 +273,8 @@ bool openai_read_prompts(hth_fields *f, const hth_json *v, hth_ask *a) {
     return true;
 }
 
-#define ROW(methods_, pattern_, handle_) {methods_, pattern_, &hth_openai, handle_, 0, NULL}
+#define ROW(methods_, pattern_, handle_) \
+    { methods_, pattern_, &hth_openai, handle_, 0, NULL }
 
 const hth_route hth_openai_routes[] = {
     ROW(HTH_GET, "/v1/models", get_models),

@@ -40,8 +40,10 @@ static bool read_thinking(hth_fields *f, const hth_json *v, void *to) {
     if (v->kind != HTH_JSON_OBJECT) return hth_ask_read_think(f, v, to);
     const hth_json *type = hth_json_get(v, "type"), *budget = hth_json_get(v, "budget_tokens");
     const char *word = type && type->kind == HTH_JSON_STRING ? type->u.str : "";
-    if (strcmp(word, "disabled") == 0) a->thinking = HTH_THINK_OFF;
-    else if (strcmp(word, "enabled") == 0) a->thinking = HTH_THINK_ON;
+    if (strcmp(word, "disabled") == 0)
+        a->thinking = HTH_THINK_OFF;
+    else if (strcmp(word, "enabled") == 0)
+        a->thinking = HTH_THINK_ON;
     else if (strcmp(word, "adaptive") != 0 && strcmp(word, "auto") != 0) {
         (void)hth_fields_enter(f, "type");
         return hth_fields_refuse(f, "must be enabled, disabled or adaptive");
@@ -65,7 +67,8 @@ static bool read_modalities(hth_fields *f, const hth_json *v, void *to) {
     if (!hth_fields_read_texts(f, v, &words, &n)) return false;
     for (size_t i = 0; i < n; i++) {
         if (strcmp(words[i].p, "text") != 0) {
-            return hth_refuse(f->fault, HTH_FAULT_UNSUPPORTED, f->path, "'%s': answers are text here", f->path);
+            return hth_refuse(f->fault, HTH_FAULT_UNSUPPORTED, f->path, "'%s': answers are text here",
+                              f->path);
         }
     }
     return true;
@@ -98,10 +101,15 @@ static bool read_function_call(hth_fields *f, const hth_json *v, void *to) {
 }
 
 const hth_field openai_chat_fields[] = {
-    {.name = "messages", .kind = HTH_FIELD_CUSTOM, .words = "array", .read = openai_read_messages, .required = true,
+    {.name = "messages",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "array",
+     .read = openai_read_messages,
+     .required = true,
      .help = "the conversation; an assistant's message at the end is continued"},
     OPENAI_CUSTOM("tools", "array", openai_read_tools, "functions that the model may call"),
-    OPENAI_CUSTOM("tool_choice", "string|object", openai_read_tool_choice, "none, auto, required, a function, allowed_tools"),
+    OPENAI_CUSTOM("tool_choice", "string|object", openai_read_tool_choice,
+                  "none, auto, required, a function, allowed_tools"),
     OPENAI_CUSTOM("parallel_tool_calls", "boolean", read_parallel, "false: at most one call"),
     OPENAI_CUSTOM("functions", "array", openai_read_tools, "the older form of tools"),
     OPENAI_CUSTOM("function_call", "string|object", read_function_call, "the older form of tool_choice"),
@@ -111,7 +119,8 @@ const hth_field openai_chat_fields[] = {
     OPENAI_CUSTOM("reasoning_effort", "string", read_effort, "none, minimal, low, medium, high"),
     OPENAI_CUSTOM("reasoning", "object", read_reasoning, "effort, enabled, max_tokens"),
     OPENAI_CUSTOM("thinking", "object|boolean", read_thinking, "type enabled or disabled, budget_tokens"),
-    OPENAI_CUSTOM("think", "boolean|string", hth_ask_read_think, "whether the model thinks first, or how much"),
+    OPENAI_CUSTOM("think", "boolean|string", hth_ask_read_think,
+                  "whether the model thinks first, or how much"),
     OPENAI_CUSTOM("enable_thinking", "boolean", hth_ask_read_think, "the same"),
     OPENAI_CUSTOM("reasoning_format", "string", read_reasoning_format, "none: thoughts stay in the content"),
     OPENAI_CUSTOM("chat_template_kwargs", "object", hth_ask_read_kwargs, "more variables for the template"),
@@ -149,7 +158,8 @@ static void free_reply(void *user) {
     hth_str_free(&p->logprobs);
 }
 
-static void write_head(hth_json_out *j, const chat_reply *p, const char *object, const char *model, int64_t created) {
+static void write_head(hth_json_out *j, const chat_reply *p, const char *object, const char *model,
+                       int64_t created) {
     hth_json_out_text(j, "id", p->id);
     hth_json_out_text(j, "object", object);
     hth_json_out_int(j, "created", created);
@@ -172,7 +182,8 @@ static void write_logprob(hth_json_out *j, int32_t id, const char *text, size_t 
     hth_json_out_float(j, "logprob", logprob < -9999 ? -9999 : logprob);
 }
 
-static void write_token(hth_json_out *j, const struct hth_tokenizer *t, int32_t id, float logprob, const hth_logprob *top, size_t n_top) {
+static void write_token(hth_json_out *j, const struct hth_tokenizer *t, int32_t id, float logprob,
+                        const hth_logprob *top, size_t n_top) {
     size_t n;
     const char *text = hth_call_spell(t, id, &n);
     hth_json_out_begin(j, NULL, '{');
@@ -275,7 +286,8 @@ static void write_call(chat_reply *p, const hth_call_event *e, hth_str *out) {
     }
     hth_json_out_begin(&j, "function", '{');
     if (e->kind == HTH_CALL_TOOL) hth_json_out_text(&j, "name", e->tool.name);
-    hth_json_out_str(&j, "arguments", e->kind == HTH_CALL_TOOL ? "" : e->text, e->kind == HTH_CALL_TOOL ? 0 : e->n_text);
+    hth_json_out_str(&j, "arguments", e->kind == HTH_CALL_TOOL ? "" : e->text,
+                     e->kind == HTH_CALL_TOOL ? 0 : e->n_text);
     hth_json_out_end(&j, '}');
     hth_json_out_end(&j, '}');
     hth_json_out_end(&j, ']');
@@ -299,8 +311,10 @@ static void write_finish(chat_reply *p, const hth_call_event *e, const hth_call_
     hth_json_out j = begin_chunk(p);
     begin_choice(&j, e->choice);
     end_choice(p, &j, openai_finish(e->finish.reason));
-    if (p->r->include_usage) hth_json_out_text(&j, "usage", NULL);
-    else if (usage) openai_timings(&j, usage);
+    if (p->r->include_usage)
+        hth_json_out_text(&j, "usage", NULL);
+    else if (usage)
+        openai_timings(&j, usage);
     end_chunk(p, &j, out);
 }
 
@@ -374,8 +388,10 @@ static void write_calls(hth_json_out *j, const hth_call_choice *c) {
 static void write_message(hth_json_out *j, const hth_call_choice *c) {
     hth_json_out_begin(j, "message", '{');
     hth_json_out_text(j, "role", "assistant");
-    if (c->content.len == 0 && c->n_tool > 0) hth_json_out_text(j, "content", NULL);
-    else hth_json_out_str(j, "content", hth_str_text(&c->content), c->content.len);
+    if (c->content.len == 0 && c->n_tool > 0)
+        hth_json_out_text(j, "content", NULL);
+    else
+        hth_json_out_str(j, "content", hth_str_text(&c->content), c->content.len);
     hth_json_out_text(j, "refusal", NULL);
     if (c->reasoning.len > 0) {
         hth_json_out_str(j, "reasoning_content", hth_str_text(&c->reasoning), c->reasoning.len);
@@ -390,7 +406,8 @@ static void write_choice_logprobs(hth_json_out *j, const hth_call_whole *w, cons
     hth_json_out_begin(j, "content", '[');
     for (size_t i = 0; i < c->n_token; i++) {
         const hth_call_token *t = &c->tokens[i];
-        if (t->has_logprob && !t->is_prompt) write_token(j, w->tokenizer, t->id, t->logprob, c->tops + t->top, t->n_top);
+        if (t->has_logprob && !t->is_prompt)
+            write_token(j, w->tokenizer, t->id, t->logprob, c->tops + t->top, t->n_top);
     }
     hth_json_out_end(j, ']');
     hth_json_out_text(j, "refusal", NULL);
@@ -408,8 +425,10 @@ static void print_whole(void *user, const hth_call_whole *w, hth_str *out) {
         hth_json_out_begin(&j, NULL, '{');
         hth_json_out_int(&j, "index", (int64_t)i);
         write_message(&j, c);
-        if (p->r->wants_logprobs) write_choice_logprobs(&j, w, c);
-        else hth_json_out_text(&j, "logprobs", NULL);
+        if (p->r->wants_logprobs)
+            write_choice_logprobs(&j, w, c);
+        else
+            hth_json_out_text(&j, "logprobs", NULL);
         hth_json_out_text(&j, "finish_reason", openai_finish(c->reason));
         hth_json_out_end(&j, '}');
     }
@@ -433,14 +452,16 @@ static bool read_request(hth_exchange *x, openai_request **out, hth_fields *f, h
     r->ask.logprobs = r->wants_logprobs;
     r->ask.n_top = r->wants_logprobs ? r->top_logprobs : 0;
     if (r->top_logprobs > 0 && !r->wants_logprobs) {
-        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, "top_logprobs", "'top_logprobs' needs 'logprobs' to be true");
+        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, "top_logprobs",
+                          "'top_logprobs' needs 'logprobs' to be true");
     }
     return openai_finish_request(f, r);
 }
 
 void openai_chat(hth_server *s, hth_exchange *x, const hth_match *m) {
     static const hth_printer printer = {.event = print_event, .whole = print_whole};
-    static const hth_ask_names names = {.format = "response_format", .logprobs = "top_logprobs", .adapters = "lora"};
+    static const hth_ask_names names = {
+        .format = "response_format", .logprobs = "top_logprobs", .adapters = "lora"};
     openai_request *r;
     hth_fields f;
     hth_fault fault = {0};

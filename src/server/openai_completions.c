@@ -1,4 +1,5 @@
-// /v1/completions: texts that go on, several at once, with what stands after them (suffix), from texts or tokens.
+// /v1/completions: texts that go on, several at once, with what stands after them (suffix), from texts or
+// tokens.
 #include <string.h>
 
 #include "base/attr.h"
@@ -18,26 +19,36 @@ static bool read_logprobs(hth_fields *f, const hth_json *v, void *to) {
         return true;
     }
     if (v->kind != HTH_JSON_NUMBER || !v->is_int) return hth_fields_refuse_kind(f, v, "a whole number");
-    if (v->u.num.i < 0 || v->u.num.i > 20) return hth_fields_refuse(f, "must be from 0 to 20, not %lld", (long long)v->u.num.i);
+    if (v->u.num.i < 0 || v->u.num.i > 20)
+        return hth_fields_refuse(f, "must be from 0 to 20, not %lld", (long long)v->u.num.i);
     r->wants_logprobs = true;
     r->top_logprobs = v->u.num.i;
     return true;
 }
 
 const hth_field openai_completion_fields[] = {
-    {.name = "prompt", .kind = HTH_FIELD_CUSTOM, .words = "string|array", .read = read_prompt, .required = true,
+    {.name = "prompt",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "string|array",
+     .read = read_prompt,
+     .required = true,
      .help = "a text, texts, token ids, or lists of them"},
     OPENAI_ROW("suffix", TEXT, ask.suffix, "what stands after the completion: the model fills in the middle"),
     OPENAI_ROW("echo", BOOL, ask.echo, "the prompt comes first"),
-    OPENAI_CUSTOM("logprobs", "number", read_logprobs, "logprobs of the tokens, and of so many likeliest ones"),
-    {.name = "best_of", .kind = HTH_FIELD_INT, .offset = offsetof(openai_request, best_of), .lo = 1, .hi = 128,
-     .given = offsetof(openai_request, has_best_of) + 1, .help = "as many as n"},
+    OPENAI_CUSTOM("logprobs", "number", read_logprobs,
+                  "logprobs of the tokens, and of so many likeliest ones"),
+    {.name = "best_of",
+     .kind = HTH_FIELD_INT,
+     .offset = offsetof(openai_request, best_of),
+     .lo = 1,
+     .hi = 128,
+     .given = offsetof(openai_request, has_best_of) + 1,
+     .help = "as many as n"},
     OPENAI_GENERATION,
 };
 const size_t openai_n_completion_fields = HTH_COUNT(openai_completion_fields);
 
 // ---- logprobs, in the older shape: lists beside each other
-
 
 static int64_t n_characters(const char *text, size_t n) {
     int64_t count = 0;
@@ -63,26 +74,31 @@ static bool is_told(const openai_request *r, const hth_call_token *t) {
     return !t->is_prompt || r->ask.echo;
 }
 
-static void write_logprobs(hth_json_out *j, const openai_request *r, const struct hth_tokenizer *t, const hth_call_choice *c,
-                           int64_t *at) {
+static void write_logprobs(hth_json_out *j, const openai_request *r, const struct hth_tokenizer *t,
+                           const hth_call_choice *c, int64_t *at) {
     hth_json_out_begin(j, "logprobs", '{');
     hth_json_out_begin(j, "tokens", '[');
     for (size_t i = 0; i < c->n_token; i++) {
-        if (is_told(r, &c->tokens[i])) hth_json_out_str(j, NULL, c->spellings.p + c->tokens[i].text, c->tokens[i].n_text);
+        if (is_told(r, &c->tokens[i]))
+            hth_json_out_str(j, NULL, c->spellings.p + c->tokens[i].text, c->tokens[i].n_text);
     }
     hth_json_out_end(j, ']');
     hth_json_out_begin(j, "token_logprobs", '[');
     for (size_t i = 0; i < c->n_token; i++) {
         if (!is_told(r, &c->tokens[i])) continue;
-        if (c->tokens[i].has_logprob) hth_json_out_float(j, NULL, c->tokens[i].logprob);
-        else hth_json_out_text(j, NULL, NULL);
+        if (c->tokens[i].has_logprob)
+            hth_json_out_float(j, NULL, c->tokens[i].logprob);
+        else
+            hth_json_out_text(j, NULL, NULL);
     }
     hth_json_out_end(j, ']');
     hth_json_out_begin(j, "top_logprobs", '[');
     for (size_t i = 0; i < c->n_token; i++) {
         if (!is_told(r, &c->tokens[i])) continue;
-        if (c->tokens[i].has_logprob) write_top(j, t, c->tops + c->tokens[i].top, c->tokens[i].n_top);
-        else hth_json_out_text(j, NULL, NULL);
+        if (c->tokens[i].has_logprob)
+            write_top(j, t, c->tops + c->tokens[i].top, c->tokens[i].n_top);
+        else
+            hth_json_out_text(j, NULL, NULL);
     }
     hth_json_out_end(j, ']');
     hth_json_out_begin(j, "text_offset", '[');
@@ -121,13 +137,15 @@ static void write_head(hth_json_out *j, const completion_reply *p, const char *m
     hth_json_out_text(j, "system_fingerprint", OPENAI_FINGERPRINT);
 }
 
-static void write_choice(completion_reply *p, hth_json_out *j, int32_t i, const char *text, size_t n, hth_call_choice *tokens,
-                         const char *finish) {
+static void write_choice(completion_reply *p, hth_json_out *j, int32_t i, const char *text, size_t n,
+                         hth_call_choice *tokens, const char *finish) {
     hth_json_out_begin(j, NULL, '{');
     hth_json_out_int(j, "index", i);
     hth_json_out_str(j, "text", text, n);
-    if (p->r->wants_logprobs && tokens) write_logprobs(j, p->r, p->tokenizer, tokens, &p->at[i]);
-    else hth_json_out_text(j, "logprobs", NULL);
+    if (p->r->wants_logprobs && tokens)
+        write_logprobs(j, p->r, p->tokenizer, tokens, &p->at[i]);
+    else
+        hth_json_out_text(j, "logprobs", NULL);
     hth_json_out_text(j, "finish_reason", finish);
     hth_json_out_end(j, '}');
 }
@@ -204,7 +222,8 @@ static void print_whole(void *user, const hth_call_whole *w, hth_str *out) {
     hth_json_out_begin(&j, "choices", '[');
     for (size_t i = 0; i < w->n_choice; i++) {
         hth_call_choice *c = &w->choices[i];
-        write_choice(p, &j, (int32_t)i, hth_str_text(&c->content), c->content.len, c, openai_finish(c->reason));
+        write_choice(p, &j, (int32_t)i, hth_str_text(&c->content), c->content.len, c,
+                     openai_finish(c->reason));
     }
     hth_json_out_end(&j, ']');
     openai_usage(&j, &w->usage);
@@ -227,7 +246,8 @@ static bool read_request(hth_exchange *x, openai_request **out, hth_fields *f, h
     a->logprobs = r->wants_logprobs;
     a->prompt_logprobs = r->wants_logprobs && a->echo;
     a->n_top = r->top_logprobs;
-    if (a->suffix.p && a->echo) return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, "echo", "'echo' and 'suffix' exclude each other");
+    if (a->suffix.p && a->echo)
+        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, "echo", "'echo' and 'suffix' exclude each other");
     return openai_finish_request(f, r);
 }
 
@@ -249,7 +269,8 @@ void openai_completions(hth_server *s, hth_exchange *x, const hth_match *m) {
     hth_call_new_id("cmpl-", p->id);
     if (read_request(x, &r, &f, &fault)) {
         p->r = r;
-        p->at = hth_arena_alloc(hth_exchange_arena(x), r->ask.n_prompt * (size_t)(r->ask.n ? r->ask.n : 1), sizeof *p->at);
+        p->at = hth_arena_alloc(hth_exchange_arena(x), r->ask.n_prompt * (size_t)(r->ask.n ? r->ask.n : 1),
+                                sizeof *p->at);
         if (!p->at) (void)hth_fields_no_memory(&f);
     }
     if (fault.kind != HTH_FAULT_NONE) {

@@ -20,17 +20,41 @@ static bool read_input(hth_fields *f, const hth_json *v, void *to) {
 }
 
 static const hth_field embedding_fields[] = {
-    {.name = "input", .kind = HTH_FIELD_CUSTOM, .words = "string|array", .read = read_input, .required = true,
+    {.name = "input",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "string|array",
+     .read = read_input,
+     .required = true,
      .help = "a text, texts, token ids, or lists of them"},
-    {.name = "model", .kind = HTH_FIELD_TEXT, .offset = offsetof(vector_request, ask.model), .help = "which model"},
-    {.name = "encoding_format", .kind = HTH_FIELD_WORD, .offset = offsetof(vector_request, format), .words = "float|base64",
+    {.name = "model",
+     .kind = HTH_FIELD_TEXT,
+     .offset = offsetof(vector_request, ask.model),
+     .help = "which model"},
+    {.name = "encoding_format",
+     .kind = HTH_FIELD_WORD,
+     .offset = offsetof(vector_request, format),
+     .words = "float|base64",
      .help = "numbers, or little-endian floats in base64"},
-    {.name = "dimensions", .kind = HTH_FIELD_INT, .offset = offsetof(vector_request, dimensions), .lo = 1, .hi = 1e6,
+    {.name = "dimensions",
+     .kind = HTH_FIELD_INT,
+     .offset = offsetof(vector_request, dimensions),
+     .lo = 1,
+     .hi = 1e6,
      .help = "the first numbers of each vector, made as long as 1 again"},
-    {.name = "keep_alive", .kind = HTH_FIELD_CUSTOM, .words = "string|number", .read = hth_ask_read_keep_alive,
+    {.name = "keep_alive",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "string|number",
+     .read = hth_ask_read_keep_alive,
      .help = "how long the model stays loaded afterwards"},
-    {.name = "priority", .kind = HTH_FIELD_CUSTOM, .words = "string", .read = hth_ask_read_priority, .help = "interactive or background"},
-    {.name = "user", .kind = HTH_FIELD_TEXT, .offset = offsetof(vector_request, user), .help = "taken; nothing is done with it"},
+    {.name = "priority",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "string",
+     .read = hth_ask_read_priority,
+     .help = "interactive or background"},
+    {.name = "user",
+     .kind = HTH_FIELD_TEXT,
+     .offset = offsetof(vector_request, user),
+     .help = "taken; nothing is done with it"},
 };
 
 static bool read_query(hth_fields *f, const hth_json *v, void *to) {
@@ -43,12 +67,14 @@ static bool read_query(hth_fields *f, const hth_json *v, void *to) {
 // Texts, or objects with a text.
 static bool read_documents(hth_fields *f, const hth_json *v, void *to) {
     vector_request *r = to;
-    if (v->kind != HTH_JSON_ARRAY || v->n == 0) return hth_fields_refuse(f, "must be an array of at least one document");
+    if (v->kind != HTH_JSON_ARRAY || v->n == 0)
+        return hth_fields_refuse(f, "must be an array of at least one document");
     hth_ask_prompt *prompts = hth_arena_alloc(f->arena, v->n, sizeof *prompts);
     hth_segment *s = hth_arena_alloc(f->arena, v->n, sizeof *s);
     if (!prompts || !s) return hth_fields_no_memory(f);
     for (uint32_t i = 0; i < v->n; i++) {
-        const hth_json *text = v->u.items[i].kind == HTH_JSON_OBJECT ? hth_json_get(&v->u.items[i], "text") : &v->u.items[i];
+        const hth_json *text =
+            v->u.items[i].kind == HTH_JSON_OBJECT ? hth_json_get(&v->u.items[i], "text") : &v->u.items[i];
         if (!text || text->kind != HTH_JSON_STRING) {
             (void)hth_fields_enter_item(f, i);
             return hth_fields_refuse(f, "must be a string or an object with a text");
@@ -63,15 +89,41 @@ static bool read_documents(hth_fields *f, const hth_json *v, void *to) {
 }
 
 static const hth_field rerank_fields[] = {
-    {.name = "query", .kind = HTH_FIELD_CUSTOM, .words = "string", .read = read_query, .required = true, .help = "the question"},
-    {.name = "documents", .kind = HTH_FIELD_CUSTOM, .words = "array", .read = read_documents, .help = "texts, or objects with a text"},
-    {.name = "texts", .kind = HTH_FIELD_CUSTOM, .words = "array", .read = read_documents, .help = "the same by another name"},
-    {.name = "model", .kind = HTH_FIELD_TEXT, .offset = offsetof(vector_request, ask.model), .help = "which model"},
-    {.name = "top_n", .kind = HTH_FIELD_INT, .offset = offsetof(vector_request, top_n), .lo = 1, .hi = 1e9,
-     .given = offsetof(vector_request, has_top_n) + 1, .help = "results at most, the best first"},
-    {.name = "return_documents", .kind = HTH_FIELD_BOOL, .offset = offsetof(vector_request, return_documents),
+    {.name = "query",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "string",
+     .read = read_query,
+     .required = true,
+     .help = "the question"},
+    {.name = "documents",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "array",
+     .read = read_documents,
+     .help = "texts, or objects with a text"},
+    {.name = "texts",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "array",
+     .read = read_documents,
+     .help = "the same by another name"},
+    {.name = "model",
+     .kind = HTH_FIELD_TEXT,
+     .offset = offsetof(vector_request, ask.model),
+     .help = "which model"},
+    {.name = "top_n",
+     .kind = HTH_FIELD_INT,
+     .offset = offsetof(vector_request, top_n),
+     .lo = 1,
+     .hi = 1e9,
+     .given = offsetof(vector_request, has_top_n) + 1,
+     .help = "results at most, the best first"},
+    {.name = "return_documents",
+     .kind = HTH_FIELD_BOOL,
+     .offset = offsetof(vector_request, return_documents),
      .help = "the texts come back with their scores"},
-    {.name = "keep_alive", .kind = HTH_FIELD_CUSTOM, .words = "string|number", .read = hth_ask_read_keep_alive,
+    {.name = "keep_alive",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "string|number",
+     .read = hth_ask_read_keep_alive,
      .help = "how long the model stays loaded afterwards"},
 };
 
@@ -81,9 +133,10 @@ static void put_base64(hth_str *out, const uint8_t *p, size_t n) {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < n; i += 3) {
         const size_t left = n - i;
-        const uint32_t bits = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0);
-        const char four[4] = {letters[bits >> 18], letters[bits >> 12 & 63], left > 1 ? letters[bits >> 6 & 63] : '=',
-                              left > 2 ? letters[bits & 63] : '='};
+        const uint32_t bits =
+            (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0);
+        const char four[4] = {letters[bits >> 18], letters[bits >> 12 & 63],
+                              left > 1 ? letters[bits >> 6 & 63] : '=', left > 2 ? letters[bits & 63] : '='};
         hth_str_append(out, four, 4);
     }
 }
@@ -204,7 +257,8 @@ static void serve(hth_server *s, hth_exchange *x, hth_ask_kind kind, const hth_f
     bool ok = r && hth_body_read(x, &f, &root, &fault);
     if (ok) hth_ask_init(&r->ask);
     if (ok) ok = hth_fields_read(&f, fields, n_field, root, r);
-    if (ok && r->ask.n_prompt == 0) ok = hth_refuse(&fault, HTH_FAULT_BAD_REQUEST, "documents", "'documents' is required");
+    if (ok && r->ask.n_prompt == 0)
+        ok = hth_refuse(&fault, HTH_FAULT_BAD_REQUEST, "documents", "'documents' is required");
     if (!ok) {
         hth_reply_fault(x, &fault);
         return;

@@ -6,7 +6,10 @@
 #include "base/attr.h"
 
 static const hth_field stream_option_fields[] = {
-    {.name = "include_usage", .kind = HTH_FIELD_BOOL, .offset = offsetof(openai_request, include_usage), .help = "counts at the end"},
+    {.name = "include_usage",
+     .kind = HTH_FIELD_BOOL,
+     .offset = offsetof(openai_request, include_usage),
+     .help = "counts at the end"},
     {.name = "include_obfuscation", .kind = HTH_FIELD_IGNORED, .help = "pieces are as long as they are"},
 };
 
@@ -67,7 +70,8 @@ bool openai_finish_request(hth_fields *f, openai_request *r) {
     if (r->has_max_completion_tokens) take_limit(a, r->max_completion_tokens);
     if (r->has_cache_prompt) a->no_cache = !r->cache_prompt;
     if (r->has_best_of && r->best_of != (a->n ? a->n : 1)) {
-        return hth_refuse(f->fault, HTH_FAULT_UNSUPPORTED, "best_of", "'best_of' is not supported unless it equals 'n'");
+        return hth_refuse(f->fault, HTH_FAULT_UNSUPPORTED, "best_of",
+                          "'best_of' is not supported unless it equals 'n'");
     }
     a->document = f->text;
     a->n_document = f->n_text;

@@ -1,4 +1,5 @@
-// Messages, tools and formats of OpenAI's chat requests. Roles and parts that other servers' clients send are taken too.
+// Messages, tools and formats of OpenAI's chat requests. Roles and parts that other servers' clients send are
+// taken too.
 #include <stdio.h>
 #include <string.h>
 
@@ -62,7 +63,8 @@ typedef struct message {
 static bool read_content(hth_fields *f, const hth_json *v, void *to) {
     message *m = to;
     const bool is_list = v->kind == HTH_JSON_ARRAY;
-    if (!is_list && v->kind != HTH_JSON_STRING) return hth_fields_refuse_kind(f, v, "a string or an array of parts");
+    if (!is_list && v->kind != HTH_JSON_STRING)
+        return hth_fields_refuse_kind(f, v, "a string or an array of parts");
     const size_t n = is_list ? v->n : 1;
     hth_chat_part *parts = hth_arena_alloc(f->arena, n + 1, sizeof *parts);
     if (!parts) return hth_fields_no_memory(f);
@@ -80,15 +82,26 @@ static bool read_content(hth_fields *f, const hth_json *v, void *to) {
 
 static bool read_arguments(hth_fields *f, const hth_json *v, void *to) {
     hth_chat_call *call = to;
-    if (v->kind == HTH_JSON_STRING) call->arguments = text_of(v);
-    else if (v->kind == HTH_JSON_OBJECT) call->arguments = hth_fields_source(f, v);
-    else return hth_fields_refuse_kind(f, v, "a string of JSON or an object");
+    if (v->kind == HTH_JSON_STRING)
+        call->arguments = text_of(v);
+    else if (v->kind == HTH_JSON_OBJECT)
+        call->arguments = hth_fields_source(f, v);
+    else
+        return hth_fields_refuse_kind(f, v, "a string of JSON or an object");
     return true;
 }
 
 static const hth_field function_fields[] = {
-    {.name = "name", .kind = HTH_FIELD_TEXT, .offset = offsetof(hth_chat_call, name), .required = true, .help = "the function that is called"},
-    {.name = "arguments", .kind = HTH_FIELD_CUSTOM, .words = "string|object", .read = read_arguments, .help = "JSON"},
+    {.name = "name",
+     .kind = HTH_FIELD_TEXT,
+     .offset = offsetof(hth_chat_call, name),
+     .required = true,
+     .help = "the function that is called"},
+    {.name = "arguments",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "string|object",
+     .read = read_arguments,
+     .help = "JSON"},
 };
 
 static bool read_function(hth_fields *f, const hth_json *v, void *to) {
@@ -110,11 +123,22 @@ static bool skip(hth_fields *f, const hth_json *v, void *to) {
 }
 
 static const hth_field call_fields[] = {
-    {.name = "id", .kind = HTH_FIELD_TEXT, .offset = offsetof(hth_chat_call, id), .help = "what the answer to it refers to"},
+    {.name = "id",
+     .kind = HTH_FIELD_TEXT,
+     .offset = offsetof(hth_chat_call, id),
+     .help = "what the answer to it refers to"},
     {.name = "type", .kind = HTH_FIELD_CUSTOM, .words = "string", .read = skip, .help = "function"},
     {.name = "index", .kind = HTH_FIELD_CUSTOM, .words = "number", .read = skip, .help = "its place"},
-    {.name = "function", .kind = HTH_FIELD_CUSTOM, .words = "object", .read = read_function, .help = "name and arguments"},
-    {.name = "custom", .kind = HTH_FIELD_CUSTOM, .words = "object", .read = read_custom, .help = "name and input"},
+    {.name = "function",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "object",
+     .read = read_function,
+     .help = "name and arguments"},
+    {.name = "custom",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "object",
+     .read = read_custom,
+     .help = "name and input"},
 };
 
 static bool read_calls(hth_fields *f, const hth_json *v, void *to) {
@@ -146,22 +170,49 @@ static bool read_function_call(hth_fields *f, const hth_json *v, void *to) {
     return true;
 }
 
-#define MESSAGE_TEXT(name_, field_, help_) {.name = name_, .kind = HTH_FIELD_TEXT, .offset = offsetof(message, field_), .help = help_}
+#define MESSAGE_TEXT(name_, field_, help_) \
+    { .name = name_, .kind = HTH_FIELD_TEXT, .offset = offsetof(message, field_), .help = help_ }
 
 static const hth_field message_fields[] = {
-    {.name = "role", .kind = HTH_FIELD_TEXT, .offset = offsetof(message, m.role), .required = true,
+    {.name = "role",
+     .kind = HTH_FIELD_TEXT,
+     .offset = offsetof(message, m.role),
+     .required = true,
      .help = "system, developer, user, assistant, tool; others are the template's business"},
-    {.name = "content", .kind = HTH_FIELD_CUSTOM, .words = "string|array", .read = read_content, .help = "a text, or parts of type text"},
+    {.name = "content",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "string|array",
+     .read = read_content,
+     .help = "a text, or parts of type text"},
     MESSAGE_TEXT("name", m.name, "who speaks, where the template has a use for it"),
     MESSAGE_TEXT("tool_call_id", m.call_id, "the call that this answers"),
-    {.name = "tool_calls", .kind = HTH_FIELD_CUSTOM, .words = "array", .read = read_calls, .help = "calls that the assistant made"},
-    {.name = "function_call", .kind = HTH_FIELD_CUSTOM, .words = "object", .read = read_function_call, .help = "the older form of one call"},
+    {.name = "tool_calls",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "array",
+     .read = read_calls,
+     .help = "calls that the assistant made"},
+    {.name = "function_call",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "object",
+     .read = read_function_call,
+     .help = "the older form of one call"},
     MESSAGE_TEXT("reasoning_content", reasoning_content, "what the assistant thought"),
     MESSAGE_TEXT("reasoning", reasoning, "the same"),
     MESSAGE_TEXT("thinking", thinking, "the same"),
-    {.name = "refusal", .kind = HTH_FIELD_CUSTOM, .words = "string", .read = skip, .help = "taken; no template has a use for it"},
-    {.name = "annotations", .kind = HTH_FIELD_CUSTOM, .words = "array", .read = skip, .help = "taken; no template has a use for it"},
-    {.name = "audio", .kind = HTH_FIELD_REFUSED, .words = "object", .help = "answers in sound are not known here"},
+    {.name = "refusal",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "string",
+     .read = skip,
+     .help = "taken; no template has a use for it"},
+    {.name = "annotations",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "array",
+     .read = skip,
+     .help = "taken; no template has a use for it"},
+    {.name = "audio",
+     .kind = HTH_FIELD_REFUSED,
+     .words = "object",
+     .help = "answers in sound are not known here"},
 };
 
 static bool read_message(hth_fields *f, const hth_json *v, hth_chat_message *out) {
@@ -183,7 +234,8 @@ bool openai_read_messages(hth_fields *f, const hth_json *v, void *to) {
     hth_ask *a = to;
     if (v->kind != HTH_JSON_ARRAY) return hth_fields_refuse_kind(f, v, "an array");
     if (v->n == 0) return hth_fields_refuse(f, "must hold at least one message");
-    if (v->n > MAX_MESSAGES) return hth_fields_refuse(f, "has %u messages; at most %d are taken", v->n, MAX_MESSAGES);
+    if (v->n > MAX_MESSAGES)
+        return hth_fields_refuse(f, "has %u messages; at most %d are taken", v->n, MAX_MESSAGES);
     hth_chat_message *messages = hth_arena_alloc(f->arena, v->n, sizeof *messages);
     if (!messages) return hth_fields_no_memory(f);
     for (uint32_t i = 0; i < v->n; i++) {
@@ -206,10 +258,24 @@ static bool read_parameters(hth_fields *f, const hth_json *v, void *to) {
 }
 
 static const hth_field tool_fields[] = {
-    {.name = "name", .kind = HTH_FIELD_TEXT, .offset = offsetof(hth_ask_tool, name), .required = true, .help = "what the model calls it"},
-    {.name = "description", .kind = HTH_FIELD_TEXT, .offset = offsetof(hth_ask_tool, description), .help = "what it is for"},
-    {.name = "parameters", .kind = HTH_FIELD_CUSTOM, .words = "object", .read = read_parameters, .help = "a JSON schema of its arguments"},
-    {.name = "strict", .kind = HTH_FIELD_BOOL, .offset = offsetof(hth_ask_tool, strict), .help = "the schema is kept to the letter"},
+    {.name = "name",
+     .kind = HTH_FIELD_TEXT,
+     .offset = offsetof(hth_ask_tool, name),
+     .required = true,
+     .help = "what the model calls it"},
+    {.name = "description",
+     .kind = HTH_FIELD_TEXT,
+     .offset = offsetof(hth_ask_tool, description),
+     .help = "what it is for"},
+    {.name = "parameters",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "object",
+     .read = read_parameters,
+     .help = "a JSON schema of its arguments"},
+    {.name = "strict",
+     .kind = HTH_FIELD_BOOL,
+     .offset = offsetof(hth_ask_tool, strict),
+     .help = "the schema is kept to the letter"},
 };
 
 static bool read_tool(hth_fields *f, const hth_json *v, hth_ask_tool *out) {
@@ -217,7 +283,8 @@ static bool read_tool(hth_fields *f, const hth_json *v, hth_ask_tool *out) {
     const hth_json *type = hth_json_get(v, "type"), *function = hth_json_get(v, "function");
     if (type && type->kind == HTH_JSON_STRING && strcmp(type->u.str, "function") != 0) {
         (void)hth_fields_enter(f, "type");
-        return hth_refuse(f->fault, HTH_FAULT_UNSUPPORTED, f->path, "'%s' is '%.40s'; only functions are known here", f->path, type->u.str);
+        return hth_refuse(f->fault, HTH_FAULT_UNSUPPORTED, f->path,
+                          "'%s' is '%.40s'; only functions are known here", f->path, type->u.str);
     }
     const size_t mark = strlen(f->path);
     if (function) (void)hth_fields_enter(f, "function"); // else its members stand in the tool itself
@@ -250,16 +317,21 @@ bool openai_read_tools(hth_fields *f, const hth_json *v, void *to) {
 static bool read_tool_name(hth_fields *f, const hth_json *v, hth_chat_text *out) {
     const hth_json *function = hth_json_get(v, "function");
     const hth_json *name = hth_json_get(function ? function : v, "name");
-    if (!name || name->kind != HTH_JSON_STRING || name->n == 0) return hth_fields_refuse(f, "must name a function");
+    if (!name || name->kind != HTH_JSON_STRING || name->n == 0)
+        return hth_fields_refuse(f, "must name a function");
     *out = text_of(name);
     return true;
 }
 
 static bool set_choice(hth_fields *f, const char *word, hth_ask *a) {
-    if (strcmp(word, "auto") == 0) a->tool_choice = HTH_TOOLS_AUTO;
-    else if (strcmp(word, "none") == 0) a->tool_choice = HTH_TOOLS_NONE;
-    else if (strcmp(word, "required") == 0 || strcmp(word, "any") == 0) a->tool_choice = HTH_TOOLS_REQUIRED;
-    else return hth_fields_refuse(f, "must be none, auto, required or an object that names a function");
+    if (strcmp(word, "auto") == 0)
+        a->tool_choice = HTH_TOOLS_AUTO;
+    else if (strcmp(word, "none") == 0)
+        a->tool_choice = HTH_TOOLS_NONE;
+    else if (strcmp(word, "required") == 0 || strcmp(word, "any") == 0)
+        a->tool_choice = HTH_TOOLS_REQUIRED;
+    else
+        return hth_fields_refuse(f, "must be none, auto, required or an object that names a function");
     return true;
 }
 
@@ -267,7 +339,8 @@ static bool read_allowed(hth_fields *f, const hth_json *v, hth_ask *a) {
     const hth_json *inner = hth_json_get(v, "allowed_tools");
     if (!inner) inner = v;
     const hth_json *mode = hth_json_get(inner, "mode"), *tools = hth_json_get(inner, "tools");
-    if (!tools || tools->kind != HTH_JSON_ARRAY || tools->n == 0) return hth_fields_refuse(f, "must list the tools that are allowed");
+    if (!tools || tools->kind != HTH_JSON_ARRAY || tools->n == 0)
+        return hth_fields_refuse(f, "must list the tools that are allowed");
     hth_chat_text *names = hth_arena_alloc(f->arena, tools->n, sizeof *names);
     if (!names) return hth_fields_no_memory(f);
     for (uint32_t i = 0; i < tools->n; i++) {
@@ -283,7 +356,8 @@ bool openai_read_tool_choice(hth_fields *f, const hth_json *v, void *to) {
     if (v->kind == HTH_JSON_STRING) return set_choice(f, v->u.str, a);
     if (v->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, v, "a string or an object");
     const hth_json *type = hth_json_get(v, "type");
-    if (type && type->kind == HTH_JSON_STRING && strcmp(type->u.str, "allowed_tools") == 0) return read_allowed(f, v, a);
+    if (type && type->kind == HTH_JSON_STRING && strcmp(type->u.str, "allowed_tools") == 0)
+        return read_allowed(f, v, a);
     hth_chat_text *name = hth_arena_alloc(f->arena, 1, sizeof *name);
     if (!name) return hth_fields_no_memory(f);
     if (!read_tool_name(f, v, name)) return false;

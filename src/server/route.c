@@ -50,7 +50,8 @@ static bool fits(const char *pattern, const char *path, piece *captures) {
 
 // Without what clients put before it twice; NULL: nothing of the kind.
 static const char *without_doubled_prefix(const char *path) {
-    static const char *const doubled[] = {"/v1/v1/", "/api/api/", "/api/v1/", "/ollama/", "/openai/v1/", "/v1/api/"};
+    static const char *const doubled[] = {"/v1/v1/",  "/api/api/",   "/api/v1/",
+                                          "/ollama/", "/openai/v1/", "/v1/api/"};
     static const size_t n_kept[] = {3, 4, 4, 7, 7, 3}; // what goes
     for (size_t i = 0; i < HTH_COUNT(doubled); i++) {
         if (strncmp(path, doubled[i], strlen(doubled[i])) == 0) return path + n_kept[i];
@@ -69,7 +70,8 @@ static const char *normal_path(hth_exchange *x, const char *path) {
 static bool take_captures(hth_exchange *x, const piece *captures, hth_match *m, hth_fault *fault) {
     for (int i = 0; i < HTH_MAX_CAPTURES && captures[i].p; i++) {
         m->captures[i] = hth_exchange_unescape(x, captures[i].p, captures[i].n);
-        if (!m->captures[i]) return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NULL, "the address has a broken %% escape");
+        if (!m->captures[i])
+            return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NULL, "the address has a broken %% escape");
     }
     return true;
 }
@@ -84,7 +86,8 @@ static void list_methods(uint32_t methods, char *out, size_t size) {
 }
 
 // One round through the tables; *methods collects those of rows that would fit with another one.
-static const hth_route *search(hth_exchange *x, const char *path, hth_match *m, uint32_t *methods, hth_fault *fault) {
+static const hth_route *search(hth_exchange *x, const char *path, hth_match *m, uint32_t *methods,
+                               hth_fault *fault) {
     hth_method method = hth_exchange_method(x);
     for (const hth_route *const *t = hth_route_tables; *t; t++) {
         for (const hth_route *r = *t; r->pattern; r++) {

@@ -136,7 +136,8 @@ static void on_end(void *user, hth_exchange *x, int status) {
 static hth_code open_template(server *v, const hth_config *c, hth_err *err) {
     size_t n;
     if (c->chat_template_file) {
-        HTH_TRY(hth_file_read(c->chat_template_file, HTH_MEM_SERVER, MAX_TEMPLATE_BYTES, &v->template_text, &n, err));
+        HTH_TRY(hth_file_read(c->chat_template_file, HTH_MEM_SERVER, MAX_TEMPLATE_BYTES, &v->template_text,
+                              &n, err));
         v->load.chat_text = v->template_text;
     } else if (c->chat_template && hth_chat_classic_find(c->chat_template)) {
         v->load.chat_name = c->chat_template;
@@ -148,7 +149,8 @@ static hth_code open_template(server *v, const hth_config *c, hth_err *err) {
 
 static hth_code fill_load(server *v, const hth_config *c, hth_err *err) {
     const int64_t n_parallel = c->n_parallel > 0 ? c->n_parallel : DEFAULT_N_PARALLEL;
-    const bool is_shared = c->n_ctx > 0 && c->style == HTH_CONFIG_LLAMA_SERVER && !c->kv_unified && c->n_parallel > 1;
+    const bool is_shared =
+        c->n_ctx > 0 && c->style == HTH_CONFIG_LLAMA_SERVER && !c->kv_unified && c->n_parallel > 1;
     v->load = (hth_load_options){.n_ctx = is_shared ? c->n_ctx / n_parallel : c->n_ctx,
                                  .k_type = c->k_type,
                                  .v_type = c->v_type,
@@ -165,7 +167,8 @@ static hth_code open_models(server *v, const hth_config *c, hth_err *err) {
     hth_offer offers[HTH_CONFIG_MAX_LIST] = {{0}};
     HTH_TRY(fill_load(v, c, err));
     for (size_t i = 0; i < c->models.n; i++) {
-        offers[i] = (hth_offer){.path = c->models.items[i], .alias = i < c->aliases.n ? c->aliases.items[i] : NULL};
+        offers[i] =
+            (hth_offer){.path = c->models.items[i], .alias = i < c->aliases.n ? c->aliases.items[i] : NULL};
     }
     const hth_models_params p = {.n_thread = c->n_thread > 0 ? (int)c->n_thread : 0,
                                  .memory_bytes = c->memory_bytes,
@@ -217,20 +220,21 @@ static void *load_models(void *user) {
 }
 
 static hth_code listen_now(server *v, const hth_config *c, hth_err *err) {
-    const hth_http_params p = {.address = c->host,
-                               .port = (uint16_t)c->port,
-                               .tls_certificate = v->tls.certificate,
-                               .tls_key = v->tls.key,
-                               .limits = {.n_connection = (uint32_t)c->n_connection,
-                                          .body_bytes = c->max_body_bytes,
-                                          .body_s = c->read_timeout_ms > 0 ? (uint32_t)((c->read_timeout_ms + 999) / 1000) : 0,
-                                          .unread_s = c->write_timeout_ms > 0 ? (uint32_t)((c->write_timeout_ms + 999) / 1000) : 0},
-                               .n_thread = c->n_http_thread > 0 ? (int)c->n_http_thread : 1,
-                               .on_head = on_head,
-                               .on_request = on_request,
-                               .on_fault = on_fault,
-                               .on_end = on_end,
-                               .user = &v->s};
+    const hth_http_params p = {
+        .address = c->host,
+        .port = (uint16_t)c->port,
+        .tls_certificate = v->tls.certificate,
+        .tls_key = v->tls.key,
+        .limits = {.n_connection = (uint32_t)c->n_connection,
+                   .body_bytes = c->max_body_bytes,
+                   .body_s = c->read_timeout_ms > 0 ? (uint32_t)((c->read_timeout_ms + 999) / 1000) : 0,
+                   .unread_s = c->write_timeout_ms > 0 ? (uint32_t)((c->write_timeout_ms + 999) / 1000) : 0},
+        .n_thread = c->n_http_thread > 0 ? (int)c->n_http_thread : 1,
+        .on_head = on_head,
+        .on_request = on_request,
+        .on_fault = on_fault,
+        .on_end = on_end,
+        .user = &v->s};
     char holder[200];
     hth_code code = hth_http_start(&p, &v->s.http, err);
     if (code != HTH_ERR_BUSY || !hth_port_holder((int)c->port, holder, sizeof holder)) return code;
@@ -256,8 +260,10 @@ hth_code hth_server_start(const hth_config *c, int log_fd, hth_str *notes, hth_s
         code = hth_thread_start(&v->loader, load_models, v, err);
         v->has_loader = code == HTH_OK;
     }
-    if (code == HTH_OK) *out = s;
-    else hth_server_stop(s, NULL);
+    if (code == HTH_OK)
+        *out = s;
+    else
+        hth_server_stop(s, NULL);
     return code;
 }
 
@@ -271,7 +277,8 @@ static void drain(hth_server *s, bool (*hurry)(void)) {
     hth_mutex lock;
     hth_cond never;
     hth_err err;
-    const uint64_t until = hth_clock_ns() + (uint64_t)(s->config->drain_ms > 0 ? s->config->drain_ms : 0) * 1000000;
+    const uint64_t until =
+        hth_clock_ns() + (uint64_t)(s->config->drain_ms > 0 ? s->config->drain_ms : 0) * 1000000;
     hth_http_refuse_new(s->http);
     if (hth_mutex_init(&lock, &err) != HTH_OK) return;
     if (hth_cond_init(&never, &err) == HTH_OK) {
