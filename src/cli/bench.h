@@ -18,7 +18,9 @@ typedef struct bench_model {
     const char *path, *cpu;
     char type[64]; // "llama 134.5 M q4_1"
     uint64_t n_bytes, n_param;
-    uint64_t step_bytes;     // of weights that a generated token reads
+    uint64_t step_bytes;     // of weights that a step for one token reads; all routed experts among them
+    uint64_t expert_bytes;   // of all routed experts
+    double expert_share;     // of these one token uses
     uint64_t n_prompt_param; // weights that a prompt token is multiplied with; the last one's output apart
     uint64_t n_output_param; // weights that make logits
     bench_peak peak;         // the unit that multiplies them

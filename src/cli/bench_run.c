@@ -41,6 +41,27 @@ static const char *name_type(const hth_model *m, hth_type *type) {
     return hth_type_get((uint32_t)best)->name;
 }
 
+static void count_experts(const hth_model *m, bench_model *out) {
+    double used = 0;
+    out->expert_bytes = 0;
+    for (int32_t i = 0; i < m->desc.n_layer; i++) {
+        const hth_layer *l = &m->layers[i];
+        const hth_weight *const all[] = {&l->expert_gate, &l->expert_up, &l->expert_down};
+        for (size_t k = 0; k < HTH_COUNT(all); k++) {
+            if (!hth_weight_exists(all[k])) continue;
+            const uint64_t n = hth_weight_bytes(all[k]);
+            out->expert_bytes += n;
+            used += (double)n * m->desc.layers[i].moe.n_used / m->desc.layers[i].moe.n_expert;
+        }
+    }
+    out->expert_share = out->expert_bytes > 0 ? used / (double)out->expert_bytes : 0;
+}
+
+// Bytes of weights that a step reads: of routed experts those that n tokens use together, if each chooses by itself.
+static double bytes_of_step(const bench_model *m, int64_t n) {
+    return (double)m->step_bytes - (double)m->expert_bytes * pow(1 - m->expert_share, (double)n);
+}
+
 void bench_describe(const hth_engine *e, hth_activations wish, bench_model *out) {
     const hth_model *m = hth_engine_model(e);
     // Tables of which a token reads one row, and heads that write no text. Tied embeddings are the output.
@@ -61,6 +82,8 @@ void bench_describe(const hth_engine *e, hth_activations wish, bench_model *out)
         out->step_bytes -= hth_weight_bytes(&m->token_embd);
         out->n_prompt_param -= count(&m->output);
     }
+    out->n_prompt_param -= m->n_param - m->n_param_active;
+    count_experts(m, out);
     out->n_thread = hth_engine_n_thread(e);
     out->activations = hth_activations_for(m, wish);
     out->peak = out->activations == HTH_ACTIVATIONS_F32 || type == HTH_TYPE_F32 || type == HTH_TYPE_F16 ? BENCH_F32
@@ -281,7 +304,7 @@ static void finish(const bench_model *m, bench_result *r) {
     for (int i = 0; i < r->n; i++) r->ts[i] = n_token / r->ns[i] * 1e9;
     average(r->ns, r->n, &r->avg_ns, &r->stddev_ns);
     average(r->ts, r->n, &r->avg_ts, &r->stddev_ts);
-    r->bytes_per_token = t->n_gen ? (double)m->step_bytes / (double)t->n_user : NAN;
+    r->bytes_per_token = t->n_gen ? bytes_of_step(m, t->n_user) / (double)t->n_user : NAN;
     r->op_per_token = 2.0 * (double)(m->n_prompt_param + (t->n_gen ? m->n_output_param : 0));
     r->share_bandwidth = r->share_peak = NAN;
     if (!l) return;

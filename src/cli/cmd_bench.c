@@ -208,7 +208,8 @@ const cli_command cli_command_bench = {
                "Averages and deviations are of the repetitions, and mean what llama-bench's mean.\n\n"
                "The share of the limit is, for generated tokens, the bytes of weights read per second\n"
                "against how fast all threads can read memory (above 100 % where the caches hold a part\n"
-               "of the weights), and for prompts the multiplications with weights against the fastest\n"
+               "of the weights; of routed experts those count that so many tokens would choose if each\n"
+               "chose by itself), and for prompts the multiplications with weights against the fastest\n"
                "instruction for them: 8-bit integers for quantized weights, else f32, or bf16 if faster.",
     .options = options,
     .max_args = 1,

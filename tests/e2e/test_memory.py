@@ -219,3 +219,19 @@ def test_a_file_that_is_cut_off_meanwhile_is_an_error_and_not_a_crash(hearth, ru
     reader.join()
     assert process.returncode == 1
     assert re.search(rb"layer \d+, expert \d+: .*model\.gguf: became shorter", said[0]), said
+
+
+def test_bench_counts_the_experts_that_tokens_use(run_hearth, tmp_path):
+    write_gguf(tmp_path / "m.gguf", gguf.GGMLQuantizationType.Q8_0)
+    done = run_hearth("bench", tmp_path / "m.gguf", "-p", "3", "-n", "2", "-b", "1,5", "-r", "1", "--json", "--no-limits")
+    pp, one, five = json.loads(done.stdout)
+    matrix, small = D * D, 34 / 32  # bytes of a weight
+    attention = N_LAYER * (3 * matrix + N_EXPERT * D * 4 / small)  # a router is f32
+    norms = N_LAYER * (2 * D + 2 * 32) + D
+    dense = (attention + VOCAB * D) * small
+    experts = N_LAYER * 3 * N_EXPERT * matrix * small
+    for entry, n in ((one, 1), (five, 5)):
+        used = 1 - (1 - N_USED / N_EXPERT) ** n
+        assert entry["bytes_per_token"] * n == pytest.approx(dense + experts * used, abs=8 * norms)
+    layers = N_LAYER * (3 * matrix + N_EXPERT * D + 3 * N_USED * matrix)
+    assert pp["ops_per_token"] / 2 == layers + norms
