@@ -302,6 +302,16 @@ struct hth_event {
 // HTH_ERR_BUSY a full queue.
 HTH_CHECKED hth_code hth_request_submit(hth_engine *e, const hth_request_params *p, hth_request **out,
                                         hth_refusal *why, hth_err *err);
+// Writes what is cached of the beginning of a request's prompt (of *p: segments, add_special, salt, adapters) to a file
+// with a version and checksums; *n: its tokens. An engine on the same model, with the same types of keys, values and
+// activations, takes it in again: then a prompt that begins so is found there as if it had just been computed. After a
+// turn the prompt is the conversation so far. Both work on the calling thread and disturb nobody. HTH_ERR_NOTFOUND where
+// nothing is cached or there is no such file, HTH_ERR_FORMAT for a file that is damaged or of another model, HTH_ERR_UNSUPPORTED for one that was
+// saved with another salt or other adapters, or where the engine keeps no cache.
+HTH_CHECKED hth_code hth_engine_save(hth_engine *e, const hth_request_params *p, const char *path, int64_t *n, hth_err *err);
+HTH_CHECKED hth_code hth_engine_restore(hth_engine *e, const hth_request_params *p, const char *path, int64_t *n,
+                                        hth_err *err);
+
 // Ends it as soon as possible: at once in the queue, between layers where the step is mostly its own, else after
 // the step at work. Its events end as usual.
 HTH_API void hth_request_cancel(hth_request *r);

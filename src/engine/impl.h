@@ -220,6 +220,9 @@ HTH_NODISCARD hth_code reuse_open(hth_engine *e, const hth_engine_params *p, hth
 HTH_NODISCARD hth_code reuse_make_domain(hth_request *r, hth_err *err);
 // The prompt's tokens become those cached for the same text. On the submitting thread.
 HTH_NODISCARD hth_code reuse_tokens(const hth_request *r, hth_token_list *tokens, hth_err *err);
+// What is cached of the prompt, to and from a file. On the calling thread.
+HTH_NODISCARD hth_code reuse_save(const hth_request *r, const char *path, int64_t *n, hth_err *err);
+HTH_NODISCARD hth_code reuse_restore(const hth_request *r, const char *path, int64_t *n, hth_err *err);
 // Gives a new sequence the longest cached beginning of its prompt, if there is any.
 HTH_NODISCARD hth_code reuse_find(hth_engine *e, sequence *s, hth_err *err);
 // Where what is cached for a prompt lies in files, reads it. On the submitting thread; that it fails changes nothing.

@@ -55,6 +55,12 @@ HTH_NODISCARD hth_code hth_prefix_find(hth_prefix *c, const hth_prefix_text *tex
 // redundant goes: entries that it can be taken back to.
 HTH_NODISCARD hth_code hth_prefix_put(hth_prefix *c, const hth_prefix_text *text, hth_state *state, hth_err *err);
 
+// Writes the longest cached beginning of `text` to a file; *n: its tokens. HTH_ERR_NOTFOUND where nothing is cached.
+HTH_NODISCARD hth_code hth_prefix_save(hth_prefix *c, const hth_prefix_text *text, const char *path, int64_t *n, hth_err *err);
+// Takes such a file in, of the same model, K/V types and domain; *n: its tokens.
+HTH_NODISCARD hth_code hth_prefix_restore(hth_prefix *c, const hth_prefix_text *domain, const char *path, int64_t *n,
+                                          hth_err *err);
+
 // Makes the tokens of a text those that are cached for the same bytes, as far as both cuts into tokens meet: what a
 // model wrote and gets back as text is then found again, even where the tokenizer would cut it differently.
 // tokens->n may change.

@@ -269,9 +269,16 @@ static hth_code plan_memory(hth_request *r, hth_refusal *why, hth_err *err) {
                     r->n_seq, (long long)r->n_room, (unsigned long long)r->need_bytes, (unsigned long long)e->kv_limit_bytes);
 }
 
+hth_code prompt_domain(hth_request *r, const hth_request_params *p, hth_refusal *why, hth_err *err) {
+    HTH_TRY(check_numbers(p, why, err));
+    r->p = *p;
+    HTH_TRY(copy_adapters(r, err));
+    return reuse_make_domain(r, err);
+}
+
 hth_code prompt_prepare(hth_request *r, const hth_request_params *p, hth_refusal *why, hth_err *err) {
     const hth_engine *e = r->engine;
-    HTH_TRY(check_numbers(p, why, err));
+    HTH_TRY(prompt_domain(r, p, why, err));
     HTH_TRY(check_task(e, p, &r->pooling, why, err));
     HTH_TRY(check_stops(e, p, why, err));
     HTH_TRY(check_segments(e, "segments", p->segments, p->n_segment, why, err));
@@ -281,10 +288,7 @@ hth_code prompt_prepare(hth_request *r, const hth_request_params *p, hth_refusal
     if (r->n_seq > e->n_sequence) {
         return REFUSE("n", "n is %d; this engine works on %d sequences at once", r->n_seq, e->n_sequence);
     }
-    r->p = *p;
-    HTH_TRY(copy_adapters(r, err));
     HTH_TRY(copy_sampling(r, err));
-    HTH_TRY(reuse_make_domain(r, err));
     HTH_TRY(make_prompt(r, why, err));
     HTH_TRY(make_forced(r, err));
     r->p.segments = r->p.forced = NULL; // what is needed of them is tokens now

@@ -142,6 +142,17 @@ static hth_code tell_queued(hth_request *r, hth_err *err) {
     return request_tell(r, &cut, err);
 }
 
+static hth_request *new_request(hth_engine *e) {
+    hth_request *r = hth_calloc(HTH_MEM_ENGINE, 1, sizeof *r);
+    if (!r) return NULL;
+    atomic_init(&r->n_hold, 1);
+    r->host = e->host;
+    r->engine = e;
+    host_hold(e->host);
+    hth_arena_init(&r->arena, HTH_MEM_ENGINE, MAX_ARENA);
+    return r;
+}
+
 hth_code hth_request_submit(hth_engine *e, const hth_request_params *p, hth_request **out, hth_refusal *why,
                             hth_err *err) {
     hth_refusal unasked;
@@ -150,13 +161,8 @@ hth_code hth_request_submit(hth_engine *e, const hth_request_params *p, hth_requ
     if (!err) err = &unread;
     *why = (hth_refusal){0};
     *out = NULL;
-    hth_request *r = hth_calloc(HTH_MEM_ENGINE, 1, sizeof *r);
+    hth_request *r = new_request(e);
     if (!r) return hth_fail_nomem(err, sizeof *r);
-    atomic_init(&r->n_hold, 1);
-    r->host = e->host;
-    r->engine = e;
-    host_hold(e->host);
-    hth_arena_init(&r->arena, HTH_MEM_ENGINE, MAX_ARENA);
     hth_code code = prompt_prepare(r, p, why, err);
     if (code == HTH_OK) code = hth_journal_new(p->n_log, (size_t)r->n_seq + 2, &r->journal, err);
     if (code == HTH_OK) code = hth_journal_replay(r->journal, 0, &r->reader, err);
@@ -169,6 +175,35 @@ hth_code hth_request_submit(hth_engine *e, const hth_request_params *p, hth_requ
     }
     *out = r;
     return HTH_OK;
+}
+
+// ---- what is cached of a request's prompt, in a file
+
+typedef hth_code (*file_fn)(const hth_request *r, const char *path, int64_t *n, hth_err *err);
+typedef hth_code (*prepare_fn)(hth_request *r, const hth_request_params *p, hth_refusal *why, hth_err *err);
+
+// With a request that is never submitted.
+static hth_code use_file(hth_engine *e, const hth_request_params *p, prepare_fn prepare, file_fn use, const char *path,
+                         int64_t *n, hth_err *err) {
+    hth_refusal why;
+    int64_t unasked;
+    if (!n) n = &unasked;
+    *n = 0;
+    if (!e->prefix) return hth_fail(err, HTH_ERR_UNSUPPORTED, "this engine keeps nothing of what it has computed");
+    hth_request *r = new_request(e);
+    if (!r) return hth_fail_nomem(err, sizeof *r);
+    hth_code code = prepare(r, p, &why, err);
+    if (code == HTH_OK) code = use(r, path, n, err);
+    request_drop(r);
+    return code;
+}
+
+hth_code hth_engine_save(hth_engine *e, const hth_request_params *p, const char *path, int64_t *n, hth_err *err) {
+    return use_file(e, p, prompt_prepare, reuse_save, path, n, err);
+}
+
+hth_code hth_engine_restore(hth_engine *e, const hth_request_params *p, const char *path, int64_t *n, hth_err *err) {
+    return use_file(e, p, prompt_domain, reuse_restore, path, n, err);
 }
 
 // ---- what owners do

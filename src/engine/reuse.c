@@ -86,6 +86,18 @@ hth_code reuse_find(hth_engine *e, sequence *s, hth_err *err) {
     return HTH_OK;
 }
 
+// ---- files that users ask for
+
+hth_code reuse_save(const hth_request *r, const char *path, int64_t *n, hth_err *err) {
+    const hth_prefix_text text = text_of(r, r->prompt, r->n_prompt);
+    return hth_prefix_save(r->engine->prefix, &text, path, n, err);
+}
+
+hth_code reuse_restore(const hth_request *r, const char *path, int64_t *n, hth_err *err) {
+    const hth_prefix_text domain = text_of(r, NULL, 0);
+    return hth_prefix_restore(r->engine->prefix, &domain, path, n, err);
+}
+
 // ---- prompts that are being read
 
 // Rows that s could take over from a once it has read them.

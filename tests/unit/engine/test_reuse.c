@@ -1,5 +1,6 @@
 // What one request has computed is there for the next: how much, for whom, and that it changes no token.
 #include <math.h>
+#include <unistd.h>
 
 #include "os/sync.h"
 #include "unit/engine/asked.h"
@@ -203,6 +204,94 @@ static void what_is_kept_gives_way_to_requests(void **state) {
     hth_engine_close(e);
 }
 
+// ---- files
+
+static void a_saved_beginning_is_found_by_another_engine(void **state) {
+    (void)state;
+    static const tiny_kind kinds[] = {TINY_LLAMA, TINY_GEMMA3, TINY_LFM2, TINY_QWEN35};
+    char dir[128], path[160];
+    tiny_make_dir(dir);
+    snprintf(path, sizeof path, "%s/saved", dir);
+    for (size_t k = 0; k < HTH_COUNT(kinds); k++) {
+        hth_engine *e = open_kind(kinds[k], false);
+        hth_request_params p = asking();
+        hth_err err;
+        int64_t n = -1;
+        p.salt = (hth_bytes){"anna", 4};
+        assert_int_equal(hth_engine_save(e, &p, path, &n, &err), HTH_ERR_NOTFOUND);
+        asked *want = asked_run(e, &p);
+        hth_token turn[N_PROMPT + 12 + 20]; // the conversation so far, and more
+        memcpy(turn, prompt, N_PROMPT * sizeof *turn);
+        memcpy(turn + N_PROMPT, want->of[0].tokens, 12 * sizeof *turn);
+        memcpy(turn + N_PROMPT + 12, prompt + 200, 20 * sizeof *turn);
+        const hth_segment so_far = asked_tokens(turn, N_PROMPT + 12), more = asked_tokens(turn, N_PROMPT + 32);
+        p.segments = &so_far;
+        if (hth_engine_save(e, &p, path, &n, &err) != HTH_OK) fail_msg("%s", err.msg);
+        assert_int_equal(n, N_PROMPT + 11);
+        p.segments = &more;
+        asked *here = asked_run(e, &p);
+        hth_engine_close(e);
+        e = open_kind(kinds[k], false);
+        p.salt = (hth_bytes){"bert", 4};
+        assert_int_equal(hth_engine_restore(e, &p, path, &n, &err), HTH_ERR_UNSUPPORTED);
+        p.salt = (hth_bytes){"anna", 4};
+        if (hth_engine_restore(e, &p, path, &n, &err) != HTH_OK) fail_msg("%s", err.msg);
+        assert_int_equal(n, N_PROMPT + 11);
+        asked *there = asked_run(e, &p);
+        assert_int_equal(there->usage.n_cached, N_PROMPT + 11);
+        assert_memory_equal(there->of[0].tokens, here->of[0].tokens, 12 * sizeof(hth_token));
+        hth_engine_close(e);
+        free(want);
+        free(here);
+        free(there);
+    }
+    unlink(path);
+    rmdir(dir);
+}
+
+// Each byte of the file is changed once, and it is cut off at many places: a typed error, and nothing is cached.
+static void a_damaged_file_is_refused(void **state) {
+    (void)state;
+    char dir[128], path[160];
+    static uint8_t bytes[1 << 17];
+    tiny_make_dir(dir);
+    snprintf(path, sizeof path, "%s/saved", dir);
+    hth_engine *e = open_kind(TINY_LFM2, false);
+    hth_request_params p = asking();
+    hth_err err;
+    int64_t n;
+    hth_engine_stats s;
+    free(asked_run(e, &p));
+    assert_int_equal(hth_engine_save(e, &p, path, &n, &err), HTH_OK);
+    hth_engine_close(e);
+    e = open_kind(TINY_LFM2, false);
+    FILE *f = fopen(path, "rb");
+    const size_t size = fread(bytes, 1, sizeof bytes, f);
+    fclose(f);
+    assert_true(size > 1000 && size < sizeof bytes);
+    for (size_t at = 0; at < size; at += at < 1500 ? 1 : 97) {
+        for (int cut = 0; cut < 2; cut++) {
+            f = fopen(path, "wb");
+            bytes[at] ^= 0x20;
+            assert_int_equal(fwrite(bytes, 1, cut ? at : size, f), cut ? at : size);
+            bytes[at] ^= 0x20;
+            fclose(f);
+            const hth_code code = hth_engine_restore(e, &p, path, &n, &err);
+            if (code == HTH_OK || n != 0) fail_msg("byte %d was changed", (int)at);
+            assert_true(code != HTH_ERR_INTERNAL && err.msg[0] != 0);
+        }
+    }
+    assert_int_equal(hth_engine_restore(e, &p, "/nowhere/at/all", &n, &err), HTH_ERR_NOTFOUND);
+    hth_engine_get_stats(e, &s);
+    assert_int_equal(s.n_cache_entry, 0);
+    hth_engine_close(e);
+    e = open_kind(TINY_LFM2, true);
+    assert_int_equal(hth_engine_restore(e, &p, path, &n, &err), HTH_ERR_UNSUPPORTED);
+    hth_engine_close(e);
+    unlink(path);
+    rmdir(dir);
+}
+
 // ---- at the same time
 
 // Holds the host's thread after a request's first chunk, until others have been submitted.
@@ -372,6 +461,8 @@ int main(void) {
         cmocka_unit_test(a_background_request_uses_the_cache_and_leaves_nothing),
         cmocka_unit_test(a_cancelled_prompt_is_not_read_twice),
         cmocka_unit_test(what_is_kept_gives_way_to_requests),
+        cmocka_unit_test(a_saved_beginning_is_found_by_another_engine),
+        cmocka_unit_test(a_damaged_file_is_refused),
         cmocka_unit_test(equal_prompts_at_the_same_time_are_read_once),
         cmocka_unit_test(who_waits_for_a_prompt_that_ends_early_reads_on),
         cmocka_unit_test(a_background_request_pushes_no_beginning_out_while_others_work),
