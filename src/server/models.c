@@ -16,7 +16,7 @@ typedef struct use {
     hth_use pub; // first
     slot *slot;
     hth_lora_set set;
-    hth_lora_use uses[HTH_MAX_LORA];
+    hth_lora_use uses[HTH_MAX_LORA], lora[HTH_MAX_LORA];
 } use;
 
 // ---- parameters
@@ -85,6 +85,7 @@ static hth_code take_params(hth_models *m, const hth_models_params *p, hth_err *
     m->p.load = copy_load(m, &p->load, &ok);
     m->p.state_folder = copy_text(m, p->state_folder, &ok);
     if (!copy_offers(m, p) || !ok) return hth_fail_nomem(err, 4096);
+    memcpy(m->lora_scales, m->p.load.lora_scale, p->load.n_lora * sizeof *m->lora_scales);
     if (!p->has_keep_alive) m->p.keep_alive_ms = DEFAULT_KEEP_ALIVE_MS;
     m->memory_bytes = p->memory_bytes ? p->memory_bytes : models_default_memory();
     return HTH_OK;
@@ -146,6 +147,10 @@ void hth_models_close(hth_models *m) {
 
 hth_host *hth_models_host(hth_models *m) {
     return m->host;
+}
+
+const char *hth_models_state_folder(const hth_models *m) {
+    return m->p.state_folder;
 }
 
 // ---- finding
@@ -318,19 +323,30 @@ static hth_code hold_slot(hth_models *m, const hth_card *c, const hth_acquire *p
     return code;
 }
 
-static hth_code add_adapter(hth_models *m, use *u, const char *path, float scale, hth_err *err) {
-    if (u->set.n == HTH_MAX_LORA) return hth_fail(err, HTH_ERR_LIMIT, "more than %d adapters", HTH_MAX_LORA);
-    const hth_lora *lora;
-    HTH_TRY(slot_adapter_get(m, u->slot, path, &lora, err));
-    u->uses[u->set.n++] = (hth_lora_use){.lora = lora, .scale = scale};
-    return HTH_OK;
+static hth_code open_adapter(hth_models *m, use *u, const char *path, hth_lora_use *out, hth_err *err) {
+    return slot_adapter_get(m, u->slot, path, &out->lora, err);
+}
+
+static void add_use(use *u, hth_lora_use one) {
+    if (one.scale != 0) u->uses[u->set.n++] = one;
 }
 
 static hth_code add_adapters(hth_models *m, use *u, const card *c, hth_err *err) {
     const hth_load_options *load = c->load;
-    for (size_t i = 0; load && i < load->n_lora; i++) HTH_TRY(add_adapter(m, u, load->lora[i], load->lora_scale[i], err));
     const hth_preset *preset = &c->pub.preset;
-    for (size_t i = 0; i < preset->n_adapter; i++) HTH_TRY(add_adapter(m, u, preset->adapters[i], 1, err));
+    const size_t n = (load ? load->n_lora : 0) + preset->n_adapter;
+    if (n > HTH_MAX_LORA) return hth_fail(err, HTH_ERR_LIMIT, "%s has %zu adapters; %d are possible", c->pub.name, n, HTH_MAX_LORA);
+    for (size_t i = 0; load && i < load->n_lora; i++) {
+        HTH_TRY(open_adapter(m, u, load->lora[i], &u->lora[i], err));
+        u->lora[i].scale = load == &m->p.load ? m->lora_scales[i] : load->lora_scale[i];
+        add_use(u, u->lora[i]);
+        u->pub.n_lora++;
+    }
+    for (size_t i = 0; i < preset->n_adapter; i++) {
+        hth_lora_use one = {.scale = 1};
+        HTH_TRY(open_adapter(m, u, preset->adapters[i], &one, err));
+        add_use(u, one);
+    }
     return HTH_OK;
 }
 
@@ -357,7 +373,7 @@ static hth_code acquire(hth_models *m, const hth_acquire *p, bool waits, hth_use
         return code;
     }
     u->pub = (hth_use){.card = c, .engine = u->slot->engine, .tokenizer = hth_engine_tokenizer(u->slot->engine),
-                       .chat = u->slot->chat, .chat_note = u->slot->chat_note, .adapters = &u->set,
+                       .chat = u->slot->chat, .chat_note = u->slot->chat_note, .adapters = &u->set, .lora = u->lora,
                        .load_ns = waited ? hth_clock_ns() - started : 0};
     u->set.uses = u->uses;
     code = add_adapters(m, u, card_of(c), err);
@@ -390,6 +406,21 @@ void hth_models_release(hth_models *m, hth_use *pub) {
     hth_unlock(&m->lock);
     hth_card_drop(pub->card);
     hth_free(u);
+}
+
+// ---- adapters
+
+size_t hth_models_get_lora(hth_models *m, hth_models_lora list[HTH_MAX_LORA]) {
+    hth_lock(&m->lock);
+    for (size_t i = 0; i < m->p.load.n_lora; i++) list[i] = (hth_models_lora){m->p.load.lora[i], m->lora_scales[i]};
+    hth_unlock(&m->lock);
+    return m->p.load.n_lora;
+}
+
+void hth_models_set_lora(hth_models *m, const float *scales) {
+    hth_lock(&m->lock);
+    memcpy(m->lora_scales, scales, m->p.load.n_lora * sizeof *scales);
+    hth_unlock(&m->lock);
 }
 
 // ---- looking and unloading

@@ -121,7 +121,9 @@ typedef struct hth_use {
     hth_tokenizer *tokenizer;      // NULL: the model carries none
     const hth_chat_template *chat; // NULL: none, for this reason:
     const char *chat_note;
-    const hth_lora_set *adapters;  // a created model's own; n may be 0
+    const hth_lora_set *adapters;  // the server's and a created model's own, those with a scale; n may be 0
+    const hth_lora_use *lora;      // [n_lora] the server's alone, by their numbers, with the scales that hold now
+    size_t n_lora;
     uint64_t load_ns;              // that this use waited for loading; 0: the model was there
 } hth_use;
 
@@ -162,7 +164,19 @@ typedef struct hth_loaded_info {
 HTH_NODISCARD hth_code hth_models_loaded(hth_models *m, hth_loaded_info **list, size_t *n, hth_err *err);
 void hth_loaded_free(hth_loaded_info *list, size_t n);
 
+// ---- the server's adapters (hth_models_params.load)
+
+typedef struct hth_models_lora {
+    const char *path; // lives as long as the registry
+    float scale;
+} hth_models_lora;
+
+size_t hth_models_get_lora(hth_models *m, hth_models_lora list[HTH_MAX_LORA]); // returns how many there are
+void hth_models_set_lora(hth_models *m, const float *scales); // one for each; for requests from now on
+
 // ---- created models
+
+const char *hth_models_state_folder(const hth_models *m); // NULL: none can be created
 
 typedef struct hth_create {
     const char *name;

@@ -109,6 +109,7 @@ struct hth_models {
     slot *slots;          // in the order in which they were asked for
     uint64_t generation;  // counts what may make room: releases, unloads; from 1 on
     bool is_closing;
+    float lora_scales[HTH_MAX_LORA]; // of p.load.lora
     char **hidden;       // [n_hidden] owned paths that were removed from the list
     size_t n_hidden, hidden_cap;
     hth_mutex scan_lock; // one look at the disk at a time; taken before `lock`
