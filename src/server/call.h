@@ -170,6 +170,7 @@ hth_call_state hth_call_read(hth_call *c, int max, hth_call_fn fn, void *user);
 void hth_call_collect(void *whole, const hth_call_event *e);
 void hth_call_whole_free(hth_call_whole *w);
 
+const hth_sampler_params *hth_call_sampling(const hth_call *c); // as it was settled
 void hth_call_cancel(hth_call *c); // any thread
 void hth_call_drop(hth_call *c);   // cancels what is left
 

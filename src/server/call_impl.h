@@ -44,6 +44,7 @@ struct hth_call {
 
     // what every prompt is submitted with
     hth_request_params params;
+    hth_lora_set adapters; // where the request chooses its own
     hth_sampler_params sampling;
     hth_logit_bias *sampling_bias; // [n_bias]
     size_t n_bias, cap_bias;

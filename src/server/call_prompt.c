@@ -237,14 +237,30 @@ static bool check_numbers(const hth_call *c, hth_fault *fault) {
         return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, n),
                           "'%s' must be from 1 to 128, not %lld", CALL_NAME(c, n), (long long)a->n);
     }
-    if (a->n_lora > 0) {
-        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, CALL_NAME(c, adapters), "'%s' is not supported here",
-                          CALL_NAME(c, adapters));
-    }
     if (a->n_top < 0 || a->n_top > 100) {
         return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, logprobs), "'%s' must be from 0 to 100",
                           CALL_NAME(c, logprobs));
     }
+    return true;
+}
+
+// The request's own scales of the server's adapters; those that it does not name are off.
+static bool choose_adapters(hth_call *c, hth_fault *fault) {
+    const hth_ask *a = c->ask;
+    const hth_use *use = c->use;
+    if (a->n_lora == 0) return true;
+    hth_lora_use *uses = hth_arena_alloc(&c->arena, a->n_lora, sizeof *uses);
+    if (!uses) return call_no_memory(fault);
+    c->adapters = (hth_lora_set){.uses = uses};
+    for (size_t i = 0; i < a->n_lora; i++) {
+        if ((uint64_t)a->lora[i].id >= use->n_lora) {
+            return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, adapters), "'%s' names adapter %lld; the server has %zu",
+                              CALL_NAME(c, adapters), (long long)a->lora[i].id, use->n_lora);
+        }
+        const hth_lora_use one = {.lora = use->lora[a->lora[i].id].lora, .scale = (float)a->lora[i].scale};
+        if (one.scale != 0 && c->adapters.n < HTH_MAX_LORA) uses[c->adapters.n++] = one;
+    }
+    c->params.adapters = &c->adapters;
     return true;
 }
 
@@ -297,7 +313,7 @@ bool call_prepare(hth_call *c, hth_fault *fault) {
     }
     if (a->kind <= HTH_ASK_TEXT && !call_make_grammar(c, fault)) return false;
     fill_params(c);
-    return true;
+    return choose_adapters(c, fault);
 }
 
 // ---- prompts that are no chats

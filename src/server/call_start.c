@@ -6,6 +6,7 @@
 
 #include "os/clock.h"
 #include "server/call_impl.h"
+#include "server/options.h"
 
 #define MAX_ARENA ((uint64_t)1 << 30)
 
@@ -27,6 +28,10 @@ void hth_call_new_id(const char *prefix, char out[HTH_CALL_ID]) {
     }
     for (size_t i = 0; i < sizeof random; i++) out[n + i] = letters[random[i] % 62];
     out[n + sizeof random] = 0;
+}
+
+const hth_sampler_params *hth_call_sampling(const hth_call *c) {
+    return &c->sampling;
 }
 
 // ---- memory
@@ -145,6 +150,17 @@ static bool keep_waiting(void *user, int64_t done, int64_t total) {
     return !c->x || !atomic_load(hth_exchange_gone(c->x));
 }
 
+// What a created model adds to every request for it: an ask of the call's own.
+static bool lay_preset(hth_call *c, hth_fault *fault) {
+    const hth_preset *p = &c->use->card->preset;
+    if (!p->system && !p->options_json && !p->messages_json) return true;
+    hth_ask *own = hth_arena_alloc(&c->arena, 1, sizeof *own);
+    if (!own) return call_no_memory(fault);
+    *own = *c->ask;
+    c->ask = own;
+    return hth_preset_lay(p, &c->arena, own, fault);
+}
+
 static bool find_model(hth_call *c, hth_fault *fault) {
     const hth_ask *a = c->ask;
     hth_err err;
@@ -153,7 +169,7 @@ static bool find_model(hth_call *c, hth_fault *fault) {
         p.has_keep_alive = true;
         p.keep_alive_ms = a->keep_alive_ms == HTH_KEEP_ALIVE_FOREVER ? -1 : a->keep_alive_ms;
     }
-    if (hth_models_acquire(c->s->models, &p, &c->use, &err) == HTH_OK) return true;
+    if (hth_models_acquire(c->s->models, &p, &c->use, &err) == HTH_OK) return lay_preset(c, fault);
     (void)hth_refuse_err(fault, &err, NULL);
     if (fault->kind == HTH_FAULT_NO_MODEL) snprintf(fault->param, sizeof fault->param, "model");
     if (err.code == HTH_ERR_LIMIT) fault->kind = HTH_FAULT_NO_MEMORY;

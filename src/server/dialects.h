@@ -4,9 +4,11 @@
 
 #include "server/route.h"
 
-extern const hth_dialect hth_openai;
+extern const hth_dialect hth_openai, hth_ollama, hth_llama;
 
 extern const hth_route hth_server_routes[]; // server_routes.c: of no dialect
 extern const hth_route hth_openai_routes[];
+extern const hth_route hth_ollama_routes[];
+extern const hth_route hth_llama_routes[];
 
 #endif

@@ -188,7 +188,7 @@ static void get_props(hth_server *s, hth_exchange *x, const hth_match *m) {
     hth_json_out_bool(&j, "endpoint_props", s->config->props);
     hth_json_out_bool(&j, "endpoint_metrics", s->config->metrics);
     put_template(&j, card);
-    hth_json_out_text(&j, "build_info", "b0-hearth-" HEARTH_VERSION);
+    hth_json_out_text(&j, "build_info", "b1-hearth");
     hth_json_out_bool(&j, "is_sleeping", loaded.n_ctx == 0);
     hth_json_out_end(&j, '}');
     hth_card_drop(card);

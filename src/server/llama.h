@@ -42,6 +42,7 @@ typedef struct llama_reply {
     int64_t n_token;    // told
     int64_t n_prompt;
     bool has_new_line;
+    const hth_tokenizer *tokenizer;
     hth_finish reason;
     hth_str stop;
     int32_t choice;

@@ -269,7 +269,7 @@ static bool read(hth_exchange *x, request *r, const hth_field *table, size_t n, 
     r->ask.document = f->text;
     r->ask.n_document = f->n_text;
     if (!hth_fields_read(f, table, n, root, r)) return false;
-    r->ask.tokens = r->wants_tokens || r->n_probs > 0;
+    r->ask.tokens = r->wants_tokens || r->n_probs > 0 || r->ask.stream; // streams count them
     r->ask.timings = r->wants_timings;
     if (r->is_infill) return make_infill(x, r, fault);
     return r->has_prompt || hth_refuse(fault, HTH_FAULT_BAD_REQUEST, "prompt", "\"prompt\" must be provided");

@@ -147,7 +147,7 @@ static void take_token(llama_reply *r, const hth_call_event *e) {
     r->n_token++;
     if (!r->wants_probs) return;
     const prob p = {.id = e->token.id, .text = e->text, .n_text = e->n_text, .logprob = e->token.logprob, .top = e->token.top,
-                    .n_top = e->token.n_top, .tokenizer = e->token.tokenizer};
+                    .n_top = e->token.n_top, .tokenizer = r->tokenizer};
     if (r->probs.len > 0) hth_str_putc(&r->probs, ',');
     hth_json_out j = hth_json_out_make(&r->probs, false);
     put_prob(&j, &p);
@@ -256,7 +256,10 @@ static void put_fault(const hth_fault *fault, hth_str *out) {
 static void print_event(void *user, const hth_call_event *e, hth_str *out) {
     llama_reply *r = user;
     switch (e->kind) {
-    case HTH_CALL_STARTED: r->model = e->started.model; break;
+    case HTH_CALL_STARTED:
+        r->model = e->started.model;
+        r->tokenizer = e->started.tokenizer;
+        break;
     case HTH_CALL_PROGRESS:
         r->n_prompt = e->progress.n_total;
         if (r->ask->progress) put_progress(e, out);

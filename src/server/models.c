@@ -453,6 +453,7 @@ static void describe(const slot *s, uint64_t now, hth_loaded_info *out) {
     if (s->phase != SLOT_READY) return;
     out->n_ctx = hth_engine_n_ctx(s->engine);
     hth_engine_get_stats(s->engine, &out->stats);
+    out->used_bytes = s->fixed_bytes + out->stats.kv_bytes + out->stats.cache_bytes;
     if (s->n_use > 0) return;
     out->expires_ms = s->expires_ns == UINT64_MAX ? -1 : s->expires_ns <= now ? 0 : (int64_t)((s->expires_ns - now) / 1000000);
 }

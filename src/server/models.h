@@ -155,6 +155,7 @@ typedef struct hth_loaded_info {
     hth_load_phase phase;
     int32_t n_use;
     uint64_t memory_bytes; // promised to it: weights, keys, values, work space
+    uint64_t used_bytes;   // of it, what is in use now
     int64_t n_ctx;
     int64_t expires_ms;    // from now; below 0: never. Of one in use: if it were released now
     hth_engine_stats stats;

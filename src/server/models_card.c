@@ -5,6 +5,7 @@
 
 #include "base/sha256.h"
 #include "chat/classic.h"
+#include "chat/infill.h"
 #include "model/mix.h"
 #include "os/file.h"
 #include "quant/type.h"
@@ -137,9 +138,8 @@ static void look_at_text(card *c, const hth_model *m) {
     hth_err err;
     if (c->pub.preset.chat_template) override = c->pub.preset.chat_template;
     if (hth_tokenizer_load(m->container, &tokenizer, &err) != HTH_OK) return;
-    static const hth_special which[3] = {HTH_SPECIAL_FIM_PRE, HTH_SPECIAL_FIM_SUF, HTH_SPECIAL_FIM_MID};
-    for (int i = 0; i < 3; i++) c->infill[i] = hth_tokenizer_special(tokenizer, which[i]);
-    if (m->desc.causal && c->infill[0] >= 0 && c->infill[1] >= 0 && c->infill[2] >= 0) c->pub.abilities |= HTH_CAN_INFILL;
+    hth_infill_format infill;
+    if (m->desc.causal && hth_infill_find(tokenizer, &infill, &err) == HTH_OK) c->pub.abilities |= HTH_CAN_INFILL;
     const hth_chat_choice choice = {.name = override ? NULL : name,
                                     .text = {override, override ? strlen(override) : 0}};
     if (m->desc.causal && hth_chat_template_open(m->container, tokenizer, &choice, &chat, &err) == HTH_OK) {
@@ -254,7 +254,6 @@ hth_code card_make(const card_source *from, card **out, hth_err *err) {
     hth_arena_init(&c->arena, HTH_MEM_ENGINE, MAX_CARD_BYTES);
     c->origin = from->origin;
     c->load = from->load;
-    for (int i = 0; i < 3; i++) c->infill[i] = -1;
     const hth_code code = fill(c, from, err);
     if (code != HTH_OK) {
         hth_card_drop(&c->pub);

@@ -30,7 +30,6 @@ typedef struct card {
     const hth_load_options *load; // of the registry or of the arena
     int64_t seen_modified_s;      // of `path` when it was looked at
     uint64_t seen_bytes;
-    hth_token infill[3]; // prefix, suffix, middle; -1: none
 } card;
 
 // Where cards come from.
@@ -88,7 +87,7 @@ struct slot {
     uint64_t tried;       // m->generation at the last try that had to wait for others
     uint64_t used_ns, expires_ns; // expires_ns UINT64_MAX: never
     int64_t keep_alive_ms;
-    uint64_t promised_bytes, load_ns;
+    uint64_t promised_bytes, fixed_bytes, load_ns; // fixed: weights and work space
     int64_t n_done, n_total; // bytes read
     hth_engine *engine;   // owned, as is what follows
     hth_chat_template *chat;

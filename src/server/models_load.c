@@ -152,7 +152,7 @@ typedef struct job {
     bool is_alone; // on this server there is nothing else to load
     hth_engine *engine;
     hth_chat_template *chat;
-    uint64_t promised;
+    uint64_t promised, fixed;
 } job;
 
 static bool on_load(void *user, int64_t done, int64_t total) {
@@ -185,6 +185,7 @@ static hth_code settle_memory(job *j, hth_err *err) {
     const hth_stream *stream = hth_engine_model(j->engine)->stream;
     const uint64_t weights = stream ? stream->residency.dense_bytes + stream->residency.cache_bytes : j->weight_bytes;
     j->promised = weights + one.limit_bytes;
+    j->fixed = weights + one.scratch_bytes;
     return HTH_OK;
 }
 
@@ -278,6 +279,7 @@ static void finish_load(hth_models *m, job *j, hth_code code, const hth_err *why
         s->engine = j->engine;
         s->chat = j->chat;
         s->promised_bytes = j->promised;
+        s->fixed_bytes = j->fixed;
         s->load_ns = hth_clock_ns() - started;
         s->used_ns = hth_clock_ns();
         s->expires_ns = s->keep_alive_ms < 0 ? UINT64_MAX : s->used_ns + (uint64_t)s->keep_alive_ms * 1000000;

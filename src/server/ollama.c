@@ -138,7 +138,7 @@ static void put_loaded(hth_json_out *j, const void *list, size_t i) {
     ollama_time(hth_clock_unix_ns() + from_now, until);
     hth_json_out_begin(j, NULL, '{');
     put_names(j, info->card);
-    hth_json_out_int(j, "size", (int64_t)info->memory_bytes);
+    hth_json_out_int(j, "size", (int64_t)info->used_bytes);
     hth_json_out_text(j, "digest", info->card->digest);
     ollama_details(j, info->card);
     hth_json_out_text(j, "expires_at", until);

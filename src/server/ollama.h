@@ -20,7 +20,7 @@
 void ollama_refuse(hth_exchange *x, const hth_fault *fault);
 void ollama_reply_json(hth_exchange *x, int status, hth_str *body); // takes the body's bytes
 // "2026-11-21T21:03:32.123456789Z"
-#define OLLAMA_TIME 40
+#define OLLAMA_TIME 80
 void ollama_time(int64_t unix_ns, char out[OLLAMA_TIME]);
 
 // "completion", "tools", ... as an array.
@@ -59,7 +59,7 @@ typedef struct ollama_reply {
     char call_id[64], call_name[128];
     int32_t call_index;
     hth_finish reason;
-    hth_str spelling;    // of the last token
+    const hth_tokenizer *tokenizer;
 } ollama_reply;
 
 extern const hth_printer ollama_text_printer; // chat and generate; `user` is an ollama_reply

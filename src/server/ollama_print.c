@@ -98,7 +98,7 @@ static void take_token(ollama_reply *r, const hth_call_event *e) {
     hth_json_out_str(&j, "token", e->text, e->n_text);
     hth_json_out_float(&j, "logprob", e->token.logprob);
     put_bytes(&j, e->text, e->n_text);
-    if (e->token.n_top > 0) put_top(&j, e->token.tokenizer, e->token.top, e->token.n_top);
+    if (e->token.n_top > 0) put_top(&j, r->tokenizer, e->token.top, e->token.n_top);
     hth_json_out_end(&j, '}');
 }
 
@@ -170,6 +170,7 @@ static void put_error(const hth_fault *fault, hth_str *out) {
 static void print_event(void *user, const hth_call_event *e, hth_str *out) {
     ollama_reply *r = user;
     switch (e->kind) {
+    case HTH_CALL_STARTED: r->tokenizer = e->started.tokenizer; break;
     case HTH_CALL_CONTENT: put_line(r, &(said){.content = e->text, .n_content = e->n_text}, out); break;
     case HTH_CALL_REASONING: put_line(r, &(said){.content = "", .thinking = e->text, .n_thinking = e->n_text}, out); break;
     case HTH_CALL_TOOL:

@@ -7,13 +7,14 @@
 #include "base/attr.h"
 #include "server/dialects.h"
 
-const hth_route *const hth_route_tables[] = {hth_server_routes, hth_openai_routes, NULL};
+const hth_route *const hth_route_tables[] = {hth_server_routes, hth_ollama_routes, hth_llama_routes, hth_openai_routes, NULL};
 
 // Whose words a path is refused in, by how it begins; the first that fits.
 static const struct {
     const char *prefix;
     const hth_dialect *dialect;
 } owners[] = {
+    {"/api/", &hth_ollama},
     {"/", &hth_openai},
 };
 
