@@ -124,7 +124,9 @@ void llama_put_sampling(hth_json_out *j, const hth_sampler_params *p) {
     hth_json_out_begin(j, "samplers", '[');
     const int32_t n = p->has_order ? p->n_order : HTH_STEP_COUNT;
     for (int32_t i = 0; i < n; i++) {
-        hth_json_out_text(j, NULL, hth_sampler_step_name(p->has_order ? (hth_sampler_step)p->order[i] : (hth_sampler_step)i));
+        hth_json_out_text(
+            j, NULL,
+            hth_sampler_step_name(p->has_order ? (hth_sampler_step)p->order[i] : (hth_sampler_step)i));
     }
     hth_json_out_end(j, ']');
 }
@@ -218,7 +220,8 @@ static void get_slots(hth_server *s, hth_exchange *x, const hth_match *m) {
     hth_loaded_info loaded;
     hth_str body;
     if (!s->config->slots) {
-        refuse(x, HTH_FAULT_NOT_OFFERED, "This server does not support slots endpoint. Start it with `--slots`");
+        refuse(x, HTH_FAULT_NOT_OFFERED,
+               "This server does not support slots endpoint. Start it with `--slots`");
         return;
     }
     if (!find(s, x, &card, &loaded)) return;
@@ -242,7 +245,8 @@ static void post_slot(hth_server *s, hth_exchange *x, const hth_match *m) {
     (void)s;
     (void)m;
     refuse(x, HTH_FAULT_NOT_OFFERED,
-           "This server keeps what it has computed by itself and finds it by its text; --cache-folder keeps it over restarts");
+           "This server keeps what it has computed by itself and finds it by its text; --cache-folder keeps "
+           "it over restarts");
 }
 
 // ---- adapters
@@ -277,12 +281,14 @@ static bool read_scales(hth_exchange *x, size_t n, float *scales, hth_fault *fau
     bool ok = hth_json_parse(text, n_body, (uint64_t)1 << 24, &doc, &err) == HTH_OK;
     if (!ok) return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NULL, "the body is no valid JSON: %s", err.msg);
     const hth_json *root = hth_json_root(doc);
-    if (root->kind != HTH_JSON_ARRAY) ok = hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NULL, "Request body must be an array");
+    if (root->kind != HTH_JSON_ARRAY)
+        ok = hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NULL, "Request body must be an array");
     for (uint32_t i = 0; ok && i < root->n; i++) {
         const int64_t id = hth_json_int(&root->u.items[i], "id", -1, NULL);
         const double scale = hth_json_num(&root->u.items[i], "scale", 0, NULL);
         if (id < 0 || (uint64_t)id >= n || !(scale > -1e6 && scale < 1e6)) {
-            ok = hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NULL, "[%u] must hold the id of an adapter, 0 to %zu, and its scale", i, n ? n - 1 : 0);
+            ok = hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NULL,
+                            "[%u] must hold the id of an adapter, 0 to %zu, and its scale", i, n ? n - 1 : 0);
         } else {
             scales[id] = (float)scale;
         }
@@ -314,14 +320,19 @@ static void get_metrics(hth_server *s, hth_exchange *x, const hth_match *m) {
     hth_err err;
     hth_str body;
     if (!s->config->metrics) {
-        refuse(x, HTH_FAULT_NOT_OFFERED, "This server does not support metrics endpoint. Start it with `--metrics`");
+        refuse(x, HTH_FAULT_NOT_OFFERED,
+               "This server does not support metrics endpoint. Start it with `--metrics`");
         return;
     }
-    if (hth_models_loaded(s->models, &list, &n, &err) == HTH_OK) models = hth_arena_alloc(hth_exchange_arena(x), n + 1, sizeof *models);
+    if (hth_models_loaded(s->models, &list, &n, &err) == HTH_OK)
+        models = hth_arena_alloc(hth_exchange_arena(x), n + 1, sizeof *models);
     for (size_t i = 0; models && i < n; i++) {
-        if (list[i].n_ctx > 0) models[n_model++] = (hth_metrics_model){.name = list[i].card->name, .stats = list[i].stats};
+        if (list[i].n_ctx > 0)
+            models[n_model++] = (hth_metrics_model){.name = list[i].card->name, .stats = list[i].stats};
     }
-    const hth_metrics_now now = {.models = models, .n_model = n_model, .n_exchange = hth_http_n_exchange(s->http),
+    const hth_metrics_now now = {.models = models,
+                                 .n_model = n_model,
+                                 .n_exchange = hth_http_n_exchange(s->http),
                                  .uptime_s = (double)(hth_clock_ns() - s->start_ns) * 1e-9};
     hth_str_init(&body, HTH_MEM_SERVER, LLAMA_MAX_REPLY);
     hth_metrics_write(s->metrics, &now, &body);
@@ -347,8 +358,10 @@ static void load_model(hth_server *s, hth_exchange *x, const hth_match *m) {
     const char *name;
     hth_use *use = NULL;
     hth_fault fault = {0};
-    if (read_name(x, &name, &fault) && llama_acquire(s, x, name, &use, &fault)) hth_reply_text(x, 200, LLAMA_JSON, "{\"success\":true}");
-    else hth_reply_fault(x, &fault);
+    if (read_name(x, &name, &fault) && llama_acquire(s, x, name, &use, &fault))
+        hth_reply_text(x, 200, LLAMA_JSON, "{\"success\":true}");
+    else
+        hth_reply_fault(x, &fault);
     hth_models_release(s->models, use);
 }
 
@@ -358,13 +371,16 @@ static void unload_model(hth_server *s, hth_exchange *x, const hth_match *m) {
     hth_err err;
     hth_fault fault = {0};
     bool ok = read_name(x, &name, &fault);
-    if (ok && hth_models_unload(s->models, name, false, &err) != HTH_OK) ok = hth_refuse_err(&fault, &err, NULL);
-    if (ok) hth_reply_text(x, 200, LLAMA_JSON, "{\"success\":true}");
-    else hth_reply_fault(x, &fault);
+    if (ok && hth_models_unload(s->models, name, false, &err) != HTH_OK)
+        ok = hth_refuse_err(&fault, &err, NULL);
+    if (ok)
+        hth_reply_text(x, 200, LLAMA_JSON, "{\"success\":true}");
+    else
+        hth_reply_fault(x, &fault);
 }
 
 #define ROUTE(methods_, pattern_, handle_, flags_) \
-    {.methods = methods_, .pattern = pattern_, .dialect = &hth_llama, .handle = handle_, .flags = flags_}
+    { .methods = methods_, .pattern = pattern_, .dialect = &hth_llama, .handle = handle_, .flags = flags_ }
 
 const hth_route hth_llama_routes[] = {
     ROUTE(HTH_GET, "/props", get_props, 0),

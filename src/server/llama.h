@@ -1,5 +1,5 @@
-// What the files of the llama-server dialect share. Facts: llama.cpp, tools/server (README.md, server-context.cpp,
-// server-task.cpp, server-schema.cpp).
+// What the files of the llama-server dialect share. Facts: llama.cpp, tools/server (README.md,
+// server-context.cpp, server-task.cpp, server-schema.cpp).
 #ifndef HTH_SERVER_LLAMA_H
 #define HTH_SERVER_LLAMA_H
 
@@ -17,14 +17,15 @@
 void llama_reply_json(hth_exchange *x, hth_str *body); // takes the body's bytes
 
 // Waits for the model to be loaded, or for the client to leave. `name` may be empty.
-HTH_NODISCARD bool llama_acquire(hth_server *s, hth_exchange *x, const char *name, hth_use **out, hth_fault *fault);
+HTH_NODISCARD bool llama_acquire(hth_server *s, hth_exchange *x, const char *name, hth_use **out,
+                                 hth_fault *fault);
 
 // {"temperature": ..., ...}: what an answer is sampled with, in llama-server's names.
 void llama_put_sampling(hth_json_out *j, const hth_sampler_params *p);
 void llama_put_timings(hth_json_out *j, const char *key, const hth_call_usage *u);
 
-// A prompt as llama-server takes it: a text, ids, or both mixed in an array; or an array of such prompts. A reader of
-// fields: into the ask's prompts. *is_list tells whether it was an array of prompts.
+// A prompt as llama-server takes it: a text, ids, or both mixed in an array; or an array of such prompts. A
+// reader of fields: into the ask's prompts. *is_list tells whether it was an array of prompts.
 HTH_NODISCARD bool llama_read_prompts(hth_fields *f, const hth_json *v, hth_ask *a, bool *is_list);
 // One prompt.
 HTH_NODISCARD bool llama_read_prompt(hth_fields *f, const hth_json *v, hth_ask_prompt *out);

@@ -14,8 +14,13 @@ typedef struct request {
     int64_t n_probs;
 } request;
 
-static const hth_ask_names names = {.prompt = "prompt", .format = "grammar", .max_tokens = "n_predict", .n = "n_cmpl",
-                                    .suffix = "input_suffix", .adapters = "lora", .logprobs = "n_probs"};
+static const hth_ask_names names = {.prompt = "prompt",
+                                    .format = "grammar",
+                                    .max_tokens = "n_predict",
+                                    .n = "n_cmpl",
+                                    .suffix = "input_suffix",
+                                    .adapters = "lora",
+                                    .logprobs = "n_probs"};
 
 // ---- readers
 
@@ -39,7 +44,8 @@ static bool read_n_predict(hth_fields *f, const hth_json *v, void *to) {
 
 static bool read_n_keep(hth_fields *f, const hth_json *v, void *to) {
     request *r = to;
-    if (v->kind != HTH_JSON_NUMBER || !isfinite(v->u.num.d) || fabs(v->u.num.d) > 1e12) return hth_fields_refuse_kind(f, v, "a number");
+    if (v->kind != HTH_JSON_NUMBER || !isfinite(v->u.num.d) || fabs(v->u.num.d) > 1e12)
+        return hth_fields_refuse_kind(f, v, "a number");
     r->ask.n_keep = v->u.num.d > 0 ? (int64_t)v->u.num.d : 0;
     return true;
 }
@@ -58,7 +64,8 @@ static bool read_cache_prompt(hth_fields *f, const hth_json *v, void *to) {
 
 static bool read_n_probs(hth_fields *f, const hth_json *v, void *to) {
     request *r = to;
-    if (!v->is_int || v->kind != HTH_JSON_NUMBER || v->u.num.i < 0 || v->u.num.i > 100) return hth_fields_refuse(f, "must be a whole number from 0 to 100");
+    if (!v->is_int || v->kind != HTH_JSON_NUMBER || v->u.num.i < 0 || v->u.num.i > 100)
+        return hth_fields_refuse(f, "must be a whole number from 0 to 100");
     r->n_probs = v->u.num.i;
     r->ask.logprobs = r->n_probs > 0;
     r->ask.n_top = r->n_probs;
@@ -94,7 +101,8 @@ static bool read_lora(hth_fields *f, const hth_json *v, void *to) {
         const hth_json *bad = NULL, *item = &v->u.items[i];
         const size_t mark = hth_fields_enter_item(f, i);
         list[i] = (hth_ask_lora){hth_json_int(item, "id", -1, &bad), hth_json_num(item, "scale", 0, &bad)};
-        if (bad || item->kind != HTH_JSON_OBJECT || list[i].id < 0) return hth_fields_refuse(f, "must be an object with 'id' and 'scale'");
+        if (bad || item->kind != HTH_JSON_OBJECT || list[i].id < 0)
+            return hth_fields_refuse(f, "must be an object with 'id' and 'scale'");
         hth_fields_leave(f, mark);
     }
     r->ask.lora = list;
@@ -107,7 +115,8 @@ static bool read_fields(hth_fields *f, const hth_json *v, void *to) {
     const hth_chat_text *texts;
     size_t n;
     if (!hth_fields_read_texts(f, v, &texts, &n)) return false;
-    if (n > LLAMA_MAX_FIELDS) return hth_fields_refuse(f, "has %zu names; %d are possible", n, LLAMA_MAX_FIELDS);
+    if (n > LLAMA_MAX_FIELDS)
+        return hth_fields_refuse(f, "has %zu names; %d are possible", n, LLAMA_MAX_FIELDS);
     memcpy(r->fields, texts, n * sizeof *texts);
     r->n_field = n;
     return true;
@@ -116,16 +125,20 @@ static bool read_fields(hth_fields *f, const hth_json *v, void *to) {
 // Files of the repository: {"filename": ..., "text": ...}.
 static bool read_extra(hth_fields *f, const hth_json *v, void *to) {
     request *r = to;
-    if (v->kind != HTH_JSON_ARRAY) return hth_fields_refuse(f, "must be an array of {\"filename\": string, \"text\": string}");
+    if (v->kind != HTH_JSON_ARRAY)
+        return hth_fields_refuse(f, "must be an array of {\"filename\": string, \"text\": string}");
     hth_ask_prompt *extra = hth_arena_alloc(f->arena, (size_t)v->n + 1, sizeof *extra);
     hth_segment *segments = hth_arena_alloc(f->arena, (size_t)v->n + 1, sizeof *segments);
     hth_chat_text *file_names = hth_arena_alloc(f->arena, (size_t)v->n + 1, sizeof *file_names);
     if (!extra || !segments || !file_names) return hth_fields_no_memory(f);
     for (uint32_t i = 0; i < v->n; i++) {
-        const hth_json *text = hth_json_get(&v->u.items[i], "text"), *name = hth_json_get(&v->u.items[i], "filename");
+        const hth_json *text = hth_json_get(&v->u.items[i], "text"),
+                       *name = hth_json_get(&v->u.items[i], "filename");
         const size_t mark = hth_fields_enter_item(f, i);
-        if (!text || text->kind != HTH_JSON_STRING) return hth_fields_refuse(f, "must contain a \"text\" field with a string value");
-        if (name && name->kind != HTH_JSON_STRING) return hth_fields_refuse(f, "has a \"filename\" that is no string");
+        if (!text || text->kind != HTH_JSON_STRING)
+            return hth_fields_refuse(f, "must contain a \"text\" field with a string value");
+        if (name && name->kind != HTH_JSON_STRING)
+            return hth_fields_refuse(f, "has a \"filename\" that is no string");
         hth_fields_leave(f, mark);
         segments[i] = (hth_segment){.text = text->u.str, .n_text = text->n, .is_user = true};
         extra[i] = (hth_ask_prompt){&segments[i], 1};
@@ -137,82 +150,103 @@ static bool read_extra(hth_fields *f, const hth_json *v, void *to) {
     return true;
 }
 
-#define CUSTOM(name_, words_, read_, help_) {.name = name_, .kind = HTH_FIELD_CUSTOM, .words = words_, .read = read_, .help = help_}
-#define BOOL(name_, member_, help_) {.name = name_, .kind = HTH_FIELD_BOOL, .offset = offsetof(request, member_), .help = help_}
-#define TEXT(name_, member_, help_) {.name = name_, .kind = HTH_FIELD_TEXT, .offset = offsetof(request, member_), .help = help_}
-#define IGNORED(name_, help_) {.name = name_, .kind = HTH_FIELD_IGNORED, .help = help_}
-#define REFUSED(name_, help_) {.name = name_, .kind = HTH_FIELD_REFUSED, .help = help_}
+#define CUSTOM(name_, words_, read_, help_) \
+    { .name = name_, .kind = HTH_FIELD_CUSTOM, .words = words_, .read = read_, .help = help_ }
+#define BOOL(name_, member_, help_) \
+    { .name = name_, .kind = HTH_FIELD_BOOL, .offset = offsetof(request, member_), .help = help_ }
+#define TEXT(name_, member_, help_) \
+    { .name = name_, .kind = HTH_FIELD_TEXT, .offset = offsetof(request, member_), .help = help_ }
+#define IGNORED(name_, help_) \
+    { .name = name_, .kind = HTH_FIELD_IGNORED, .help = help_ }
+#define REFUSED(name_, help_) \
+    { .name = name_, .kind = HTH_FIELD_REFUSED, .help = help_ }
 
-#define COMMON \
-    TEXT("model", ask.model, "a name; none: the default model"), \
-    CUSTOM("prompt", "string|array", read_prompt, "a text, ids, both mixed, or an array of such prompts"), \
-    CUSTOM("n_predict", "number", read_n_predict, "most tokens; -1: no limit, 0: the prompt alone"), \
-    CUSTOM("max_tokens", "number", read_n_predict, "the same"), \
-    CUSTOM("max_completion_tokens", "number", read_n_predict, "the same"), \
-    CUSTOM("n_keep", "number", read_n_keep, "tokens that stay at the beginning when something has to go"), \
-    {.name = "n_cmpl", .kind = HTH_FIELD_INT, .offset = offsetof(request, ask.n), .lo = 0, .hi = 128, .help = "completions"}, \
-    {.name = "n", .kind = HTH_FIELD_INT, .offset = offsetof(request, ask.n), .lo = 0, .hi = 128, .help = "the same"}, \
-    BOOL("stream", ask.stream, ""), \
-    CUSTOM("seed", "number", read_seed, "below 0: another one each time"), \
-    HTH_ASK_SAMPLING("temperature", "0: the likeliest token"), \
-    HTH_ASK_SAMPLING("dynatemp_range", "0: off"), \
-    HTH_ASK_SAMPLING("dynatemp_exponent", ""), \
-    HTH_ASK_SAMPLING("top_k", "0: off"), \
-    HTH_ASK_SAMPLING("top_p", "1: off"), \
-    HTH_ASK_SAMPLING("min_p", "0: off"), \
-    HTH_ASK_SAMPLING("top_n_sigma", "0 or less: off"), \
-    HTH_ASK_SAMPLING("xtc_probability", "0: off"), \
-    HTH_ASK_SAMPLING("xtc_threshold", "above 0.5: off"), \
-    HTH_ASK_SAMPLING("typical_p", "1: off"), \
-    HTH_ASK_SAMPLING("repeat_last_n", "tokens that the penalties look back on; -1: all, 0: off"), \
-    HTH_ASK_SAMPLING("repeat_penalty", "1: off"), \
-    HTH_ASK_SAMPLING("presence_penalty", "0: off"), \
-    HTH_ASK_SAMPLING("frequency_penalty", "0: off"), \
-    HTH_ASK_SAMPLING("dry_multiplier", "0: off"), \
-    HTH_ASK_SAMPLING("dry_base", ""), \
-    HTH_ASK_SAMPLING("dry_allowed_length", ""), \
-    HTH_ASK_SAMPLING("dry_penalty_last_n", ""), \
-    HTH_ASK_SAMPLING("mirostat", "1 or 2: in place of the other filters"), \
-    HTH_ASK_SAMPLING("mirostat_tau", ""), \
-    HTH_ASK_SAMPLING("mirostat_eta", ""), \
-    HTH_ASK_SAMPLING("min_keep", "a filter leaves at least so many"), \
-    CUSTOM("samplers", "string|array", hth_ask_read_samplers, "the order of the filters"), \
-    CUSTOM("stop", "string|array", hth_ask_read_stop, "texts that end the completion"), \
-    CUSTOM("logit_bias", "object|array", hth_ask_read_bias, "tokens or texts that are made likelier; false bans"), \
-    BOOL("ignore_eos", ask.ignore_end, "the model's own end does not end it"), \
-    CUSTOM("n_probs", "number", read_n_probs, "likeliest tokens that are told with each one"), \
-    CUSTOM("grammar", "string", read_grammar, "GBNF"), \
-    CUSTOM("json_schema", "object", read_schema, "obeyed or refused"), \
-    CUSTOM("cache_prompt", "boolean", read_cache_prompt, "false: nothing is taken from the cache or left there"), \
-    BOOL("return_tokens", wants_tokens, "with the ids of tokens"), \
-    BOOL("return_progress", ask.progress, "streams tell how far the prompt is"), \
-    BOOL("timings_per_token", wants_timings, "each piece of a stream tells times"), \
-    CUSTOM("response_fields", "array", read_fields, "members of the reply that are wanted; a/b is b inside of a"), \
-    CUSTOM("lora", "array", read_lora, "[{id, scale}] of the server's adapters; the others are off"), \
-    CUSTOM("priority", "string", hth_ask_read_priority, "background: others go first"), \
-    {.name = "speculative.n_max", .kind = HTH_FIELD_INT, .offset = offsetof(request, ask.n_draft), .lo = 0, .hi = 31, \
-     .help = "most tokens that are guessed per step"}, \
-    REFUSED("post_sampling_probs", "probabilities are the model's own"), \
-    REFUSED("image_data", "models take text only"), \
-    REFUSED("multimodal_data", "models take text only"), \
-    IGNORED("id_slot", "what was computed is found by its text, whoever asks"), \
-    IGNORED("slot_id", "the same"), \
-    IGNORED("n_cache_reuse", "what was computed is found by its text"), \
-    IGNORED("n_indent", "lines are not cut by their indent"), \
-    IGNORED("n_discard", "what has to go is decided by the context's length"), \
-    IGNORED("t_max_predict_ms", "limit the tokens instead"), \
-    IGNORED("t_max_prompt_ms", "limit the prompt instead"), \
-    IGNORED("dry_sequence_breakers", "the usual ones hold"), \
-    IGNORED("penalize_nl", "llama.cpp has dropped it"), \
-    IGNORED("tfs_z", "llama.cpp has dropped it"), \
-    IGNORED("verbose", "nothing more is told")
+#define COMMON                                                                                               \
+    TEXT("model", ask.model, "a name; none: the default model"),                                             \
+        CUSTOM("prompt", "string|array", read_prompt,                                                        \
+               "a text, ids, both mixed, or an array of such prompts"),                                      \
+        CUSTOM("n_predict", "number", read_n_predict, "most tokens; -1: no limit, 0: the prompt alone"),     \
+        CUSTOM("max_tokens", "number", read_n_predict, "the same"),                                          \
+        CUSTOM("max_completion_tokens", "number", read_n_predict, "the same"),                               \
+        CUSTOM("n_keep", "number", read_n_keep,                                                              \
+               "tokens that stay at the beginning when something has to go"),                                \
+        {.name = "n_cmpl",                                                                                   \
+         .kind = HTH_FIELD_INT,                                                                              \
+         .offset = offsetof(request, ask.n),                                                                 \
+         .lo = 0,                                                                                            \
+         .hi = 128,                                                                                          \
+         .help = "completions"},                                                                             \
+        {.name = "n",                                                                                        \
+         .kind = HTH_FIELD_INT,                                                                              \
+         .offset = offsetof(request, ask.n),                                                                 \
+         .lo = 0,                                                                                            \
+         .hi = 128,                                                                                          \
+         .help = "the same"},                                                                                \
+        BOOL("stream", ask.stream, ""),                                                                      \
+        CUSTOM("seed", "number", read_seed, "below 0: another one each time"),                               \
+        HTH_ASK_SAMPLING("temperature", "0: the likeliest token"),                                           \
+        HTH_ASK_SAMPLING("dynatemp_range", "0: off"), HTH_ASK_SAMPLING("dynatemp_exponent", ""),             \
+        HTH_ASK_SAMPLING("top_k", "0: off"), HTH_ASK_SAMPLING("top_p", "1: off"),                            \
+        HTH_ASK_SAMPLING("min_p", "0: off"), HTH_ASK_SAMPLING("top_n_sigma", "0 or less: off"),              \
+        HTH_ASK_SAMPLING("xtc_probability", "0: off"), HTH_ASK_SAMPLING("xtc_threshold", "above 0.5: off"),  \
+        HTH_ASK_SAMPLING("typical_p", "1: off"),                                                             \
+        HTH_ASK_SAMPLING("repeat_last_n", "tokens that the penalties look back on; -1: all, 0: off"),        \
+        HTH_ASK_SAMPLING("repeat_penalty", "1: off"), HTH_ASK_SAMPLING("presence_penalty", "0: off"),        \
+        HTH_ASK_SAMPLING("frequency_penalty", "0: off"), HTH_ASK_SAMPLING("dry_multiplier", "0: off"),       \
+        HTH_ASK_SAMPLING("dry_base", ""), HTH_ASK_SAMPLING("dry_allowed_length", ""),                        \
+        HTH_ASK_SAMPLING("dry_penalty_last_n", ""),                                                          \
+        HTH_ASK_SAMPLING("mirostat", "1 or 2: in place of the other filters"),                               \
+        HTH_ASK_SAMPLING("mirostat_tau", ""), HTH_ASK_SAMPLING("mirostat_eta", ""),                          \
+        HTH_ASK_SAMPLING("min_keep", "a filter leaves at least so many"),                                    \
+        CUSTOM("samplers", "string|array", hth_ask_read_samplers, "the order of the filters"),               \
+        CUSTOM("stop", "string|array", hth_ask_read_stop, "texts that end the completion"),                  \
+        CUSTOM("logit_bias", "object|array", hth_ask_read_bias,                                              \
+               "tokens or texts that are made likelier; false bans"),                                        \
+        BOOL("ignore_eos", ask.ignore_end, "the model's own end does not end it"),                           \
+        CUSTOM("n_probs", "number", read_n_probs, "likeliest tokens that are told with each one"),           \
+        CUSTOM("grammar", "string", read_grammar, "GBNF"),                                                   \
+        CUSTOM("json_schema", "object", read_schema, "obeyed or refused"),                                   \
+        CUSTOM("cache_prompt", "boolean", read_cache_prompt,                                                 \
+               "false: nothing is taken from the cache or left there"),                                      \
+        BOOL("return_tokens", wants_tokens, "with the ids of tokens"),                                       \
+        BOOL("return_progress", ask.progress, "streams tell how far the prompt is"),                         \
+        BOOL("timings_per_token", wants_timings, "each piece of a stream tells times"),                      \
+        CUSTOM("response_fields", "array", read_fields,                                                      \
+               "members of the reply that are wanted; a/b is b inside of a"),                                \
+        CUSTOM("lora", "array", read_lora, "[{id, scale}] of the server's adapters; the others are off"),    \
+        CUSTOM("priority", "string", hth_ask_read_priority, "background: others go first"),                  \
+        {.name = "speculative.n_max",                                                                        \
+         .kind = HTH_FIELD_INT,                                                                              \
+         .offset = offsetof(request, ask.n_draft),                                                           \
+         .lo = 0,                                                                                            \
+         .hi = 31,                                                                                           \
+         .help = "most tokens that are guessed per step"},                                                   \
+        REFUSED("post_sampling_probs", "probabilities are the model's own"),                                 \
+        REFUSED("image_data", "models take text only"), REFUSED("multimodal_data", "models take text only"), \
+        IGNORED("id_slot", "what was computed is found by its text, whoever asks"),                          \
+        IGNORED("slot_id", "the same"), IGNORED("n_cache_reuse", "what was computed is found by its text"),  \
+        IGNORED("n_indent", "lines are not cut by their indent"),                                            \
+        IGNORED("n_discard", "what has to go is decided by the context's length"),                           \
+        IGNORED("t_max_predict_ms", "limit the tokens instead"),                                             \
+        IGNORED("t_max_prompt_ms", "limit the prompt instead"),                                              \
+        IGNORED("dry_sequence_breakers", "the usual ones hold"),                                             \
+        IGNORED("penalize_nl", "llama.cpp has dropped it"), IGNORED("tfs_z", "llama.cpp has dropped it"),    \
+        IGNORED("verbose", "nothing more is told")
 
 static const hth_field completion_fields[] = {COMMON};
 
 static const hth_field infill_fields[] = {
     COMMON,
-    {.name = "input_prefix", .kind = HTH_FIELD_TEXT, .offset = offsetof(request, prefix), .help = "the text before the gap", .required = true},
-    {.name = "input_suffix", .kind = HTH_FIELD_TEXT, .offset = offsetof(request, suffix), .help = "the text behind it", .required = true},
+    {.name = "input_prefix",
+     .kind = HTH_FIELD_TEXT,
+     .offset = offsetof(request, prefix),
+     .help = "the text before the gap",
+     .required = true},
+    {.name = "input_suffix",
+     .kind = HTH_FIELD_TEXT,
+     .offset = offsetof(request, suffix),
+     .help = "the text behind it",
+     .required = true},
     CUSTOM("input_extra", "array", read_extra, "other files: [{filename, text}]"),
 };
 
@@ -249,7 +283,8 @@ static bool make_infill(hth_exchange *x, request *r, hth_fault *fault) {
     hth_ask_prompt *prompt = hth_arena_alloc(a, 1, sizeof *prompt);
     const size_t n = r->prefix.n + r->prompt_text.n;
     char *text = hth_arena_alloc(a, n + 1, 1);
-    if (!segment || !prompt || !text) return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
+    if (!segment || !prompt || !text)
+        return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
     if (r->prefix.n > 0) memcpy(text, r->prefix.p, r->prefix.n);
     if (r->prompt_text.n > 0) memcpy(text + r->prefix.n, r->prompt_text.p, r->prompt_text.n);
     *segment = (hth_segment){.text = text, .n_text = n, .is_user = true};
@@ -260,7 +295,8 @@ static bool make_infill(hth_exchange *x, request *r, hth_fault *fault) {
     return true;
 }
 
-static bool read(hth_exchange *x, request *r, const hth_field *table, size_t n, hth_fields *f, hth_fault *fault) {
+static bool read(hth_exchange *x, request *r, const hth_field *table, size_t n, hth_fields *f,
+                 hth_fault *fault) {
     const hth_json *root;
     hth_ask_init(&r->ask);
     r->ask.kind = HTH_ASK_TEXT;
@@ -293,9 +329,10 @@ static void serve(hth_server *s, hth_exchange *x, const hth_field *table, size_t
     }
     if (!hth_call_start(s, x, &r->ask, &call, &fault)) {
         if (is_infill && fault.kind == HTH_FAULT_UNSUPPORTED && strcmp(fault.param, names.suffix) == 0) {
-            (void)hth_refuse(&fault, HTH_FAULT_NOT_OFFERED, NULL,
-                             "Infill is not supported by this model: prefix token is missing. suffix token is missing. "
-                             "middle token is missing. ");
+            (void)hth_refuse(
+                &fault, HTH_FAULT_NOT_OFFERED, NULL,
+                "Infill is not supported by this model: prefix token is missing. suffix token is missing. "
+                "middle token is missing. ");
         }
         hth_reply_fault(x, &fault);
         return;
@@ -325,7 +362,8 @@ static bool read_content(hth_fields *f, const hth_json *v, void *to) {
 
 static bool read_normalize(hth_fields *f, const hth_json *v, void *to) {
     request *r = to;
-    if (!v->is_int || v->kind != HTH_JSON_NUMBER || (v->u.num.i != 2 && v->u.num.i != -1)) return hth_fields_refuse(f, "must be 2 (to length 1) or -1 (as it is)");
+    if (!v->is_int || v->kind != HTH_JSON_NUMBER || (v->u.num.i != 2 && v->u.num.i != -1))
+        return hth_fields_refuse(f, "must be 2 (to length 1) or -1 (as it is)");
     r->ask.no_normalize = v->u.num.i == -1;
     return true;
 }
@@ -347,7 +385,8 @@ static void print_embeddings(void *user, const hth_call_whole *w, hth_str *out) 
         hth_json_out_int(&j, "index", (int64_t)i);
         hth_json_out_begin(&j, "embedding", '[');
         hth_json_out_begin(&j, NULL, '[');
-        for (int32_t k = 0; k < w->choices[i].n_embedding; k++) hth_json_out_float(&j, NULL, w->choices[i].embedding[k]);
+        for (int32_t k = 0; k < w->choices[i].n_embedding; k++)
+            hth_json_out_float(&j, NULL, w->choices[i].embedding[k]);
         hth_json_out_end(&j, ']');
         hth_json_out_end(&j, ']');
         hth_json_out_end(&j, '}');
@@ -365,8 +404,10 @@ void llama_embedding(hth_server *s, hth_exchange *x, const hth_match *m) {
     request *r = hth_arena_alloc(hth_exchange_arena(x), 1, sizeof *r);
     bool ok = r || hth_refuse(&fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
     if (ok) hth_ask_init(&r->ask);
-    ok = ok && hth_body_read(x, &f, &root, &fault) && hth_fields_read(&f, embedding_fields, HTH_COUNT(embedding_fields), root, r) &&
-         (r->has_prompt || hth_refuse(&fault, HTH_FAULT_BAD_REQUEST, "input", "\"input\" or \"content\" must be provided"));
+    ok = ok && hth_body_read(x, &f, &root, &fault) &&
+         hth_fields_read(&f, embedding_fields, HTH_COUNT(embedding_fields), root, r) &&
+         (r->has_prompt ||
+          hth_refuse(&fault, HTH_FAULT_BAD_REQUEST, "input", "\"input\" or \"content\" must be provided"));
     if (!ok) {
         hth_reply_fault(x, &fault);
         return;

@@ -146,8 +146,13 @@ static void take_token(llama_reply *r, const hth_call_event *e) {
     if (r->wants_tokens) hth_str_printf(&r->ids, "%s%d", r->ids.len ? "," : "", e->token.id);
     r->n_token++;
     if (!r->wants_probs) return;
-    const prob p = {.id = e->token.id, .text = e->text, .n_text = e->n_text, .logprob = e->token.logprob, .top = e->token.top,
-                    .n_top = e->token.n_top, .tokenizer = r->tokenizer};
+    const prob p = {.id = e->token.id,
+                    .text = e->text,
+                    .n_text = e->n_text,
+                    .logprob = e->token.logprob,
+                    .top = e->token.top,
+                    .n_top = e->token.n_top,
+                    .tokenizer = r->tokenizer};
     if (r->probs.len > 0) hth_str_putc(&r->probs, ',');
     hth_json_out j = hth_json_out_make(&r->probs, false);
     put_prob(&j, &p);
@@ -204,7 +209,8 @@ static void put_progress(const hth_call_event *e, hth_str *out) {
 static void put_chosen(const llama_reply *r, const hth_str *json, hth_str *out) {
     hth_json_doc *doc = NULL;
     hth_err err;
-    if (r->n_field == 0 || hth_json_parse(hth_str_text(json), json->len, 64 * (uint64_t)json->len + 65536, &doc, &err) != HTH_OK) {
+    if (r->n_field == 0 || hth_json_parse(hth_str_text(json), json->len, 64 * (uint64_t)json->len + 65536,
+                                          &doc, &err) != HTH_OK) {
         hth_str_append(out, hth_str_text(json), json->len);
         return;
     }
@@ -229,8 +235,13 @@ static void put_last(llama_reply *r, const hth_call_usage *u, hth_str *out) {
     hth_str json, chosen;
     hth_str_init(&json, HTH_MEM_SERVER, LLAMA_MAX_REPLY);
     hth_str_init(&chosen, HTH_MEM_SERVER, LLAMA_MAX_REPLY);
-    const result e = {.index = r->choice, .content = "", .stop = hth_str_text(&r->stop), .n_stop = r->stop.len, .reason = r->reason,
-                      .has_new_line = r->has_new_line, .usage = u};
+    const result e = {.index = r->choice,
+                      .content = "",
+                      .stop = hth_str_text(&r->stop),
+                      .n_stop = r->stop.len,
+                      .reason = r->reason,
+                      .has_new_line = r->has_new_line,
+                      .usage = u};
     hth_json_out j = hth_json_out_make(&json, false);
     hth_json_out_begin(&j, NULL, '{');
     hth_json_out_int(&j, "index", e.index);
@@ -292,7 +303,10 @@ static void put_choice(const llama_reply *r, const hth_call_whole *w, size_t i, 
     hth_str json;
     hth_str_init(&json, HTH_MEM_SERVER, LLAMA_MAX_REPLY);
     hth_json_out j = hth_json_out_make(&json, false);
-    const result e = {.reason = c->reason, .stop = c->stop.p, .n_stop = c->stop.n, .usage = &w->usage,
+    const result e = {.reason = c->reason,
+                      .stop = c->stop.p,
+                      .n_stop = c->stop.n,
+                      .usage = &w->usage,
                       .has_new_line = c->content.len > 0 && memchr(c->content.p, '\n', c->content.len)};
     hth_json_out_begin(&j, NULL, '{');
     hth_json_out_int(&j, "index", (int64_t)i);
@@ -306,8 +320,13 @@ static void put_choice(const llama_reply *r, const hth_call_whole *w, size_t i, 
     if (r->wants_probs) hth_json_out_begin(&j, "completion_probabilities", '[');
     for (size_t k = 0; r->wants_probs && k < c->n_token; k++) {
         const hth_call_token *t = &c->tokens[k];
-        const prob p = {.id = t->id, .text = hth_str_text(&c->spellings) + t->text, .n_text = t->n_text, .logprob = t->logprob,
-                        .top = c->tops + t->top, .n_top = (int32_t)t->n_top, .tokenizer = w->tokenizer};
+        const prob p = {.id = t->id,
+                        .text = hth_str_text(&c->spellings) + t->text,
+                        .n_text = t->n_text,
+                        .logprob = t->logprob,
+                        .top = c->tops + t->top,
+                        .n_top = (int32_t)t->n_top,
+                        .tokenizer = w->tokenizer};
         if (!t->is_prompt) put_prob(&j, &p);
     }
     if (r->wants_probs) hth_json_out_end(&j, ']');

@@ -1,4 +1,5 @@
-// llama-server's work with texts that computes nothing: tokens of a text, the text of tokens, a rendered conversation.
+// llama-server's work with texts that computes nothing: tokens of a text, the text of tokens, a rendered
+// conversation.
 #include <string.h>
 
 #include "formats/utf8.h"
@@ -29,8 +30,10 @@ bool llama_read_prompt(hth_fields *f, const hth_json *v, hth_ask_prompt *out) {
     hth_segment *segments = hth_arena_alloc(f->arena, (size_t)n + 1, sizeof *segments);
     size_t n_segment = 0;
     if (!segments) return hth_fields_no_memory(f);
-    if (v->kind == HTH_JSON_STRING) segments[n_segment++] = (hth_segment){.text = v->u.str, .n_text = v->n};
-    else if (v->kind != HTH_JSON_ARRAY) return hth_fields_refuse_kind(f, v, "a string or an array of strings and token ids");
+    if (v->kind == HTH_JSON_STRING)
+        segments[n_segment++] = (hth_segment){.text = v->u.str, .n_text = v->n};
+    else if (v->kind != HTH_JSON_ARRAY)
+        return hth_fields_refuse_kind(f, v, "a string or an array of strings and token ids");
     for (uint32_t i = 0; v->kind == HTH_JSON_ARRAY && i < n;) {
         const hth_json *item = &v->u.items[i];
         uint32_t end = i;
@@ -103,14 +106,26 @@ static bool read_tokens(hth_fields *f, const hth_json *v, void *to) {
     return hth_fields_read_ids(f, v, 0, INT32_MAX, &r->tokens, &r->n_token);
 }
 
-#define MODEL(type_) {.name = "model", .kind = HTH_FIELD_TEXT, .offset = offsetof(type_, model), .help = "a name; none: the default model"}
-#define BOOL(name_, help_) {.name = #name_, .kind = HTH_FIELD_BOOL, .offset = offsetof(text_request, name_), .help = help_}
+#define MODEL(type_)                                                               \
+    {                                                                              \
+        .name = "model", .kind = HTH_FIELD_TEXT, .offset = offsetof(type_, model), \
+        .help = "a name; none: the default model"                                  \
+    }
+#define BOOL(name_, help_) \
+    { .name = #name_, .kind = HTH_FIELD_BOOL, .offset = offsetof(text_request, name_), .help = help_ }
 
 static const hth_field tokenize_fields[] = {
     MODEL(text_request),
-    {.name = "content", .kind = HTH_FIELD_CUSTOM, .words = "string|array", .read = read_content, .help = "a text, or texts and ids"},
+    {.name = "content",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "string|array",
+     .read = read_content,
+     .help = "a text, or texts and ids"},
     BOOL(add_special, "with BOS and the like"),
-    {.name = "parse_special", .kind = HTH_FIELD_CUSTOM, .words = "boolean", .read = read_parse_special,
+    {.name = "parse_special",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "boolean",
+     .read = read_parse_special,
      .help = "control tokens are found in the text; true where it is not given"},
     BOOL(with_pieces, "with what each token stands for"),
 };
@@ -120,13 +135,15 @@ static const hth_field detokenize_fields[] = {
     {.name = "tokens", .kind = HTH_FIELD_CUSTOM, .words = "array", .read = read_tokens, .help = "ids"},
 };
 
-static bool begin(hth_server *s, hth_exchange *x, const hth_field *table, size_t n, text_request *r, hth_use **use, hth_fault *fault) {
+static bool begin(hth_server *s, hth_exchange *x, const hth_field *table, size_t n, text_request *r,
+                  hth_use **use, hth_fault *fault) {
     hth_fields f;
     const hth_json *root;
     if (!hth_body_read(x, &f, &root, fault) || !hth_fields_read(&f, table, n, root, r)) return false;
     if (!llama_acquire(s, x, r->model.p, use, fault)) return false;
     hth_body_tell_ignored(x, &f);
-    return (*use)->tokenizer || hth_refuse(fault, HTH_FAULT_UNSUPPORTED, "model", "the model carries no tokenizer");
+    return (*use)->tokenizer ||
+           hth_refuse(fault, HTH_FAULT_UNSUPPORTED, "model", "the model carries no tokenizer");
 }
 
 static hth_code tokenize(const hth_tokenizer *t, const text_request *r, hth_token_list *ids, hth_err *err) {
@@ -135,7 +152,8 @@ static hth_code tokenize(const hth_tokenizer *t, const text_request *r, hth_toke
         const hth_segment *s = &r->content.segments[i];
         for (size_t k = 0; k < s->n_token; k++) {
             void *list = ids->ids;
-            if (!hth_grow(HTH_MEM_TEXT, &list, &ids->cap, ids->n + 1, sizeof *ids->ids, SIZE_MAX / 8)) return hth_fail_nomem(err, ids->n);
+            if (!hth_grow(HTH_MEM_TEXT, &list, &ids->cap, ids->n + 1, sizeof *ids->ids, SIZE_MAX / 8))
+                return hth_fail_nomem(err, ids->n);
             ids->ids = list;
             ids->ids[ids->n++] = s->tokens[k];
         }
@@ -190,8 +208,10 @@ void llama_tokenize(hth_server *s, hth_exchange *x, const hth_match *m) {
         hth_json_out_begin(&j, NULL, '{');
         hth_json_out_begin(&j, "tokens", '[');
         for (size_t i = 0; i < ids.n; i++) {
-            if (r.with_pieces) put_piece(&j, use->tokenizer, ids.ids[i]);
-            else hth_json_out_int(&j, NULL, ids.ids[i]);
+            if (r.with_pieces)
+                put_piece(&j, use->tokenizer, ids.ids[i]);
+            else
+                hth_json_out_int(&j, NULL, ids.ids[i]);
         }
         hth_json_out_end(&j, ']');
         hth_json_out_end(&j, '}');
@@ -249,12 +269,30 @@ static bool read_answer(hth_fields *f, const hth_json *v, void *to) {
 }
 
 static const hth_field template_fields[] = {
-    {.name = "model", .kind = HTH_FIELD_TEXT, .offset = offsetof(chat_request, ask.model), .help = "a name; none: the default model"},
-    {.name = "messages", .kind = HTH_FIELD_CUSTOM, .words = "array", .read = openai_read_messages, .help = "as OpenAI's chats", .required = true},
-    {.name = "tools", .kind = HTH_FIELD_CUSTOM, .words = "array", .read = openai_read_tools, .help = "as OpenAI's chats"},
-    {.name = "chat_template_kwargs", .kind = HTH_FIELD_CUSTOM, .words = "object", .read = hth_ask_read_kwargs,
+    {.name = "model",
+     .kind = HTH_FIELD_TEXT,
+     .offset = offsetof(chat_request, ask.model),
+     .help = "a name; none: the default model"},
+    {.name = "messages",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "array",
+     .read = openai_read_messages,
+     .help = "as OpenAI's chats",
+     .required = true},
+    {.name = "tools",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "array",
+     .read = openai_read_tools,
+     .help = "as OpenAI's chats"},
+    {.name = "chat_template_kwargs",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "object",
+     .read = hth_ask_read_kwargs,
      .help = "more variables for the template"},
-    {.name = "add_generation_prompt", .kind = HTH_FIELD_CUSTOM, .words = "boolean", .read = read_answer,
+    {.name = "add_generation_prompt",
+     .kind = HTH_FIELD_CUSTOM,
+     .words = "boolean",
+     .read = read_answer,
      .help = "opens the answer; true where it is not given"},
 };
 

@@ -74,7 +74,8 @@ static hth_code check_adapters(const hth_load_options *o, const char *of, hth_er
 }
 
 static hth_code check_params(const hth_models_params *p, hth_err *err) {
-    for (size_t i = 0; i < p->n_offer; i++) HTH_TRY(check_adapters(p->offers[i].load, p->offers[i].path, err));
+    for (size_t i = 0; i < p->n_offer; i++)
+        HTH_TRY(check_adapters(p->offers[i].load, p->offers[i].path, err));
     return check_adapters(&p->load, "the server", err);
 }
 
@@ -200,9 +201,10 @@ static hth_code fail_unknown(hth_models *m, const char *name, hth_err *err) {
         hth_str_printf(&list, "%s%s", i ? ", " : "", m->cards[i]->pub.name);
     }
     hth_unlock(&m->lock);
-    const hth_code code = n == 0 ? hth_fail(err, HTH_ERR_NOTFOUND, "model '%.100s' not found: this server has no models", name)
-                                 : hth_fail(err, HTH_ERR_NOTFOUND, "model '%.100s' not found; there %s %s", name,
-                                            n == 1 ? "is" : "are", hth_str_text(&list));
+    const hth_code code =
+        n == 0 ? hth_fail(err, HTH_ERR_NOTFOUND, "model '%.100s' not found: this server has no models", name)
+               : hth_fail(err, HTH_ERR_NOTFOUND, "model '%.100s' not found; there %s %s", name,
+                          n == 1 ? "is" : "are", hth_str_text(&list));
     hth_str_free(&list);
     return code;
 }
@@ -267,7 +269,8 @@ static slot *add_slot(hth_models *m, const hth_card *c) {
     return s;
 }
 
-static hth_code ask_waiter(hth_models *m, const slot *s, const hth_acquire *p, uint64_t started, hth_err *err) {
+static hth_code ask_waiter(hth_models *m, const slot *s, const hth_acquire *p, uint64_t started,
+                           hth_err *err) {
     const int64_t done = s->n_done, total = s->n_total;
     if (p->on_wait) {
         hth_unlock(&m->lock);
@@ -276,7 +279,8 @@ static hth_code ask_waiter(hth_models *m, const slot *s, const hth_acquire *p, u
         if (!goes_on) return hth_fail(err, HTH_ERR_CANCELLED, "nobody waits for the model any more");
     }
     if (p->deadline_ms > 0 && hth_clock_ns() - started > (uint64_t)p->deadline_ms * 1000000) {
-        return hth_fail(err, HTH_ERR_TIMEOUT, "%s was not loaded within %lld ms", s->card->name, (long long)p->deadline_ms);
+        return hth_fail(err, HTH_ERR_TIMEOUT, "%s was not loaded within %lld ms", s->card->name,
+                        (long long)p->deadline_ms);
     }
     return HTH_OK;
 }
@@ -300,7 +304,8 @@ static hth_code wait_for(hth_models *m, slot *s, const hth_acquire *p, hth_err *
     return code;
 }
 
-static hth_code hold_slot(hth_models *m, const hth_card *c, const hth_acquire *p, bool waits, slot **out, hth_err *err) {
+static hth_code hold_slot(hth_models *m, const hth_card *c, const hth_acquire *p, bool waits, slot **out,
+                          hth_err *err) {
     hth_lock(&m->lock);
     slot *s = find_slot(m, c);
     hth_code code = HTH_OK;
@@ -335,7 +340,9 @@ static hth_code add_adapters(hth_models *m, use *u, const card *c, hth_err *err)
     const hth_load_options *load = c->load;
     const hth_preset *preset = &c->pub.preset;
     const size_t n = (load ? load->n_lora : 0) + preset->n_adapter;
-    if (n > HTH_MAX_LORA) return hth_fail(err, HTH_ERR_LIMIT, "%s has %zu adapters; %d are possible", c->pub.name, n, HTH_MAX_LORA);
+    if (n > HTH_MAX_LORA)
+        return hth_fail(err, HTH_ERR_LIMIT, "%s has %zu adapters; %d are possible", c->pub.name, n,
+                        HTH_MAX_LORA);
     for (size_t i = 0; load && i < load->n_lora; i++) {
         HTH_TRY(open_adapter(m, u, load->lora[i], &u->lora[i], err));
         u->lora[i].scale = load == &m->p.load ? m->lora_scales[i] : load->lora_scale[i];
@@ -372,8 +379,13 @@ static hth_code acquire(hth_models *m, const hth_acquire *p, bool waits, hth_use
         hth_free(u);
         return code;
     }
-    u->pub = (hth_use){.card = c, .engine = u->slot->engine, .tokenizer = hth_engine_tokenizer(u->slot->engine),
-                       .chat = u->slot->chat, .chat_note = u->slot->chat_note, .adapters = &u->set, .lora = u->lora,
+    u->pub = (hth_use){.card = c,
+                       .engine = u->slot->engine,
+                       .tokenizer = hth_engine_tokenizer(u->slot->engine),
+                       .chat = u->slot->chat,
+                       .chat_note = u->slot->chat_note,
+                       .adapters = &u->set,
+                       .lora = u->lora,
                        .load_ns = waited ? hth_clock_ns() - started : 0};
     u->set.uses = u->uses;
     code = add_adapters(m, u, card_of(c), err);
@@ -412,7 +424,8 @@ void hth_models_release(hth_models *m, hth_use *pub) {
 
 size_t hth_models_get_lora(hth_models *m, hth_models_lora list[HTH_MAX_LORA]) {
     hth_lock(&m->lock);
-    for (size_t i = 0; i < m->p.load.n_lora; i++) list[i] = (hth_models_lora){m->p.load.lora[i], m->lora_scales[i]};
+    for (size_t i = 0; i < m->p.load.n_lora; i++)
+        list[i] = (hth_models_lora){m->p.load.lora[i], m->lora_scales[i]};
     hth_unlock(&m->lock);
     return m->p.load.n_lora;
 }
@@ -444,18 +457,25 @@ hth_code hth_models_unload(hth_models *m, const char *name, bool wait, hth_err *
 
 static hth_load_phase phase_of(const slot *s) {
     if (s->phase == SLOT_CLOSING || (s->phase == SLOT_READY && s->wants_out)) return HTH_LOAD_DRAINING;
-    return s->phase == SLOT_READY ? HTH_LOAD_READY : s->phase == SLOT_LOADING ? HTH_LOAD_READING : HTH_LOAD_WAITING;
+    return s->phase == SLOT_READY   ? HTH_LOAD_READY
+         : s->phase == SLOT_LOADING ? HTH_LOAD_READING
+                                    : HTH_LOAD_WAITING;
 }
 
 static void describe(const slot *s, uint64_t now, hth_loaded_info *out) {
-    *out = (hth_loaded_info){.card = hth_card_hold(s->card), .phase = phase_of(s), .n_use = s->n_use,
-                             .memory_bytes = s->promised_bytes, .expires_ms = s->keep_alive_ms};
+    *out = (hth_loaded_info){.card = hth_card_hold(s->card),
+                             .phase = phase_of(s),
+                             .n_use = s->n_use,
+                             .memory_bytes = s->promised_bytes,
+                             .expires_ms = s->keep_alive_ms};
     if (s->phase != SLOT_READY) return;
     out->n_ctx = hth_engine_n_ctx(s->engine);
     hth_engine_get_stats(s->engine, &out->stats);
     out->used_bytes = s->fixed_bytes + out->stats.kv_bytes + out->stats.cache_bytes;
     if (s->n_use > 0) return;
-    out->expires_ms = s->expires_ns == UINT64_MAX ? -1 : s->expires_ns <= now ? 0 : (int64_t)((s->expires_ns - now) / 1000000);
+    out->expires_ms = s->expires_ns == UINT64_MAX ? -1
+                    : s->expires_ns <= now        ? 0
+                                                  : (int64_t)((s->expires_ns - now) / 1000000);
 }
 
 hth_code hth_models_loaded(hth_models *m, hth_loaded_info **list, size_t *n, hth_err *err) {

@@ -62,10 +62,14 @@ static const char *container_kind(hth_container *c) {
 }
 
 static void format_count(uint64_t n, char text[24]) {
-    if (n >= 1000000000) snprintf(text, 24, "%.1fB", (double)n * 1e-9);
-    else if (n >= 1000000) snprintf(text, 24, "%.2fM", (double)n * 1e-6);
-    else if (n >= 1000) snprintf(text, 24, "%.0fK", (double)n * 1e-3);
-    else snprintf(text, 24, "%llu", (unsigned long long)n);
+    if (n >= 1000000000)
+        snprintf(text, 24, "%.1fB", (double)n * 1e-9);
+    else if (n >= 1000000)
+        snprintf(text, 24, "%.2fM", (double)n * 1e-6);
+    else if (n >= 1000)
+        snprintf(text, 24, "%.0fK", (double)n * 1e-3);
+    else
+        snprintf(text, 24, "%llu", (unsigned long long)n);
 }
 
 // A name for the content that costs no reading of it: sizes, and the beginning and end of each file.
@@ -89,7 +93,8 @@ static void find_digest(const hth_container *c, const hth_preset *preset, char t
     for (size_t i = 0; i < HTH_COUNT(texts); i++) {
         if (texts[i]) hth_sha256_add(&s, texts[i], strlen(texts[i]) + 1);
     }
-    for (size_t i = 0; i < preset->n_adapter; i++) hth_sha256_add(&s, preset->adapters[i], strlen(preset->adapters[i]) + 1);
+    for (size_t i = 0; i < preset->n_adapter; i++)
+        hth_sha256_add(&s, preset->adapters[i], strlen(preset->adapters[i]) + 1);
     hth_sha256_end_hex(&s, text);
 }
 
@@ -123,7 +128,8 @@ static const char *template_text(hth_container *c, const hth_chat_template *t, c
 }
 
 static bool mentions_thinking(const char *text) {
-    static const char *const words[] = {"enable_thinking", "<think>", "[THINK]", "reasoning_content", "<|channel|>", "thinking"};
+    static const char *const words[] = {"enable_thinking",   "<think>",     "[THINK]",
+                                        "reasoning_content", "<|channel|>", "thinking"};
     for (size_t i = 0; text && i < HTH_COUNT(words); i++) {
         if (strstr(text, words[i])) return true;
     }
@@ -139,7 +145,8 @@ static void look_at_text(card *c, const hth_model *m) {
     if (c->pub.preset.chat_template) override = c->pub.preset.chat_template;
     if (hth_tokenizer_load(m->container, &tokenizer, &err) != HTH_OK) return;
     hth_infill_format infill;
-    if (m->desc.causal && hth_infill_find(tokenizer, &infill, &err) == HTH_OK) c->pub.abilities |= HTH_CAN_INFILL;
+    if (m->desc.causal && hth_infill_find(tokenizer, &infill, &err) == HTH_OK)
+        c->pub.abilities |= HTH_CAN_INFILL;
     const hth_chat_choice choice = {.name = override ? NULL : name,
                                     .text = {override, override ? strlen(override) : 0}};
     if (m->desc.causal && hth_chat_template_open(m->container, tokenizer, &choice, &chat, &err) == HTH_OK) {
@@ -171,9 +178,9 @@ static void look_at_model(card *c, const hth_model *m) {
     c->pub.quantization = keep(c, text);
     find_digest(m->container, &c->pub.preset, text);
     c->pub.digest = keep(c, text);
-    c->pub.abilities = d->pooling == HTH_POOL_RANK ? HTH_CAN_RERANK
+    c->pub.abilities = d->pooling == HTH_POOL_RANK              ? HTH_CAN_RERANK
                      : d->causal && d->pooling == HTH_POOL_NONE ? HTH_CAN_COMPLETE
-                                                                 : HTH_CAN_EMBED;
+                                                                : HTH_CAN_EMBED;
     look_at_text(c, m);
 }
 
@@ -191,8 +198,10 @@ static void name_card(card *c, const card_source *from) {
     c->stem = keep(c, hth_str_text(&stem));
     hth_str_clear(&stem);
     const char *name = from->name ? from->name : c->n_alias > 0 ? c->aliases[0] : NULL;
-    if (name) model_name_complete(name, &stem);
-    else hth_str_printf(&stem, "%s:%s", hth_str_text(&base), hth_str_text(&tag));
+    if (name)
+        model_name_complete(name, &stem);
+    else
+        hth_str_printf(&stem, "%s:%s", hth_str_text(&base), hth_str_text(&tag));
     c->pub.name = keep(c, hth_str_text(&stem));
     const char *colon = c->pub.name ? strrchr(c->pub.name, ':') : NULL;
     if (colon) c->pub.base = hth_arena_strndup(&c->arena, c->pub.name, (size_t)(colon - c->pub.name));
@@ -242,7 +251,8 @@ static hth_code fill(card *c, const card_source *from, hth_err *err) {
     }
     c->pub.modified_s = modified;
     hth_model_free(m);
-    if (!c->pub.digest || !c->pub.name || !c->pub.base || !c->pub.path || !c->stem) return hth_fail_nomem(err, 4096);
+    if (!c->pub.digest || !c->pub.name || !c->pub.base || !c->pub.path || !c->stem)
+        return hth_fail_nomem(err, 4096);
     return HTH_OK;
 }
 

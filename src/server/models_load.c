@@ -1,4 +1,5 @@
-// The registry's thread: loads what is waited for, unloads what has expired, was asked to go, or is in the way.
+// The registry's thread: loads what is waited for, unloads what has expired, was asked to go, or is in the
+// way.
 #include <stdio.h>
 #include <string.h>
 
@@ -30,8 +31,9 @@ static bool is_same_text(const char *a, const char *b) {
 }
 
 bool slot_serves(const slot *s, const hth_card *c) {
-    return s->card == c || (strcmp(s->card->path, c->path) == 0 && card_of(s->card)->load == card_of(c)->load &&
-                            is_same_text(override_of(s->card), override_of(c)));
+    return s->card == c ||
+           (strcmp(s->card->path, c->path) == 0 && card_of(s->card)->load == card_of(c)->load &&
+            is_same_text(override_of(s->card), override_of(c)));
 }
 
 bool models_has_slot(const hth_models *m, const slot *s) {
@@ -124,7 +126,9 @@ static slot *find_victim(hth_models *m) {
     slot *best = NULL;
     for (slot *s = m->slots; s; s = s->next) {
         if (s->phase != SLOT_READY) continue;
-        if (!best || (is_idle(s) && !is_idle(best)) || (is_idle(s) == is_idle(best) && s->used_ns < best->used_ns)) best = s;
+        if (!best || (is_idle(s) && !is_idle(best)) ||
+            (is_idle(s) == is_idle(best) && s->used_ns < best->used_ns))
+            best = s;
     }
     return best;
 }
@@ -175,7 +179,8 @@ static bool put_cache_folder(const job *j, const hth_load_options *o, hth_str *t
 static hth_code settle_memory(job *j, hth_err *err) {
     hth_plan one, many;
     HTH_TRY(hth_engine_plan(j->engine, 0, 1, &one, err));
-    HTH_TRY(hth_engine_plan(j->engine, one.n_ctx < 2 * LEAST_CONTEXT ? one.n_ctx : 2 * LEAST_CONTEXT, 0, &many, err));
+    HTH_TRY(hth_engine_plan(j->engine, one.n_ctx < 2 * LEAST_CONTEXT ? one.n_ctx : 2 * LEAST_CONTEXT, 0,
+                            &many, err));
     const uint64_t most = one.kv_bytes > many.kv_bytes ? one.kv_bytes : many.kv_bytes;
     const uint64_t wish = many.scratch_bytes + most + most / 4;
     if (!j->is_alone && wish < one.limit_bytes) {
@@ -183,7 +188,8 @@ static hth_code settle_memory(job *j, hth_err *err) {
         one.limit_bytes = wish;
     }
     const hth_stream *stream = hth_engine_model(j->engine)->stream;
-    const uint64_t weights = stream ? stream->residency.dense_bytes + stream->residency.cache_bytes : j->weight_bytes;
+    const uint64_t weights =
+        stream ? stream->residency.dense_bytes + stream->residency.cache_bytes : j->weight_bytes;
     j->promised = weights + one.limit_bytes;
     j->fixed = weights + one.scratch_bytes;
     return HTH_OK;
@@ -196,13 +202,23 @@ static hth_code open_engine(job *j, hth_err *err) {
     hth_str_init(&folder, HTH_MEM_ENGINE, 8192);
     if (o->cache_folder && !put_cache_folder(j, o, &folder)) return hth_fail_nomem(err, 8192);
     // Where the weights do not fit, experts stay on disk and the rest shares what there is.
-    const uint64_t beside = j->free_bytes > j->weight_bytes ? j->free_bytes - j->weight_bytes : j->free_bytes / 8;
-    const hth_engine_params p = {
-        .host = j->m->host, .n_ctx = o->n_ctx, .k_type = o->k_type, .v_type = o->v_type, .activations = o->activations,
-        .n_sequence = o->n_sequence, .n_queue = o->n_queue, .n_chunk = o->n_chunk, .no_cache = o->no_cache,
-        .cache_folder = o->cache_folder ? hth_str_text(&folder) : NULL, .cache_folder_bytes = o->cache_folder_bytes,
-        .weight_bytes = j->free_bytes, .memory_bytes = beside,
-        .on_load = on_load, .load_user = j};
+    const uint64_t beside =
+        j->free_bytes > j->weight_bytes ? j->free_bytes - j->weight_bytes : j->free_bytes / 8;
+    const hth_engine_params p = {.host = j->m->host,
+                                 .n_ctx = o->n_ctx,
+                                 .k_type = o->k_type,
+                                 .v_type = o->v_type,
+                                 .activations = o->activations,
+                                 .n_sequence = o->n_sequence,
+                                 .n_queue = o->n_queue,
+                                 .n_chunk = o->n_chunk,
+                                 .no_cache = o->no_cache,
+                                 .cache_folder = o->cache_folder ? hth_str_text(&folder) : NULL,
+                                 .cache_folder_bytes = o->cache_folder_bytes,
+                                 .weight_bytes = j->free_bytes,
+                                 .memory_bytes = beside,
+                                 .on_load = on_load,
+                                 .load_user = j};
     hth_code code = hth_engine_open(j->s->card->path, &p, &j->engine, err);
     hth_str_free(&folder);
     return code == HTH_OK ? settle_memory(j, err) : code;
@@ -236,10 +252,12 @@ static hth_code load(job *j, hth_err *err) {
     HTH_TRY(open_engine(j, err));
     HTH_TRY(open_chat(j, err));
     const int64_t natural = j->s->card->n_ctx_train;
-    if (natural > LEAST_CONTEXT && hth_engine_n_ctx(j->engine) < LEAST_CONTEXT && j->s->card->abilities & HTH_CAN_COMPLETE) {
+    if (natural > LEAST_CONTEXT && hth_engine_n_ctx(j->engine) < LEAST_CONTEXT &&
+        j->s->card->abilities & HTH_CAN_COMPLETE) {
         const card *c = card_of(j->s->card);
         if (!(c->load && c->load->n_ctx > 0) && models_has_other(j->m, j->s)) {
-            return hth_fail(err, HTH_ERR_LIMIT, "only a context of %lld tokens fits", (long long)hth_engine_n_ctx(j->engine));
+            return hth_fail(err, HTH_ERR_LIMIT, "only a context of %lld tokens fits",
+                            (long long)hth_engine_n_ctx(j->engine));
         }
     }
     return HTH_OK;
@@ -260,7 +278,8 @@ static void fail_slot(hth_models *m, slot *s, const hth_err *why) {
     hth_cond_wake_all(&m->changed);
 }
 
-// Something loaded has to go: at once where it is idle, else it takes no more requests. False where nothing is loaded.
+// Something loaded has to go: at once where it is idle, else it takes no more requests. False where nothing
+// is loaded.
 static bool make_room(hth_models *m, slot *s) {
     slot *victim = find_victim(m);
     if (!victim) return false;
@@ -302,7 +321,11 @@ static int32_t count_loaded(const hth_models *m) {
 
 // One try, under the lock, which is released meanwhile.
 static void try_load(hth_models *m, slot *s) {
-    job j = {.m = m, .s = s, .free_bytes = free_bytes(m), .weight_bytes = new_weights(m, s), .is_alone = m->n_card <= 1};
+    job j = {.m = m,
+             .s = s,
+             .free_bytes = free_bytes(m),
+             .weight_bytes = new_weights(m, s),
+             .is_alone = m->n_card <= 1};
     hth_err why;
     if (s->n_wait == 0) {
         models_drop_slot(m, s);
@@ -362,8 +385,10 @@ void *models_run(void *models) {
             try_load(m, s);
         } else {
             const uint64_t until = next_expiry(m);
-            if (until == UINT64_MAX) hth_cond_wait(&m->changed, &m->lock);
-            else hth_cond_wait_until(&m->changed, &m->lock, until);
+            if (until == UINT64_MAX)
+                hth_cond_wait(&m->changed, &m->lock);
+            else
+                hth_cond_wait_until(&m->changed, &m->lock, until);
         }
     }
     hth_unlock(&m->lock);

@@ -39,7 +39,8 @@ static size_t without_part(const char *name, size_t n) {
 
 // Whether text is how quantizations are spelled: Q4_K_M, IQ2_XXS, TQ1_0, F16, BF16, MXFP4, 4bit.
 static bool is_quantization(const char *text, size_t n) {
-    static const char *const whole[] = {"F16", "F32", "BF16", "FP16", "FP32", "MXFP4", "MXFP4_MOE", "NVFP4", "FP8"};
+    static const char *const whole[] = {"F16",   "F32",       "BF16",  "FP16", "FP32",
+                                        "MXFP4", "MXFP4_MOE", "NVFP4", "FP8"};
     for (size_t i = 0; i < HTH_COUNT(whole); i++) {
         if (is_text(text, n, whole[i])) return true;
     }
@@ -57,7 +58,8 @@ static bool is_quantization(const char *text, size_t n) {
 static void put_clean(hth_str *to, const char *text, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const char c = text[i];
-        const bool fits = is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z') || c == '-' || c == '_' || c == '.' || c == '/';
+        const bool fits = is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z') || c == '-' || c == '_' ||
+                          c == '.' || c == '/';
         hth_str_putc(to, fits ? c : '-');
     }
 }
@@ -89,8 +91,10 @@ void model_name_of_path(const char *path, hth_str *base, hth_str *tag) {
     size_t cut = n;
     while (cut > 0 && name[cut - 1] != '-' && name[cut - 1] != '.') cut--;
     const bool has_tag = cut > 1 && is_quantization(name + cut, n - cut);
-    if (has_tag) hth_str_append(tag, name + cut, n - cut);
-    else hth_str_puts(tag, "latest");
+    if (has_tag)
+        hth_str_append(tag, name + cut, n - cut);
+    else
+        hth_str_puts(tag, "latest");
     if (!is_gguf && name_of_hub(path, base)) return;
     put_clean(base, name, has_tag ? cut - 1 : n);
     if (base->len == 0) hth_str_puts(base, "model");
@@ -108,8 +112,10 @@ bool model_name_is_valid(const char *name) {
         } else if (*p == '/' && !in_tag && n_part > 0) {
             n_part = 0;
         } else if (is_letter || *p == '_' || ((*p == '-' || *p == '.') && (in_tag ? n_tag : n_part) > 0)) {
-            if (in_tag) n_tag++;
-            else n_part++;
+            if (in_tag)
+                n_tag++;
+            else
+                n_part++;
         } else {
             return false;
         }
@@ -129,7 +135,8 @@ void model_name_complete(const char *name, hth_str *out) {
 }
 
 static const char *skip_registry(const char *name) {
-    static const char *const heads[] = {"https://", "http://", "hf.co/", "huggingface.co/", "registry.ollama.ai/", "library/"};
+    static const char *const heads[] = {
+        "https://", "http://", "hf.co/", "huggingface.co/", "registry.ollama.ai/", "library/"};
     for (size_t i = 0; i < HTH_COUNT(heads); i++) {
         const size_t n = strlen(heads[i]);
         if (strlen(name) > n && is_same(name, n, heads[i], n)) name += n;
@@ -166,7 +173,9 @@ int card_match(const card *c, const char *given) {
     if (match_alias(c, name, n_bare) == 0) return 0;
     const hth_card *pub = &c->pub;
     if (is_text(name, n, pub->name)) return 1;
-    if (is_latest && is_text(name, n_bare, pub->base) && is_text("latest", 6, pub->name + strlen(pub->base) + 1)) return 1;
+    if (is_latest && is_text(name, n_bare, pub->base) &&
+        is_text("latest", 6, pub->name + strlen(pub->base) + 1))
+        return 1;
     if (strcmp(given, pub->path) == 0 || is_text(given, strlen(given), last_part(pub->path))) return 2;
     if (is_stem(name, c->stem)) return 3;
     if (is_latest && is_text(name, n_bare, pub->base)) return 4;

@@ -1,4 +1,5 @@
-// What is offered, as the disk has it now: the paths that were named, what lies in the folders, and created models.
+// What is offered, as the disk has it now: the paths that were named, what lies in the folders, and created
+// models.
 #include <stdlib.h>
 #include <string.h>
 
@@ -211,7 +212,9 @@ static hth_code add_folder(scan *s, const char *root, const card_source *like) {
 // ---- all
 
 static hth_code add_offer(scan *s, const hth_offer *offer) {
-    const card_source from = {.path = offer->path, .alias = offer->alias, .origin = CARD_OFFERED,
+    const card_source from = {.path = offer->path,
+                              .alias = offer->alias,
+                              .origin = CARD_OFFERED,
                               .load = offer->load ? offer->load : &s->m->p.load};
     const hth_path_kind kind = hth_path_kind_of(offer->path);
     if (kind == HTH_PATH_NONE && s->strict) {
@@ -223,7 +226,8 @@ static hth_code add_offer(scan *s, const hth_offer *offer) {
     found.alias = NULL;
     found.origin = CARD_FOUND;
     HTH_TRY(add_folder(s, offer->path, &found));
-    if (s->n == n && s->strict) return hth_fail(s->err, HTH_ERR_NOTFOUND, "%s: there is no model in this folder", offer->path);
+    if (s->n == n && s->strict)
+        return hth_fail(s->err, HTH_ERR_NOTFOUND, "%s: there is no model in this folder", offer->path);
     return HTH_OK;
 }
 
@@ -235,8 +239,12 @@ static hth_code add_created(scan *s) {
     hth_arena_init(&a, HTH_MEM_ENGINE, (uint64_t)1 << 30);
     hth_code code = store_read(s->m->p.state_folder, &a, &list, &n, s->err);
     for (size_t i = 0; i < n && code == HTH_OK; i++) {
-        const card_source from = {.path = list[i].path, .name = list[i].name, .parent = list[i].parent,
-                                  .preset = &list[i].preset, .origin = CARD_CREATED, .load = &s->m->p.load};
+        const card_source from = {.path = list[i].path,
+                                  .name = list[i].name,
+                                  .parent = list[i].parent,
+                                  .preset = &list[i].preset,
+                                  .origin = CARD_CREATED,
+                                  .load = &s->m->p.load};
         code = add_model(s, &from);
     }
     hth_arena_free(&a);

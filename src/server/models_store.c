@@ -1,5 +1,5 @@
-// Created models on disk: one small JSON file each, in STATE/models. A file is written whole or not at all; one that
-// cannot be read is left out and named in the log.
+// Created models on disk: one small JSON file each, in STATE/models. A file is written whole or not at all;
+// one that cannot be read is left out and named in the log.
 #include <string.h>
 
 #include "base/json_out.h"
@@ -36,7 +36,8 @@ static const char *take(hth_arena *a, const hth_json *v, const char *key) {
 }
 
 static hth_code read_entry(hth_arena *a, const hth_json *v, created *out, hth_err *err) {
-    if (hth_json_int(v, "version", 0, NULL) != STORE_VERSION) return hth_fail(err, HTH_ERR_FORMAT, "it is of another version");
+    if (hth_json_int(v, "version", 0, NULL) != STORE_VERSION)
+        return hth_fail(err, HTH_ERR_FORMAT, "it is of another version");
     out->name = take(a, v, "name");
     out->path = take(a, v, "path");
     out->parent = take(a, v, "parent");
@@ -58,7 +59,8 @@ static hth_code read_entry(hth_arena *a, const hth_json *v, created *out, hth_er
     }
     p->adapters = list;
     p->n_adapter = n;
-    if (!out->name || !out->path || !model_name_is_valid(out->name)) return hth_fail(err, HTH_ERR_FORMAT, "name or path is missing");
+    if (!out->name || !out->path || !model_name_is_valid(out->name))
+        return hth_fail(err, HTH_ERR_FORMAT, "name or path is missing");
     return HTH_OK;
 }
 
@@ -84,7 +86,8 @@ hth_code store_read(const char *state_folder, hth_arena *a, created **list, size
     if (!put_path(&path, state_folder, NULL)) return hth_fail_nomem(err, 8192);
     hth_code code = HTH_OK;
     if (hth_path_kind_of(hth_str_text(&path)) == HTH_PATH_FOLDER) {
-        code = hth_folder_list(hth_str_text(&path), ".json", HTH_MEM_ENGINE, MAX_CREATED, &names, &n_file, err);
+        code =
+            hth_folder_list(hth_str_text(&path), ".json", HTH_MEM_ENGINE, MAX_CREATED, &names, &n_file, err);
     }
     if (code == HTH_OK) *list = hth_arena_alloc(a, n_file, sizeof **list);
     if (code == HTH_OK && !*list) code = hth_fail_nomem(err, n_file * sizeof **list);
@@ -92,8 +95,10 @@ hth_code store_read(const char *state_folder, hth_arena *a, created **list, size
         hth_err why;
         hth_str_clear(&path);
         if (!put_path(&path, state_folder, names[i])) continue;
-        if (read_file(hth_str_text(&path), a, &(*list)[*n], &why) == HTH_OK) ++*n;
-        else hth_log(HTH_LOG_WARN, "%s is left out: %s", hth_str_text(&path), why.msg);
+        if (read_file(hth_str_text(&path), a, &(*list)[*n], &why) == HTH_OK)
+            ++*n;
+        else
+            hth_log(HTH_LOG_WARN, "%s is left out: %s", hth_str_text(&path), why.msg);
     }
     hth_str_free(&path);
     hth_free(names);
@@ -126,7 +131,8 @@ hth_code store_write(const char *state_folder, const created *c, hth_err *err) {
     hth_str_init(&text, HTH_MEM_ENGINE, 2 * MODELS_MAX_PRESET);
     hth_json_out j = hth_json_out_make(&text, true);
     put_entry(&j, c);
-    hth_code code = text.failed ? hth_fail(err, HTH_ERR_LIMIT, "the model's texts are longer than %zu bytes", MODELS_MAX_PRESET)
+    hth_code code = text.failed ? hth_fail(err, HTH_ERR_LIMIT, "the model's texts are longer than %zu bytes",
+                                           MODELS_MAX_PRESET)
                                 : HTH_OK;
     file_of(c->name, file);
     if (code == HTH_OK && !put_path(&path, state_folder, NULL)) code = hth_fail_nomem(err, 8192);
@@ -144,7 +150,8 @@ hth_code store_remove(const char *state_folder, const char *name, hth_err *err) 
     hth_str path;
     file_of(name, file);
     hth_str_init(&path, HTH_MEM_ENGINE, 8192);
-    hth_code code = put_path(&path, state_folder, file) ? hth_file_remove(hth_str_text(&path), err) : hth_fail_nomem(err, 8192);
+    hth_code code = put_path(&path, state_folder, file) ? hth_file_remove(hth_str_text(&path), err)
+                                                        : hth_fail_nomem(err, 8192);
     hth_str_free(&path);
     return code;
 }
@@ -153,8 +160,10 @@ hth_code store_remove(const char *state_folder, const char *name, hth_err *err) 
 
 static hth_code check_name(const char *name, hth_err *err) {
     if (name && model_name_is_valid(name)) return HTH_OK;
-    return hth_fail(err, HTH_ERR_RANGE, "'%.100s' is no name for a model: letters, digits, '-', '_' and '.', "
-                    "parts separated by '/', and a tag behind ':'", name ? name : "");
+    return hth_fail(err, HTH_ERR_RANGE,
+                    "'%.100s' is no name for a model: letters, digits, '-', '_' and '.', "
+                    "parts separated by '/', and a tag behind ':'",
+                    name ? name : "");
 }
 
 // The card that has exactly this name; NULL: none. Returns held.
@@ -180,7 +189,8 @@ static hth_code check_free(hth_models *m, const char *name, hth_err *err) {
 }
 
 static hth_code remember(hth_models *m, const created *c, const hth_card **out, hth_err *err) {
-    if (!m->p.state_folder) return hth_fail(err, HTH_ERR_UNSUPPORTED, "this server has no folder for created models");
+    if (!m->p.state_folder)
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "this server has no folder for created models");
     HTH_TRY(check_free(m, c->name, err));
     const card_source from = {.path = c->path, .name = c->name, .preset = &c->preset, .origin = CARD_CREATED};
     card *look;
@@ -206,10 +216,12 @@ static hth_preset merge(const hth_preset *own, const hth_preset *base) {
     return p;
 }
 
-static hth_code create(hth_models *m, const char *name, const char *path, const hth_card *base, const hth_preset *preset,
-                       const hth_card **out, hth_err *err) {
+static hth_code create(hth_models *m, const char *name, const char *path, const hth_card *base,
+                       const hth_preset *preset, const hth_card **out, hth_err *err) {
     static const hth_preset nothing;
-    const created c = {.name = name, .path = path ? path : base->path, .parent = base ? base->name : NULL,
+    const created c = {.name = name,
+                       .path = path ? path : base->path,
+                       .parent = base ? base->name : NULL,
                        .preset = merge(preset, base ? &base->preset : &nothing)};
     return remember(m, &c, out, err);
 }
@@ -247,7 +259,8 @@ hth_code hth_models_copy(hth_models *m, const char *from, const char *to, hth_er
 static hth_code hide(hth_models *m, const char *path, hth_err *err) {
     hth_lock(&m->lock);
     void *list = m->hidden;
-    bool ok = hth_grow(HTH_MEM_ENGINE, &list, &m->hidden_cap, m->n_hidden + 1, sizeof *m->hidden, MODELS_MAX_CARD);
+    bool ok =
+        hth_grow(HTH_MEM_ENGINE, &list, &m->hidden_cap, m->n_hidden + 1, sizeof *m->hidden, MODELS_MAX_CARD);
     m->hidden = list;
     char *copy = ok ? hth_strndup(HTH_MEM_ENGINE, path, strlen(path)) : NULL;
     if (copy) m->hidden[m->n_hidden++] = copy;
@@ -258,7 +271,8 @@ static hth_code hide(hth_models *m, const char *path, hth_err *err) {
 hth_code hth_models_remove(hth_models *m, const char *name, hth_err *err) {
     const hth_card *c;
     HTH_TRY(hth_models_find(m, name, &c, err));
-    hth_code code = card_of(c)->origin == CARD_CREATED ? store_remove(m->p.state_folder, c->name, err) : hide(m, c->path, err);
+    hth_code code = card_of(c)->origin == CARD_CREATED ? store_remove(m->p.state_folder, c->name, err)
+                                                       : hide(m, c->path, err);
     if (code == HTH_OK) {
         hth_err none; // it need not be loaded
         (void)!hth_models_unload(m, c->name, false, &none);

@@ -33,8 +33,8 @@ void ollama_time(int64_t unix_ns, char out[OLLAMA_TIME]) {
     const time_t s = (time_t)(unix_ns / 1000000000);
     struct tm t;
     if (!gmtime_r(&s, &t)) t = (struct tm){.tm_year = 70, .tm_mday = 1};
-    snprintf(out, OLLAMA_TIME, "%04d-%02d-%02dT%02d:%02d:%02d.%09dZ", (t.tm_year + 1900) % 10000, t.tm_mon + 1, t.tm_mday,
-             t.tm_hour, t.tm_min, t.tm_sec, (int)(unix_ns % 1000000000));
+    snprintf(out, OLLAMA_TIME, "%04d-%02d-%02dT%02d:%02d:%02d.%09dZ", (t.tm_year + 1900) % 10000,
+             t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, (int)(unix_ns % 1000000000));
 }
 
 // ---- models
@@ -43,7 +43,7 @@ void ollama_abilities(hth_json_out *j, const char *key, unsigned abilities) {
     static const struct {
         unsigned bit;
         const char *word;
-    } rows[] = {{HTH_CAN_COMPLETE, "completion"}, {HTH_CAN_TOOLS, "tools"},  {HTH_CAN_INFILL, "insert"},
+    } rows[] = {{HTH_CAN_COMPLETE, "completion"}, {HTH_CAN_TOOLS, "tools"},     {HTH_CAN_INFILL, "insert"},
                 {HTH_CAN_THINK, "thinking"},      {HTH_CAN_EMBED, "embedding"}, {HTH_CAN_RERANK, "rerank"}};
     hth_json_out_begin(j, key, '[');
     for (size_t i = 0; i < HTH_COUNT(rows); i++) {
@@ -93,7 +93,8 @@ bool ollama_find(hth_server *s, hth_chat_text name, const hth_card **out, hth_fa
     return hth_refuse_err(fault, &err, NULL);
 }
 
-static void reply_list(hth_exchange *x, void (*put)(hth_json_out *j, const void *list, size_t i), const void *list, size_t n) {
+static void reply_list(hth_exchange *x, void (*put)(hth_json_out *j, const void *list, size_t i),
+                       const void *list, size_t n) {
     hth_str body;
     hth_str_init(&body, HTH_MEM_SERVER, OLLAMA_MAX_REPLY);
     hth_json_out j = hth_json_out_make(&body, false);
@@ -134,7 +135,9 @@ static void tags(hth_server *s, hth_exchange *x, const hth_match *m) {
 static void put_loaded(hth_json_out *j, const void *list, size_t i) {
     const hth_loaded_info *info = (const hth_loaded_info *)list + i;
     char until[OLLAMA_TIME];
-    const int64_t from_now = info->expires_ms < 0 || info->expires_ms > FOREVER_NS / 1000000 ? FOREVER_NS : info->expires_ms * 1000000;
+    const int64_t from_now = info->expires_ms < 0 || info->expires_ms > FOREVER_NS / 1000000
+                               ? FOREVER_NS
+                               : info->expires_ms * 1000000;
     ollama_time(hth_clock_unix_ns() + from_now, until);
     hth_json_out_begin(j, NULL, '{');
     put_names(j, info->card);
@@ -223,9 +226,10 @@ static void no_library(hth_server *s, hth_exchange *x, const hth_match *m) {
     (void)s;
     (void)m;
     hth_fault fault = {0};
-    (void)hth_refuse(&fault, HTH_FAULT_NOT_OFFERED, NULL,
-                     "this server does not download or upload models: give it files or folders when it is started, "
-                     "or create a model from a blob");
+    (void)hth_refuse(
+        &fault, HTH_FAULT_NOT_OFFERED, NULL,
+        "this server does not download or upload models: give it files or folders when it is started, "
+        "or create a model from a blob");
     ollama_refuse(x, &fault);
 }
 
@@ -244,10 +248,14 @@ static bool wants_no_page(const hth_exchange *x) {
 }
 
 #define ROUTE(methods_, pattern_, handle_, flags_) \
-    {.methods = methods_, .pattern = pattern_, .dialect = &hth_ollama, .handle = handle_, .flags = flags_}
+    { .methods = methods_, .pattern = pattern_, .dialect = &hth_ollama, .handle = handle_, .flags = flags_ }
 
 const hth_route hth_ollama_routes[] = {
-    {.methods = HTH_GET, .pattern = "/", .dialect = &hth_ollama, .handle = root, .flags = HTH_ROUTE_PUBLIC | HTH_ROUTE_QUICK,
+    {.methods = HTH_GET,
+     .pattern = "/",
+     .dialect = &hth_ollama,
+     .handle = root,
+     .flags = HTH_ROUTE_PUBLIC | HTH_ROUTE_QUICK,
      .when = wants_no_page},
     ROUTE(HTH_GET, "/api/version", version, HTH_ROUTE_QUICK),
     ROUTE(HTH_GET, "/api/status", status, HTH_ROUTE_QUICK),

@@ -30,7 +30,8 @@ void ollama_details(hth_json_out *j, const hth_card *c);
 // Finds a model's card; the fault is Ollama's where there is none.
 HTH_NODISCARD bool ollama_find(hth_server *s, hth_chat_text name, const hth_card **out, hth_fault *fault);
 // Waits for the model to be loaded, or for the client to leave.
-HTH_NODISCARD bool ollama_load(hth_server *s, hth_exchange *x, const hth_ask *ask, uint64_t *load_ns, hth_fault *fault);
+HTH_NODISCARD bool ollama_load(hth_server *s, hth_exchange *x, const hth_ask *ask, uint64_t *load_ns,
+                               hth_fault *fault);
 void ollama_unload(hth_server *s, const char *name);
 
 void ollama_chat(hth_server *s, hth_exchange *x, const hth_match *m);
@@ -51,11 +52,11 @@ const hth_field *ollama_embed_fields(size_t *n);
 
 // What a reply is printed with (ollama_print.c). In the exchange's arena.
 typedef struct ollama_reply {
-    bool is_chat;        // else of generate
-    const char *model;   // as the client wrote it
+    bool is_chat;      // else of generate
+    const char *model; // as the client wrote it
     bool wants_context, wants_logprobs;
-    hth_str logprobs;    // of tokens whose text has not been told; items, with commas
-    hth_str arguments;   // of the call that is being told
+    hth_str logprobs;  // of tokens whose text has not been told; items, with commas
+    hth_str arguments; // of the call that is being told
     char call_id[64], call_name[128];
     int32_t call_index;
     hth_finish reason;

@@ -1,5 +1,5 @@
-// Ollama's models that clients make, copy and delete, and the blobs that they are made from. A blob is a file in
-// STATE/blobs under its SHA-256; it is there whole or not at all.
+// Ollama's models that clients make, copy and delete, and the blobs that they are made from. A blob is a file
+// in STATE/blobs under its SHA-256; it is there whole or not at all.
 #include <stdio.h>
 #include <string.h>
 
@@ -45,12 +45,15 @@ static const char *blob_path(hth_server *s, hth_arena *a, const char *digest) {
 }
 
 // Captures are digests: nothing else gets to be a path.
-static bool find_blob(hth_server *s, hth_exchange *x, const char *digest, const char **path, hth_fault *fault) {
+static bool find_blob(hth_server *s, hth_exchange *x, const char *digest, const char **path,
+                      hth_fault *fault) {
     if (!is_digest(digest)) {
-        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, "digest", "\"%.100s\" is no digest: sha256: and 64 hexadecimal digits", digest);
+        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, "digest",
+                          "\"%.100s\" is no digest: sha256: and 64 hexadecimal digits", digest);
     }
     *path = blob_path(s, hth_exchange_arena(x), digest);
-    return *path || hth_refuse(fault, HTH_FAULT_UNSUPPORTED, NULL, "this server has no folder for created models");
+    return *path ||
+           hth_refuse(fault, HTH_FAULT_UNSUPPORTED, NULL, "this server has no folder for created models");
 }
 
 void ollama_blob_has(hth_server *s, hth_exchange *x, const hth_match *m) {
@@ -76,7 +79,8 @@ static bool write_blob(hth_exchange *x, const char *digest, const char *path, ht
     hth_sha256_add(&sum, body, n);
     hth_sha256_end_hex(&sum, got);
     if (strcmp(got, digest + 7) != 0) {
-        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NULL, "digest mismatch, expected \"%.80s\", got \"sha256:%s\"", digest, got);
+        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, NULL,
+                          "digest mismatch, expected \"%.80s\", got \"sha256:%s\"", digest, got);
     }
     char *folder = hth_arena_strndup(hth_exchange_arena(x), path, (size_t)(strrchr(path, '/') - path));
     if (!folder) return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
@@ -90,8 +94,10 @@ void ollama_blob_put(hth_server *s, hth_exchange *x, const hth_match *m) {
     bool ok = find_blob(s, x, m->captures[0], &path, &fault);
     const bool is_there = ok && hth_path_kind_of(path) == HTH_PATH_FILE;
     if (ok && !is_there) ok = write_blob(x, m->captures[0], path, &fault);
-    if (ok) hth_reply_text(x, is_there ? 200 : 201, OLLAMA_JSON, "");
-    else ollama_refuse(x, &fault);
+    if (ok)
+        hth_reply_text(x, is_there ? 200 : 201, OLLAMA_JSON, "");
+    else
+        ollama_refuse(x, &fault);
 }
 
 // ---- what a model is made from
@@ -108,7 +114,8 @@ static bool read_blob(hth_fields *f, request *r, const hth_json_member *m, const
     }
     *path = blob_path(r->s, f->arena, m->value.u.str);
     if (!*path) return hth_fields_refuse(f, "cannot be used: this server has no folder for created models");
-    if (hth_path_kind_of(*path) != HTH_PATH_FILE) return hth_fields_refuse(f, "is a blob that this server does not have");
+    if (hth_path_kind_of(*path) != HTH_PATH_FILE)
+        return hth_fields_refuse(f, "is a blob that this server does not have");
     hth_fields_leave(f, mark);
     return true;
 }
@@ -118,7 +125,9 @@ static bool read_files(hth_fields *f, const hth_json *v, void *to) {
     if (v->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, v, "an object");
     if (v->n == 0) return true;
     if (v->n > 1) {
-        return hth_fields_refuse(f, "must be one GGUF file; a folder of safetensors can be given by its path on the server, as from");
+        return hth_fields_refuse(
+            f,
+            "must be one GGUF file; a folder of safetensors can be given by its path on the server, as from");
     }
     return read_blob(f, r, &v->u.members[0], &r->file);
 }
@@ -126,7 +135,8 @@ static bool read_files(hth_fields *f, const hth_json *v, void *to) {
 static bool read_adapters(hth_fields *f, const hth_json *v, void *to) {
     request *r = to;
     if (v->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, v, "an object");
-    if (v->n > MAX_ADAPTERS) return hth_fields_refuse(f, "has %u entries; %d are possible", v->n, MAX_ADAPTERS);
+    if (v->n > MAX_ADAPTERS)
+        return hth_fields_refuse(f, "has %u entries; %d are possible", v->n, MAX_ADAPTERS);
     for (uint32_t i = 0; i < v->n; i++) {
         if (!read_blob(f, r, &v->u.members[i], &r->adapters[i])) return false;
     }
@@ -164,9 +174,12 @@ static bool read_messages(hth_fields *f, const hth_json *v, void *to) {
     return r->messages || hth_fields_no_memory(f);
 }
 
-#define TEXT(name_, member_, help_) {.name = name_, .kind = HTH_FIELD_TEXT, .offset = offsetof(request, member_), .help = help_}
-#define CUSTOM(name_, words_, read_, help_) {.name = name_, .kind = HTH_FIELD_CUSTOM, .words = words_, .read = read_, .help = help_}
-#define REFUSED(name_, help_) {.name = name_, .kind = HTH_FIELD_REFUSED, .help = help_}
+#define TEXT(name_, member_, help_) \
+    { .name = name_, .kind = HTH_FIELD_TEXT, .offset = offsetof(request, member_), .help = help_ }
+#define CUSTOM(name_, words_, read_, help_) \
+    { .name = name_, .kind = HTH_FIELD_CUSTOM, .words = words_, .read = read_, .help = help_ }
+#define REFUSED(name_, help_) \
+    { .name = name_, .kind = HTH_FIELD_REFUSED, .help = help_ }
 
 static const hth_field create_fields[] = {
     TEXT("model", model, "the new name"),
@@ -179,7 +192,10 @@ static const hth_field create_fields[] = {
     CUSTOM("license", "string|array", read_license, "shown"),
     CUSTOM("parameters", "object", read_parameters, "see the table of options"),
     CUSTOM("messages", "array", read_messages, "come before every conversation"),
-    {.name = "stream", .kind = HTH_FIELD_BOOL, .offset = offsetof(request, stream), .help = "true where it is not given"},
+    {.name = "stream",
+     .kind = HTH_FIELD_BOOL,
+     .offset = offsetof(request, stream),
+     .help = "true where it is not given"},
     REFUSED("quantize", "`hearth quantize` does it"),
     REFUSED("quantization", "`hearth quantize` does it"),
     REFUSED("draft_files", "guessing with a second model is a setting of the server"),
@@ -221,9 +237,12 @@ static bool merge_options(request *r, hth_fields *f, const char *base) {
 
 // A name, or a path: who gets here may do with the server what its owner may.
 static bool find_base(request *r, hth_fields *f, hth_create *create) {
-    if (r->file) create->path = r->file;
-    else if (r->from.n > 0 && r->from.p[0] == '/') create->path = r->from.p;
-    else create->from = r->from.p;
+    if (r->file)
+        create->path = r->file;
+    else if (r->from.n > 0 && r->from.p[0] == '/')
+        create->path = r->from.p;
+    else
+        create->from = r->from.p;
     if (!create->path && r->from.n == 0) {
         return hth_refuse(f->fault, HTH_FAULT_BAD_REQUEST, "from", "neither 'from' or 'files' was specified");
     }
@@ -239,9 +258,13 @@ static bool make(request *r, hth_fields *f) {
     hth_err err;
     const hth_chat_text name = r->model.n > 0 ? r->model : r->name;
     hth_create create = {.name = name.p ? name.p : "",
-                         .preset = {.system = r->system.p, .chat_template = r->template.n > 0 ? r->template.p : NULL,
-                                    .license = r->license, .options_json = r->options, .messages_json = r->messages,
-                                    .adapters = r->adapters, .n_adapter = r->n_adapter}};
+                         .preset = {.system = r->system.p,
+                                    .chat_template = r->template.n > 0 ? r->template.p : NULL,
+                                    .license = r->license,
+                                    .options_json = r->options,
+                                    .messages_json = r->messages,
+                                    .adapters = r->adapters,
+                                    .n_adapter = r->n_adapter}};
     if (!find_base(r, f, &create)) return false;
     const hth_code code = hth_models_create(r->s->models, &create, NULL, &err);
     if (code == HTH_OK) return true;
@@ -260,8 +283,8 @@ void ollama_create(hth_server *s, hth_exchange *x, const hth_match *m) {
         r->s = s;
         r->stream = true;
     }
-    ok = ok && hth_body_read(x, &f, &root, &fault) && hth_fields_read(&f, create_fields, HTH_COUNT(create_fields), root, r) &&
-         make(r, &f);
+    ok = ok && hth_body_read(x, &f, &root, &fault) &&
+         hth_fields_read(&f, create_fields, HTH_COUNT(create_fields), root, r) && make(r, &f);
     if (!ok) {
         ollama_refuse(x, &fault);
         return;
@@ -269,7 +292,8 @@ void ollama_create(hth_server *s, hth_exchange *x, const hth_match *m) {
     hth_body_tell_ignored(x, &f);
     if (r->stream) {
         hth_reply_text(x, 200, OLLAMA_NDJSON,
-                       "{\"status\":\"gathering model components\"}\n{\"status\":\"writing manifest\"}\n{\"status\":\"success\"}\n");
+                       "{\"status\":\"gathering model components\"}\n{\"status\":\"writing "
+                       "manifest\"}\n{\"status\":\"success\"}\n");
     } else {
         hth_reply_text(x, 200, OLLAMA_JSON, "{\"status\":\"success\"}");
     }
@@ -281,15 +305,19 @@ typedef struct names {
     hth_chat_text source, destination, model, name;
 } names;
 
-#define NAME(name_, help_) {.name = #name_, .kind = HTH_FIELD_TEXT, .offset = offsetof(names, name_), .help = help_}
+#define NAME(name_, help_) \
+    { .name = #name_, .kind = HTH_FIELD_TEXT, .offset = offsetof(names, name_), .help = help_ }
 
 static const hth_field copy_fields[] = {NAME(source, "the model"), NAME(destination, "the new name")};
-static const hth_field delete_fields[] = {NAME(model, "the model"), NAME(name, "the same, as older clients say it")};
+static const hth_field delete_fields[] = {NAME(model, "the model"),
+                                          NAME(name, "the same, as older clients say it")};
 
 static void answer(hth_exchange *x, bool ok, hth_code code, const hth_err *err, hth_fault *fault) {
     if (ok && code != HTH_OK) ok = hth_refuse_err(fault, err, NULL);
-    if (ok) hth_reply_text(x, 200, OLLAMA_JSON, "");
-    else ollama_refuse(x, fault);
+    if (ok)
+        hth_reply_text(x, 200, OLLAMA_JSON, "");
+    else
+        ollama_refuse(x, fault);
 }
 
 void ollama_copy(hth_server *s, hth_exchange *x, const hth_match *m) {
@@ -300,9 +328,11 @@ void ollama_copy(hth_server *s, hth_exchange *x, const hth_match *m) {
     hth_code code = HTH_OK;
     const hth_json *root;
     names n = {0};
-    bool ok = hth_body_read(x, &f, &root, &fault) && hth_fields_read(&f, copy_fields, HTH_COUNT(copy_fields), root, &n);
+    bool ok = hth_body_read(x, &f, &root, &fault) &&
+              hth_fields_read(&f, copy_fields, HTH_COUNT(copy_fields), root, &n);
     if (ok && (n.source.n == 0 || n.destination.n == 0)) {
-        ok = hth_refuse(&fault, HTH_FAULT_BAD_REQUEST, n.source.n == 0 ? "source" : "destination", "source and destination are required");
+        ok = hth_refuse(&fault, HTH_FAULT_BAD_REQUEST, n.source.n == 0 ? "source" : "destination",
+                        "source and destination are required");
     }
     if (ok) code = hth_models_copy(s->models, n.source.p, n.destination.p, &err);
     answer(x, ok, code, &err, &fault);
@@ -316,7 +346,8 @@ void ollama_delete(hth_server *s, hth_exchange *x, const hth_match *m) {
     hth_code code = HTH_OK;
     const hth_json *root;
     names n = {0};
-    bool ok = hth_body_read(x, &f, &root, &fault) && hth_fields_read(&f, delete_fields, HTH_COUNT(delete_fields), root, &n);
+    bool ok = hth_body_read(x, &f, &root, &fault) &&
+              hth_fields_read(&f, delete_fields, HTH_COUNT(delete_fields), root, &n);
     const hth_chat_text name = n.model.n > 0 ? n.model : n.name;
     if (ok && name.n == 0) ok = hth_refuse(&fault, HTH_FAULT_BAD_REQUEST, "model", "model is required");
     if (ok) code = hth_models_remove(s->models, name.p, &err);

@@ -44,7 +44,8 @@ static void end_said(hth_json_out *j, const ollama_reply *r) {
     if (r->is_chat) hth_json_out_end(j, '}');
 }
 
-static void put_call(hth_json_out *j, int32_t index, const char *id, const char *name, const hth_str *arguments) {
+static void put_call(hth_json_out *j, int32_t index, const char *id, const char *name,
+                     const hth_str *arguments) {
     hth_json_out_begin(j, NULL, '{');
     hth_json_out_text(j, "id", id);
     hth_json_out_begin(j, "function", '{');
@@ -54,7 +55,8 @@ static void put_call(hth_json_out *j, int32_t index, const char *id, const char 
     hth_json_doc *doc = NULL;
     hth_err err;
     const bool is_object = arguments->len > 0 &&
-                           hth_json_parse(arguments->p, arguments->len, 64 * (uint64_t)arguments->len + 4096, &doc, &err) == HTH_OK &&
+                           hth_json_parse(arguments->p, arguments->len, 64 * (uint64_t)arguments->len + 4096,
+                                          &doc, &err) == HTH_OK &&
                            hth_json_root(doc)->kind == HTH_JSON_OBJECT;
     hth_json_free(doc);
     if (is_object || arguments->len == 0) {
@@ -172,7 +174,9 @@ static void print_event(void *user, const hth_call_event *e, hth_str *out) {
     switch (e->kind) {
     case HTH_CALL_STARTED: r->tokenizer = e->started.tokenizer; break;
     case HTH_CALL_CONTENT: put_line(r, &(said){.content = e->text, .n_content = e->n_text}, out); break;
-    case HTH_CALL_REASONING: put_line(r, &(said){.content = "", .thinking = e->text, .n_thinking = e->n_text}, out); break;
+    case HTH_CALL_REASONING:
+        put_line(r, &(said){.content = "", .thinking = e->text, .n_thinking = e->n_text}, out);
+        break;
     case HTH_CALL_TOOL:
         hth_str_clear(&r->arguments);
         r->call_index = e->tool.index;
@@ -220,12 +224,16 @@ static void print_whole(void *user, const hth_call_whole *w, hth_str *out) {
     const hth_call_choice *c = &w->choices[0];
     hth_json_out j = hth_json_out_make(out, false);
     put_head(&j, r);
-    const said s = {.content = hth_str_text(&c->content), .n_content = c->content.len,
-                    .thinking = c->reasoning.len > 0 ? c->reasoning.p : NULL, .n_thinking = c->reasoning.len};
+    const said s = {.content = hth_str_text(&c->content),
+                    .n_content = c->content.len,
+                    .thinking = c->reasoning.len > 0 ? c->reasoning.p : NULL,
+                    .n_thinking = c->reasoning.len};
     put_said(&j, r, &s);
     if (c->n_tool > 0) {
         hth_json_out_begin(&j, "tool_calls", '[');
-        for (size_t i = 0; i < c->n_tool; i++) put_call(&j, (int32_t)i, hth_str_text(&c->tools[i].id), hth_str_text(&c->tools[i].name), &c->tools[i].arguments);
+        for (size_t i = 0; i < c->n_tool; i++)
+            put_call(&j, (int32_t)i, hth_str_text(&c->tools[i].id), hth_str_text(&c->tools[i].name),
+                     &c->tools[i].arguments);
         hth_json_out_end(&j, ']');
     }
     end_said(&j, r);
@@ -234,8 +242,11 @@ static void print_whole(void *user, const hth_call_whole *w, hth_str *out) {
     hth_json_out_end(&j, '}');
 }
 
-const hth_printer ollama_text_printer = {
-    .type = OLLAMA_JSON, .stream_type = OLLAMA_NDJSON, .event = print_event, .ping = print_ping, .whole = print_whole};
+const hth_printer ollama_text_printer = {.type = OLLAMA_JSON,
+                                         .stream_type = OLLAMA_NDJSON,
+                                         .event = print_event,
+                                         .ping = print_ping,
+                                         .whole = print_whole};
 
 void ollama_reply_loaded(hth_exchange *x, const ollama_reply *r, const char *reason) {
     hth_str body;

@@ -15,9 +15,18 @@ typedef struct request {
 } request;
 
 static const hth_field fields[] = {
-    {.name = "model", .kind = HTH_FIELD_TEXT, .offset = offsetof(request, model), .help = "a name, with or without tag"},
-    {.name = "name", .kind = HTH_FIELD_TEXT, .offset = offsetof(request, name), .help = "the same, as older clients say it"},
-    {.name = "verbose", .kind = HTH_FIELD_BOOL, .offset = offsetof(request, verbose), .help = "with long arrays and the list of tensors"},
+    {.name = "model",
+     .kind = HTH_FIELD_TEXT,
+     .offset = offsetof(request, model),
+     .help = "a name, with or without tag"},
+    {.name = "name",
+     .kind = HTH_FIELD_TEXT,
+     .offset = offsetof(request, name),
+     .help = "the same, as older clients say it"},
+    {.name = "verbose",
+     .kind = HTH_FIELD_BOOL,
+     .offset = offsetof(request, verbose),
+     .help = "with long arrays and the list of tensors"},
     {.name = "system", .kind = HTH_FIELD_IGNORED, .help = "shows the model's own"},
     {.name = "template", .kind = HTH_FIELD_IGNORED, .help = "shows the model's own"},
     {.name = "options", .kind = HTH_FIELD_IGNORED, .help = "shows the model's own"},
@@ -32,10 +41,14 @@ static hth_gguf_kv as_item(const hth_gguf_kv *kv) {
 }
 
 static void put_item(hth_json_out *j, const char *key, const hth_gguf_kv *kv, uint64_t i) {
-    if (kv->item_kind == HTH_GGUF_BOOL) hth_json_out_bool(j, key, hth_gguf_item_i64(kv, i) != 0);
-    else if (kv->item_kind == HTH_GGUF_F32) hth_json_out_float(j, key, (float)hth_gguf_item_f64(kv, i));
-    else if (kv->item_kind == HTH_GGUF_F64) hth_json_out_num(j, key, hth_gguf_item_f64(kv, i));
-    else hth_json_out_int(j, key, hth_gguf_item_i64(kv, i));
+    if (kv->item_kind == HTH_GGUF_BOOL)
+        hth_json_out_bool(j, key, hth_gguf_item_i64(kv, i) != 0);
+    else if (kv->item_kind == HTH_GGUF_F32)
+        hth_json_out_float(j, key, (float)hth_gguf_item_f64(kv, i));
+    else if (kv->item_kind == HTH_GGUF_F64)
+        hth_json_out_num(j, key, hth_gguf_item_f64(kv, i));
+    else
+        hth_json_out_int(j, key, hth_gguf_item_i64(kv, i));
 }
 
 static void put_array(hth_json_out *j, const hth_gguf_kv *kv, bool verbose) {
@@ -64,9 +77,12 @@ static void put_gguf(hth_json_out *j, const hth_gguf *g, bool verbose) {
         if (strcmp(kv->key, "general.name") == 0 || strcmp(kv->key, "tokenizer.chat_template") == 0) continue;
         if (strcmp(kv->key, "general.parameter_count") == 0) continue; // told by the card
         const hth_gguf_kv item = as_item(kv);
-        if (kv->kind == HTH_GGUF_STRING) hth_json_out_str(j, kv->key, (const char *)kv->data, (size_t)kv->n);
-        else if (kv->kind == HTH_GGUF_ARRAY) put_array(j, kv, verbose);
-        else put_item(j, kv->key, &item, 0);
+        if (kv->kind == HTH_GGUF_STRING)
+            hth_json_out_str(j, kv->key, (const char *)kv->data, (size_t)kv->n);
+        else if (kv->kind == HTH_GGUF_ARRAY)
+            put_array(j, kv, verbose);
+        else
+            put_item(j, kv->key, &item, 0);
     }
 }
 
@@ -90,8 +106,10 @@ static void put_folder(hth_json_out *j, const hth_card *c) {
 static void put_model_info(hth_json_out *j, hth_container *files, const hth_card *c, bool verbose) {
     const hth_gguf *g = files ? hth_container_gguf(files) : NULL;
     hth_json_out_begin(j, "model_info", '{');
-    if (g) put_gguf(j, g, verbose);
-    else put_folder(j, c);
+    if (g)
+        put_gguf(j, g, verbose);
+    else
+        put_folder(j, c);
     hth_json_out_text(j, "general.basename", c->base);
     hth_json_out_int(j, "general.parameter_count", (int64_t)c->n_param);
     hth_json_out_end(j, '}');
@@ -115,12 +133,15 @@ static void put_tensors(hth_json_out *j, const hth_container *files) {
 // ---- parameters and modelfile
 
 // A line for each value: "temperature                    0.7", or "PARAMETER temperature 0.7".
-static void put_parameter(hth_str *to, bool is_modelfile, const char *key, const hth_json *v, const char *text) {
+static void put_parameter(hth_str *to, bool is_modelfile, const char *key, const hth_json *v,
+                          const char *text) {
     for (uint32_t i = 0; i < (v->kind == HTH_JSON_ARRAY ? v->n : 1); i++) {
         const hth_json *item = v->kind == HTH_JSON_ARRAY ? &v->u.items[i] : v;
         const int n = (int)hth_json_extent(text, strlen(text), item);
-        if (is_modelfile) hth_str_printf(to, "PARAMETER %s %.*s\n", key, n, text + item->pos);
-        else hth_str_printf(to, "%-30s %.*s\n", key, n, text + item->pos);
+        if (is_modelfile)
+            hth_str_printf(to, "PARAMETER %s %.*s\n", key, n, text + item->pos);
+        else
+            hth_str_printf(to, "%-30s %.*s\n", key, n, text + item->pos);
     }
 }
 
@@ -140,7 +161,8 @@ static void put_modelfile(hth_str *to, const hth_card *c) {
     hth_str_printf(to, "# FROM %s\n\nFROM %s\n", c->name, c->parent[0] ? c->parent : c->path);
     if (c->chat_template) hth_str_printf(to, "TEMPLATE \"\"\"%s\"\"\"\n", c->chat_template);
     if (c->preset.system) hth_str_printf(to, "SYSTEM \"\"\"%s\"\"\"\n", c->preset.system);
-    for (size_t i = 0; i < c->preset.n_adapter; i++) hth_str_printf(to, "ADAPTER %s\n", c->preset.adapters[i]);
+    for (size_t i = 0; i < c->preset.n_adapter; i++)
+        hth_str_printf(to, "ADAPTER %s\n", c->preset.adapters[i]);
     put_parameters(to, true, c->preset.options_json);
     if (c->preset.license) hth_str_printf(to, "LICENSE \"\"\"%s\"\"\"\n", c->preset.license);
 }
@@ -159,7 +181,8 @@ static void put_texts(hth_json_out *j, const hth_card *c) {
     if (c->preset.license) hth_json_out_text(j, "license", c->preset.license);
     if (c->chat_template) hth_json_out_text(j, "template", c->chat_template);
     if (c->preset.system) hth_json_out_text(j, "system", c->preset.system);
-    if (c->preset.messages_json) hth_json_out_raw(j, "messages", c->preset.messages_json, strlen(c->preset.messages_json));
+    if (c->preset.messages_json)
+        hth_json_out_raw(j, "messages", c->preset.messages_json, strlen(c->preset.messages_json));
 }
 
 static void reply(hth_exchange *x, const hth_card *c, bool verbose) {
@@ -190,7 +213,8 @@ void ollama_show(hth_server *s, hth_exchange *x, const hth_match *m) {
     hth_fault fault = {0};
     const hth_json *root;
     const hth_card *c = NULL;
-    const bool ok = hth_body_read(x, &f, &root, &fault) && hth_fields_read(&f, fields, HTH_COUNT(fields), root, &r) &&
+    const bool ok = hth_body_read(x, &f, &root, &fault) &&
+                    hth_fields_read(&f, fields, HTH_COUNT(fields), root, &r) &&
                     ollama_find(s, r.model.n > 0 ? r.model : r.name, &c, &fault);
     if (ok) {
         hth_body_tell_ignored(x, &f);

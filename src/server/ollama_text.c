@@ -18,9 +18,16 @@ typedef struct request {
     bool raw, render_only, has_messages, has_input;
 } request;
 
-static const hth_ask_names names = {.messages = "messages", .prompt = "prompt", .tools = "tools", .tool_choice = "tools",
-                                    .format = "format", .max_tokens = "options.num_predict", .n = "n", .suffix = "suffix",
-                                    .adapters = "adapters", .logprobs = "logprobs"};
+static const hth_ask_names names = {.messages = "messages",
+                                    .prompt = "prompt",
+                                    .tools = "tools",
+                                    .tool_choice = "tools",
+                                    .format = "format",
+                                    .max_tokens = "options.num_predict",
+                                    .n = "n",
+                                    .suffix = "suffix",
+                                    .adapters = "adapters",
+                                    .logprobs = "logprobs"};
 
 // ---- readers
 
@@ -52,15 +59,18 @@ static bool read_tool(hth_fields *f, const hth_json *v, hth_ask_tool *out) {
     if (v->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, v, "an object");
     const size_t mark = hth_fields_enter(f, "function");
     if (!function || function->kind != HTH_JSON_OBJECT) return hth_fields_refuse(f, "must be an object");
-    const hth_json *name = hth_json_get(function, "name"), *description = hth_json_get(function, "description");
+    const hth_json *name = hth_json_get(function, "name"),
+                   *description = hth_json_get(function, "description");
     const hth_json *parameters = hth_json_get(function, "parameters");
-    if (!name || name->kind != HTH_JSON_STRING || name->n == 0) return hth_fields_refuse(f, "must have a name");
+    if (!name || name->kind != HTH_JSON_STRING || name->n == 0)
+        return hth_fields_refuse(f, "must have a name");
     if (parameters && parameters->kind != HTH_JSON_OBJECT && parameters->kind != HTH_JSON_NULL) {
         return hth_fields_refuse(f, "has parameters that are no schema");
     }
     hth_fields_leave(f, mark);
     *out = (hth_ask_tool){.kind = HTH_TOOL_FUNCTION, .name = {name->u.str, name->n}};
-    if (description && description->kind == HTH_JSON_STRING) out->description = (hth_chat_text){description->u.str, description->n};
+    if (description && description->kind == HTH_JSON_STRING)
+        out->description = (hth_chat_text){description->u.str, description->n};
     if (parameters && parameters->kind == HTH_JSON_OBJECT) out->parameters = parameters;
     return true;
 }
@@ -86,11 +96,13 @@ static bool read_messages(hth_fields *f, const hth_json *v, void *to) {
     return hth_options_read_messages(f, v, &r->ask);
 }
 
-// true: the middle of a prompt that is too long goes. Not saying it is asking for an error: nothing is cut unseen.
+// true: the middle of a prompt that is too long goes. Not saying it is asking for an error: nothing is cut
+// unseen.
 static bool read_truncate(hth_fields *f, const hth_json *v, void *to) {
     request *r = to;
     if (v->kind != HTH_JSON_BOOL) return hth_fields_refuse_kind(f, v, "a boolean");
-    if (r->ask.overflow != HTH_OVERFLOW_ROLLING) r->ask.overflow = v->u.b ? HTH_OVERFLOW_TRUNCATE_MIDDLE : HTH_OVERFLOW_ERROR;
+    if (r->ask.overflow != HTH_OVERFLOW_ROLLING)
+        r->ask.overflow = v->u.b ? HTH_OVERFLOW_TRUNCATE_MIDDLE : HTH_OVERFLOW_ERROR;
     return true;
 }
 
@@ -134,35 +146,51 @@ static bool read_input(hth_fields *f, const hth_json *v, void *to) {
     return true;
 }
 
-#define CUSTOM(name_, words_, read_, help_) {.name = name_, .kind = HTH_FIELD_CUSTOM, .words = words_, .read = read_, .help = help_}
-#define TEXT(name_, member_, help_) {.name = name_, .kind = HTH_FIELD_TEXT, .offset = offsetof(request, member_), .help = help_}
-#define BOOL(name_, member_, help_) {.name = name_, .kind = HTH_FIELD_BOOL, .offset = offsetof(request, member_), .help = help_}
-#define REFUSED(name_, help_) {.name = name_, .kind = HTH_FIELD_REFUSED, .help = help_}
+#define CUSTOM(name_, words_, read_, help_) \
+    { .name = name_, .kind = HTH_FIELD_CUSTOM, .words = words_, .read = read_, .help = help_ }
+#define TEXT(name_, member_, help_) \
+    { .name = name_, .kind = HTH_FIELD_TEXT, .offset = offsetof(request, member_), .help = help_ }
+#define BOOL(name_, member_, help_) \
+    { .name = name_, .kind = HTH_FIELD_BOOL, .offset = offsetof(request, member_), .help = help_ }
+#define REFUSED(name_, help_) \
+    { .name = name_, .kind = HTH_FIELD_REFUSED, .help = help_ }
 
-#define COMMON \
-    TEXT("model", ask.model, "a name, with or without tag"), \
-    CUSTOM("options", "object", hth_options_read, "see the table of options"), \
-    CUSTOM("keep_alive", "string|number", hth_ask_read_keep_alive, "how long the model stays: \"5m\", 300, -1, 0")
+#define COMMON                                                                     \
+    TEXT("model", ask.model, "a name, with or without tag"),                       \
+        CUSTOM("options", "object", hth_options_read, "see the table of options"), \
+        CUSTOM("keep_alive", "string|number", hth_ask_read_keep_alive,             \
+               "how long the model stays: \"5m\", 300, -1, 0")
 
-#define GENERATING \
-    CUSTOM("stream", "boolean", read_stream, "true where it is not given"), \
-    CUSTOM("format", "string|object", read_format, "\"json\" or a JSON schema, which is obeyed or refused"), \
-    CUSTOM("think", "boolean|string", hth_ask_read_think, "true, false, \"low\", \"medium\", \"high\", \"max\""), \
-    CUSTOM("truncate", "boolean", read_truncate, "true: a prompt that is too long loses its middle; else it is an error"), \
-    CUSTOM("shift", "boolean", read_shift, "true: the oldest tokens go when the context is full; else the answer ends"), \
-    CUSTOM("logprobs", "boolean", read_logprobs, "with each token's text"), \
-    {.name = "top_logprobs", .kind = HTH_FIELD_INT, .offset = offsetof(request, ask.n_top), .lo = 0, .hi = 20, \
-     .help = "alternatives with each logprob"}, \
-    BOOL("_debug_render_only", render_only, "true: answers with the prompt, _debug_info.rendered_template")
+#define GENERATING                                                                           \
+    CUSTOM("stream", "boolean", read_stream, "true where it is not given"),                  \
+        CUSTOM("format", "string|object", read_format,                                       \
+               "\"json\" or a JSON schema, which is obeyed or refused"),                     \
+        CUSTOM("think", "boolean|string", hth_ask_read_think,                                \
+               "true, false, \"low\", \"medium\", \"high\", \"max\""),                       \
+        CUSTOM("truncate", "boolean", read_truncate,                                         \
+               "true: a prompt that is too long loses its middle; else it is an error"),     \
+        CUSTOM("shift", "boolean", read_shift,                                               \
+               "true: the oldest tokens go when the context is full; else the answer ends"), \
+        CUSTOM("logprobs", "boolean", read_logprobs, "with each token's text"),              \
+        {.name = "top_logprobs",                                                             \
+         .kind = HTH_FIELD_INT,                                                              \
+         .offset = offsetof(request, ask.n_top),                                             \
+         .lo = 0,                                                                            \
+         .hi = 20,                                                                           \
+         .help = "alternatives with each logprob"},                                          \
+        BOOL("_debug_render_only", render_only,                                              \
+             "true: answers with the prompt, _debug_info.rendered_template")
 
 static const hth_field chat_fields[] = {
-    COMMON, GENERATING,
+    COMMON,
+    GENERATING,
     CUSTOM("messages", "array", read_messages, "none: the model is loaded"),
     CUSTOM("tools", "array", read_tools, "functions that the model may call"),
 };
 
 static const hth_field generate_fields[] = {
-    COMMON, GENERATING,
+    COMMON,
+    GENERATING,
     TEXT("prompt", prompt, "none: the model is loaded"),
     TEXT("suffix", suffix, "the text behind what is to be written"),
     TEXT("system", system, "in place of the model's own"),
@@ -175,8 +203,13 @@ static const hth_field generate_fields[] = {
 static const hth_field embed_fields[] = {
     COMMON,
     CUSTOM("input", "string|array", read_input, "one text or many"),
-    CUSTOM("truncate", "boolean", read_truncate, "true, as where it is not given: a text that is too long loses its end"),
-    {.name = "dimensions", .kind = HTH_FIELD_INT, .offset = offsetof(request, ask.dimensions), .lo = 0, .hi = 1 << 20,
+    CUSTOM("truncate", "boolean", read_truncate,
+           "true, as where it is not given: a text that is too long loses its end"),
+    {.name = "dimensions",
+     .kind = HTH_FIELD_INT,
+     .offset = offsetof(request, ask.dimensions),
+     .lo = 0,
+     .hi = 1 << 20,
      .help = "the first so many numbers, normalized again"},
 };
 
@@ -249,16 +282,20 @@ static bool check_abilities(work *w, const char *what) {
     const unsigned can = w->card->abilities;
     const char *model = r->ask.model.p;
     if (!(can & HTH_CAN_COMPLETE)) {
-        return hth_refuse(&w->fault, HTH_FAULT_BAD_REQUEST, "model", "\"%.100s\" does not support %s", model, what);
+        return hth_refuse(&w->fault, HTH_FAULT_BAD_REQUEST, "model", "\"%.100s\" does not support %s", model,
+                          what);
     }
     if (r->ask.n_tool > 0 && !(can & HTH_CAN_TOOLS)) {
-        return hth_refuse(&w->fault, HTH_FAULT_BAD_REQUEST, "tools", "\"%.100s\" does not support tools", model);
+        return hth_refuse(&w->fault, HTH_FAULT_BAD_REQUEST, "tools", "\"%.100s\" does not support tools",
+                          model);
     }
     if (r->suffix.n > 0 && !(can & HTH_CAN_INFILL)) {
-        return hth_refuse(&w->fault, HTH_FAULT_BAD_REQUEST, "suffix", "\"%.100s\" does not support insert", model);
+        return hth_refuse(&w->fault, HTH_FAULT_BAD_REQUEST, "suffix", "\"%.100s\" does not support insert",
+                          model);
     }
     if (r->ask.thinking == HTH_THINK_ON && !(can & HTH_CAN_THINK)) {
-        return hth_refuse(&w->fault, HTH_FAULT_BAD_REQUEST, "think", "\"%.100s\" does not support thinking", model);
+        return hth_refuse(&w->fault, HTH_FAULT_BAD_REQUEST, "think", "\"%.100s\" does not support thinking",
+                          model);
     }
     return true;
 }
@@ -302,8 +339,10 @@ static void reply_rendered(work *w) {
 }
 
 static void run(work *w) {
-    if (w->r->render_only) reply_rendered(w);
-    else hth_call_serve(w->s, w->x, &w->r->ask, w->f.ignored, &ollama_text_printer, w->reply);
+    if (w->r->render_only)
+        reply_rendered(w);
+    else
+        hth_call_serve(w->s, w->x, &w->r->ask, w->f.ignored, &ollama_text_printer, w->reply);
 }
 
 static void end(work *w, bool ok) {
@@ -330,7 +369,8 @@ static bool make_chat(work *w) {
     hth_chat_message *messages = hth_arena_alloc(hth_exchange_arena(w->x), 2, sizeof *messages);
     hth_chat_part *parts = hth_arena_alloc(hth_exchange_arena(w->x), 2, sizeof *parts);
     size_t n = 0;
-    if (!messages || !parts) return hth_refuse(&w->fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
+    if (!messages || !parts)
+        return hth_refuse(&w->fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
     if (r->system.n > 0) {
         parts[n] = (hth_chat_part){HTH_CHAT_PART_TEXT, r->system};
         messages[n] = (hth_chat_message){.role = hth_chat_text_of("system"), .parts = &parts[n], .n_part = 1};
@@ -347,7 +387,8 @@ static bool make_chat(work *w) {
 static bool make_prompt(work *w) {
     request *r = w->r;
     if (r->raw && (r->system.n > 0 || r->n_context > 0)) {
-        return hth_refuse(&w->fault, HTH_FAULT_BAD_REQUEST, "raw", "raw mode does not support template, system, or context");
+        return hth_refuse(&w->fault, HTH_FAULT_BAD_REQUEST, "raw",
+                          "raw mode does not support template, system, or context");
     }
     if (!r->raw && r->suffix.n == 0 && (w->card->abilities & HTH_CAN_CHAT)) return make_chat(w);
     r->segment = (hth_segment){.text = r->prompt.p, .n_text = r->prompt.n};
@@ -374,7 +415,8 @@ void ollama_generate(hth_server *s, hth_exchange *x, const hth_match *m) {
 
 // ---- embeddings
 
-static void embed(hth_server *s, hth_exchange *x, const hth_field *table, size_t n, const hth_printer *printer) {
+static void embed(hth_server *s, hth_exchange *x, const hth_field *table, size_t n,
+                  const hth_printer *printer) {
     work w = {.s = s, .x = x};
     bool ok = begin(&w, table, n, false);
     const bool is_old = printer == &ollama_embeddings_printer;

@@ -50,12 +50,15 @@ static bool read_draft(hth_fields *f, const hth_json *v, void *to) {
     return true;
 }
 
-#define CUSTOM(name_, words_, read_, help_) {.name = name_, .kind = HTH_FIELD_CUSTOM, .words = words_, .read = read_, .help = help_}
-#define IGNORED(name_, help_) {.name = name_, .kind = HTH_FIELD_IGNORED, .help = help_}
+#define CUSTOM(name_, words_, read_, help_) \
+    { .name = name_, .kind = HTH_FIELD_CUSTOM, .words = words_, .read = read_, .help = help_ }
+#define IGNORED(name_, help_) \
+    { .name = name_, .kind = HTH_FIELD_IGNORED, .help = help_ }
 
 static const hth_field fields[] = {
     CUSTOM("num_ctx", "number", read_num_ctx, "tokens of context, at least; no model is loaded anew for it"),
-    CUSTOM("num_predict", "number", read_num_predict, "most tokens of the answer; -1, -2, 0: as many as the context holds"),
+    CUSTOM("num_predict", "number", read_num_predict,
+           "most tokens of the answer; -1, -2, 0: as many as the context holds"),
     CUSTOM("num_keep", "number", read_num_keep, "tokens that stay at the beginning when something has to go"),
     CUSTOM("seed", "number", read_seed, "below 0: another one each time"),
     HTH_ASK_SAMPLING("temperature", "0: the likeliest token"),
@@ -82,7 +85,8 @@ static const hth_field fields[] = {
     HTH_ASK_SAMPLING("dry_penalty_last_n", ""),
     HTH_ASK_SAMPLING("dynatemp_range", "0: off"),
     HTH_ASK_SAMPLING("dynatemp_exponent", ""),
-    CUSTOM("logit_bias", "object|array", hth_ask_read_bias, "tokens or texts that are made likelier; false bans"),
+    CUSTOM("logit_bias", "object|array", hth_ask_read_bias,
+           "tokens or texts that are made likelier; false bans"),
     CUSTOM("samplers", "string|array", hth_ask_read_samplers, "the order of the filters"),
     IGNORED("num_batch", "chunks are cut by time"),
     IGNORED("num_gpu", "the server decides"),
@@ -134,14 +138,17 @@ static bool take_call(hth_fields *f, const hth_json *v, hth_chat_call *out) {
     *out = (hth_chat_call){.arguments = hth_chat_text_of("{}")};
     if (!take_text(f, v, "id", &out->id)) return false;
     const size_t mark = hth_fields_enter(f, "function");
-    if (!function || function->kind != HTH_JSON_OBJECT) return hth_fields_refuse(f, "must be an object with name and arguments");
+    if (!function || function->kind != HTH_JSON_OBJECT)
+        return hth_fields_refuse(f, "must be an object with name and arguments");
     if (!take_text(f, function, "name", &out->name)) return false;
     if (!out->name.p) return hth_fields_refuse(f, "must have a name");
     if (!out->id.p) out->id = hth_chat_text_of("");
     hth_fields_leave(f, mark);
     if (!arguments || arguments->kind == HTH_JSON_NULL) return true;
-    if (arguments->kind == HTH_JSON_STRING) out->arguments = (hth_chat_text){arguments->u.str, arguments->n};
-    else out->arguments = hth_fields_source(f, arguments);
+    if (arguments->kind == HTH_JSON_STRING)
+        out->arguments = (hth_chat_text){arguments->u.str, arguments->n};
+    else
+        out->arguments = hth_fields_source(f, arguments);
     return true;
 }
 
@@ -225,12 +232,13 @@ bool hth_options_read_messages(hth_fields *f, const hth_json *v, void *to) {
 // ---- created models
 
 // A text of the model's as JSON into an ask of its own. The document must outlive what is read.
-static bool read_own(const char *text, bool (*read)(hth_fields *, const hth_json *, void *), hth_arena *arena, hth_ask *own,
-                     hth_fault *fault) {
+static bool read_own(const char *text, bool (*read)(hth_fields *, const hth_json *, void *), hth_arena *arena,
+                     hth_ask *own, hth_fault *fault) {
     hth_json_doc *doc;
     hth_err err;
     const size_t n = strlen(text);
-    if (hth_json_parse(text, n, MAX_PRESET_TREE, &doc, &err) != HTH_OK) return hth_refuse_err(fault, &err, NULL);
+    if (hth_json_parse(text, n, MAX_PRESET_TREE, &doc, &err) != HTH_OK)
+        return hth_refuse_err(fault, &err, NULL);
     hth_fields f = {.arena = arena, .text = text, .n_text = n, .fault = fault};
     const bool ok = read(&f, hth_json_root(doc), own);
     hth_json_free(doc);
@@ -260,7 +268,8 @@ static bool lay_options(const char *json, hth_arena *arena, hth_ask *a, hth_faul
     hth_ask own;
     hth_ask_init(&own);
     if (!read_own(json, hth_options_read, arena, &own, fault)) return false;
-    if (!keep_stops(arena, &own)) return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
+    if (!keep_stops(arena, &own))
+        return hth_refuse(fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
     // The ask's own values over the model's, then all of them are given.
     hth_ask_lay_sampling(a, &own.sampling);
     own.sampling_given |= a->sampling_given;
@@ -284,7 +293,8 @@ static bool keep_message(hth_arena *arena, const hth_chat_message *from, hth_cha
     if (!part || !calls) return false;
     *part = (hth_chat_part){HTH_CHAT_PART_TEXT, keep(arena, from->parts[0].text, &ok)};
     for (size_t i = 0; i < from->n_call; i++) {
-        calls[i] = (hth_chat_call){.id = keep(arena, from->calls[i].id, &ok), .name = keep(arena, from->calls[i].name, &ok),
+        calls[i] = (hth_chat_call){.id = keep(arena, from->calls[i].id, &ok),
+                                   .name = keep(arena, from->calls[i].name, &ok),
                                    .arguments = keep(arena, from->calls[i].arguments, &ok)};
     }
     *to = *from;
@@ -315,7 +325,8 @@ static bool read_lasting_messages(hth_fields *f, const hth_json *v, void *to) {
 static bool lay_messages(const hth_preset *p, hth_arena *arena, hth_ask *a, hth_fault *fault) {
     hth_ask own;
     hth_ask_init(&own);
-    if (p->messages_json && !read_own(p->messages_json, read_lasting_messages, arena, &own, fault)) return false;
+    if (p->messages_json && !read_own(p->messages_json, read_lasting_messages, arena, &own, fault))
+        return false;
     const bool has_system = a->n_message > 0 && (strcmp(a->messages[0].role.p, "system") == 0 ||
                                                  strcmp(a->messages[0].role.p, "developer") == 0);
     const size_t n_system = p->system && p->system[0] && !has_system ? 1 : 0;
@@ -326,7 +337,8 @@ static bool lay_messages(const hth_preset *p, hth_arena *arena, hth_ask *a, hth_
     size_t n = 0;
     const size_t n_head = has_system && own.n_message > 0 ? 1 : 0; // the ask's system message stays in front
     *part = (hth_chat_part){HTH_CHAT_PART_TEXT, hth_chat_text_of(p->system ? p->system : "")};
-    if (n_system) all[n++] = (hth_chat_message){.role = hth_chat_text_of("system"), .parts = part, .n_part = 1};
+    if (n_system)
+        all[n++] = (hth_chat_message){.role = hth_chat_text_of("system"), .parts = part, .n_part = 1};
     for (size_t i = 0; i < n_head; i++) all[n++] = a->messages[i];
     for (size_t i = 0; i < own.n_message; i++) all[n++] = own.messages[i];
     for (size_t i = n_head; i < a->n_message; i++) all[n++] = a->messages[i];
