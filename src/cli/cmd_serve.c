@@ -9,6 +9,7 @@
 #include "os/socket.h"
 #include "os/sync.h"
 #include "os/term.h"
+#include "server/access.h"
 #include "server/config.h"
 #include "server/server.h"
 
@@ -97,6 +98,16 @@ static int serve(const hth_config *c) {
     return exit_code;
 }
 
+static int make_key(const hth_config *c) {
+    hth_str key;
+    hth_err err;
+    hth_str_init(&key, HTH_MEM_TEXT, 256);
+    const hth_code code = hth_access_new_key(c, c->new_key, &key, &err);
+    if (code == HTH_OK) cli_print("%s\n", hth_str_text(&key));
+    hth_str_free(&key);
+    return code == HTH_OK ? CLI_OK : cli_fail(&err);
+}
+
 static int run_with(const hth_config *c, hth_config_style style) {
     if (c->help) return show_help(style);
     if (c->version) {
@@ -104,6 +115,7 @@ static int run_with(const hth_config *c, hth_config_style style) {
         return CLI_OK;
     }
     if (c->print_config) return show_config(c);
+    if (c->new_key) return make_key(c);
     if (!check(c)) return CLI_FAILED;
     if (!c->check) return serve(c);
     cli_print("the settings are valid\n");

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json_out.h"
+#include "server/access.h"
 #include "server/call_impl.h"
 
 #define MAX_TOOLS_BYTES ((uint64_t)64 << 20)
@@ -267,12 +268,13 @@ static bool choose_adapters(hth_call *c, hth_fault *fault) {
 static void fill_params(hth_call *c) {
     const hth_ask *a = c->ask;
     const bool is_embedding = a->kind == HTH_ASK_EMBED || a->kind == HTH_ASK_RERANK;
+    const hth_who *who = c->x ? hth_exchange_who(c->x) : NULL; // who has a key shares nothing with others
     c->params = (hth_request_params){
         .task = is_embedding ? HTH_TASK_EMBED : HTH_TASK_GENERATE,
         .add_special = a->kind != HTH_ASK_CHAT && !a->no_special,
         .priority = a->priority,
         .no_cache = a->no_cache,
-        .salt = {a->salt.p, a->salt.n},
+        .salt = {a->salt.p ? a->salt.p : who ? who->name : NULL, a->salt.p ? a->salt.n : who ? strlen(who->name) : 0},
         .deadline_ms = a->deadline_ms,
         .sampling = &c->sampling,
         .n = (int32_t)(a->n ? a->n : 1),

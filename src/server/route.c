@@ -7,7 +7,8 @@
 #include "base/attr.h"
 #include "server/dialects.h"
 
-const hth_route *const hth_route_tables[] = {hth_server_routes, hth_ollama_routes, hth_llama_routes, hth_openai_routes, NULL};
+const hth_route *const hth_route_tables[] = {hth_server_routes, hth_anthropic_routes, hth_ollama_routes,
+                                              hth_llama_routes,  hth_openai_routes,    NULL};
 
 // Whose words a path is refused in, by how it begins; the first that fits.
 static const struct {
@@ -15,6 +16,7 @@ static const struct {
     const hth_dialect *dialect;
 } owners[] = {
     {"/api/", &hth_ollama},
+    {"/v1/messages", &hth_anthropic},
     {"/", &hth_openai},
 };
 
