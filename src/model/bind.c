@@ -553,7 +553,7 @@ static hth_code bind_gpt_oss(hth_binder *k, int32_t i, hth_layer *l) {
 }
 
 static hth_code bind_routed(hth_binder *k, int32_t i, hth_layer *l) {
-    const int64_t d = k->b->d->d_model, ff = k->b->d->layers[i].moe.d_ff;
+    const int64_t d = hth_moe_width(&k->b->d->layers[i].moe, k->b->d->d_model), ff = k->b->d->layers[i].moe.d_ff;
     char base[HTH_NAME_LEN];
     if (hth_bind_find(k, HTH_ROLE_EXPERTS_GATE_UP, i, "_blocks", base)) return bind_gpt_oss(k, i, l);
     if (hth_bind_find(k, HTH_ROLE_EXPERTS_GATE_UP, i, stack_suffix(k, HTH_ROLE_EXPERTS_GATE_UP, i), base)) {
@@ -587,6 +587,15 @@ static hth_code bind_shared_router(hth_binder *k, int32_t i, hth_weight *w) {
     return HTH_OK;
 }
 
+static hth_code bind_latent_experts(hth_binder *k, int32_t i, hth_layer *l) {
+    const int64_t d = k->b->d->d_model, n = k->b->d->layers[i].moe.d_latent;
+    if (n == 0) return HTH_OK;
+    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_LATENT_IN, i, n, d, &l->latent_in));
+    HTH_TRY(hth_bind_bias(k, HTH_ROLE_LATENT_IN, i, n, k->b->mlp_bias, &l->latent_in_bias));
+    HTH_TRY(hth_bind_matrix(k, HTH_ROLE_LATENT_OUT, i, d, n, &l->latent_out));
+    return hth_bind_bias(k, HTH_ROLE_LATENT_OUT, i, d, k->b->mlp_bias, &l->latent_out_bias);
+}
+
 static hth_code bind_moe(hth_binder *k, int32_t i, hth_layer *l) {
     static const ffn_roles shared = {HTH_ROLE_SHARED_GATE, HTH_ROLE_SHARED_UP, HTH_ROLE_SHARED_GATE_UP, HTH_ROLE_SHARED_DOWN};
     const hth_layer_desc *ld = &k->b->d->layers[i];
@@ -601,6 +610,7 @@ static hth_code bind_moe(hth_binder *k, int32_t i, hth_layer *l) {
     }
     if (!choice && k->b->choice_bias == 1) return hth_bind_missing(k, HTH_ROLE_CHOICE_BIAS, i, base, suffix);
     if (choice) HTH_TRY(hth_bind_vector(k, choice, ld->moe.n_expert, 0, &l->choice_bias));
+    HTH_TRY(bind_latent_experts(k, i, l));
     HTH_TRY(bind_routed(k, i, l));
     if (ld->d_ff == 0) return HTH_OK;
     HTH_TRY(bind_gated(k, i, &shared, l));
@@ -920,7 +930,7 @@ hth_code hth_bind(hth_builder *b, hth_err *err) {
         const hth_moe_desc *moe = &b->d->layers[i].moe;
         if (b->d->layers[i].ffn != HTH_FFN_MOE) continue;
         const uint64_t n_matrix = (uint64_t)(moe->n_expert - moe->n_used) * (moe->no_gate ? 2 : 3);
-        m->n_param_active -= n_matrix * (uint64_t)b->d->d_model * (uint64_t)moe->d_ff;
+        m->n_param_active -= n_matrix * (uint64_t)hth_moe_width(moe, b->d->d_model) * (uint64_t)moe->d_ff;
     }
     return check_unused(&k);
 }

@@ -61,6 +61,7 @@ typedef struct cpu_moe_scratch {
     int64_t *count; // [2 * n_expert]
     cpu_expert *experts; // [n_expert] those in use
     cpu_expert *absent;  // [n_expert] while these are put in order
+    float *latent;   // [n, d_latent] inputs, then the experts' sums, where they stand between projections
     float *x;        // [m, d] gathered input, then the experts' results
     float *gate, *up; // [m, d_ff]
     bool is_gathered; // x holds the input's rows; else products bring them to their places as bytes
@@ -272,6 +273,9 @@ const float *cpu_shift_ffn(const cpu_thread *t, int32_t layer, const float *in);
 // Convolves n <= CPU_CONV_CHANNELS channels from `first` on of one row, in place (x points to the first of them), and
 // moves the row's inputs into the tail.
 void cpu_convolve_row(const cpu_thread *t, int32_t layer, int32_t row, float *x, int64_t first, int64_t n);
+
+// Scales the query of row i, n numbers, by its position, where the family does.
+void cpu_scale_query(const cpu_thread *t, const hth_attention_desc *a, int64_t i, float *q, int64_t n);
 
 // Latent attention of layer `i` (cpu_latent.c): in [n, d] -> s.attn [n, n_head * d_v]; ends with a barrier.
 void cpu_latent_attention(const cpu_thread *t, int32_t layer, const float *in);

@@ -185,7 +185,7 @@ static widths find_widths(const hth_model *m, int n_thread) {
         w.recurrent = max64(w.recurrent, cpu_recurrent_width(&l->recurrent));
         w.cols = max64(w.cols, m->layers[i].recurrent.out.n_col);
         w.ff = max64(w.ff, max64(l->d_ff, m->layers[i].laurel_left.n_row));
-        w.cols = max64(w.cols, l->moe.d_ff);
+        w.cols = max64(w.cols, max64(l->moe.d_ff, l->moe.d_latent));
         w.n_used = max64(w.n_used, l->moe.n_used);
         w.branch2 |= l->parallel || l->has_laurel || l->has_ffn_shift;
         w.branch2 |= (l->mixer != HTH_MIXER_NONE && l->recurrent.kind != HTH_RECURRENT_NONE);

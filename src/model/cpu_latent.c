@@ -200,6 +200,7 @@ static void prepare_row(const cpu_thread *t, int32_t layer, const cpu_latent *l,
         rotate(t, a, i, kv + d->kv_rank);
         for (int32_t h = 0; h < a->n_head; h++) rotate(t, a, i, q + h * dim + d->d_nope);
     }
+    cpu_scale_query(t, a, i, q, a->n_head * dim);
     t->c->k->kv_store[row->state->k_type](hth_state_k(&row->state->layers[layer], 0, row->slot), kv, width);
 }
 

@@ -11,7 +11,7 @@
 
 // The largest of each number over all layers with experts.
 typedef struct moe_sizes {
-    int64_t n_expert, n_used, d_ff;
+    int64_t n_expert, n_used, d_ff, d_latent;
 } moe_sizes;
 
 static int64_t max64(int64_t a, int64_t b) {
@@ -39,18 +39,19 @@ hth_code cpu_moe_prepare(cpu_executor *ex, cpu_step *c, hth_err *err) {
         z.n_expert = max64(z.n_expert, moe->n_expert);
         z.n_used = max64(z.n_used, moe->n_used);
         z.d_ff = max64(z.d_ff, moe->d_ff);
+        z.d_latent = max64(z.d_latent, moe->d_latent);
     }
     if (z.n_expert == 0) return HTH_OK;
     cpu_moe_scratch *s = &c->s.moe;
     const uint64_t n = (uint64_t)c->n_row, m = n * (uint64_t)z.n_used, n_expert = (uint64_t)z.n_expert;
-    const uint64_t width = (uint64_t)d->d_model, ff = (uint64_t)z.d_ff, n_thread = (uint64_t)hth_team_size(ex->team);
+    const uint64_t width = (uint64_t)max64(d->d_model, z.d_latent), ff = (uint64_t)z.d_ff, n_thread = (uint64_t)hth_team_size(ex->team);
     const moe_buffer buffers[] = {
         {&s->logits, n * n_expert, sizeof(float)}, {&s->choice, n_thread * n_expert, sizeof(float)},
         {&s->weights, m, sizeof(float)},           {&s->ids, m, sizeof(int32_t)},
         {&s->place, m, sizeof(int32_t)},           {&s->seqs, m, sizeof(int32_t)},
         {&s->kinds, m, 1},                         {&s->count, 2 * n_expert, sizeof(int64_t)},
         {&s->experts, n_expert, sizeof(cpu_expert)}, {&s->absent, n_expert, sizeof(cpu_expert)},
-        {&s->x, m * width, sizeof(float)},
+        {&s->latent, n * (uint64_t)z.d_latent, sizeof(float)}, {&s->x, m * width, sizeof(float)},
         {&s->gate, m * ff, sizeof(float)},         {&s->up, m * ff, sizeof(float)},
     };
     uint64_t total = 0;
@@ -237,7 +238,7 @@ static bool can_quantize_first(const cpu_step *c, int32_t layer) {
 
 static void gather(const cpu_thread *t, const hth_moe_desc *moe, const float *in) {
     const cpu_moe_scratch *s = &t->c->s.moe;
-    const int64_t d = t->c->model->desc.d_model;
+    const int64_t d = hth_moe_width(moe, t->c->model->desc.d_model);
     const cpu_range r = cpu_my_rows(t);
     for (int64_t p = r.first * moe->n_used; p < r.last * moe->n_used; p++) {
         float *to = s->x + s->place[p] * d;
@@ -289,7 +290,8 @@ static void run_experts(const cpu_thread *t, int32_t layer, int64_t first, int64
     const hth_layer *l = &t->c->model->layers[layer];
     const cpu_moe_scratch *s = &t->c->s.moe;
     const cpu_expert *experts = s->experts + first, *end = s->experts + last - 1;
-    const int64_t d = t->c->model->desc.d_model, d_ff = ld->moe.d_ff, row = experts->first, m = end->first + end->n - row;
+    const int64_t d = hth_moe_width(&ld->moe, t->c->model->desc.d_model), d_ff = ld->moe.d_ff;
+    const int64_t row = experts->first, m = end->first + end->n - row;
     float *x = s->x + row * d;
     const between b = {.ld = ld, .gate = s->gate + row * d_ff, .up = s->up + row * d_ff};
     const uint8_t *kinds = s->kinds + row;
@@ -394,7 +396,7 @@ static void run_turns(const cpu_thread *t, int32_t layer, const float *in) {
 // out = sum of the row's results in the order of its ranking.
 static void combine(const cpu_thread *t, const hth_moe_desc *moe, float *out) {
     const cpu_moe_scratch *s = &t->c->s.moe;
-    const int64_t d = t->c->model->desc.d_model;
+    const int64_t d = hth_moe_width(moe, t->c->model->desc.d_model);
     const cpu_range r = cpu_my_rows(t);
     for (int64_t i = r.first; i < r.last; i++) {
         float *y = out + i * d;
@@ -441,13 +443,23 @@ static void add_shared(const cpu_thread *t, int32_t layer, const float *in, floa
     }
 }
 
+// The sums of the experts' results, projected back.
+static void leave_latent(const cpu_thread *t, int32_t layer, float *out) {
+    const hth_layer *l = &t->c->model->layers[layer];
+    const int64_t d = t->c->model->desc.d_model, n = t->c->model->desc.layers[layer].moe.d_latent;
+    const cpu_product p = {.w = &l->latent_out, .bias = l->latent_out_bias, .y = out, .y_stride = d};
+    cpu_barrier(t);
+    cpu_linear(t, &p, 1, &(cpu_input){t->c->s.moe.latent, n, t->c->n_row, t->c->kinds});
+}
+
 void cpu_moe(const cpu_thread *t, int32_t layer, const float *in, float *out) {
     const hth_layer_desc *ld = &t->c->model->desc.layers[layer];
     const hth_layer *l = &t->c->model->layers[layer];
     cpu_moe_scratch *s = &t->c->s.moe;
-    const cpu_product router = {
-        .w = &l->router, .bias = l->router_bias, .y = s->logits, .y_stride = ld->moe.n_expert, .exact = true};
-    cpu_linear(t, &router, 1, &(cpu_input){in, t->c->model->desc.d_model, t->c->n_row, t->c->kinds});
+    const cpu_product p[2] = {
+        {.w = &l->router, .bias = l->router_bias, .y = s->logits, .y_stride = ld->moe.n_expert, .exact = true},
+        {.w = &l->latent_in, .bias = l->latent_in_bias, .y = s->latent, .y_stride = ld->moe.d_latent}};
+    cpu_linear(t, p, ld->moe.d_latent > 0 ? 2 : 1, &(cpu_input){in, t->c->model->desc.d_model, t->c->n_row, t->c->kinds});
     const cpu_range r = cpu_my_rows(t);
     for (int64_t i = r.first; i < r.last; i++) {
         if (route_row(t, layer, i)) continue;
@@ -457,8 +469,10 @@ void cpu_moe(const cpu_thread *t, int32_t layer, const float *in, float *out) {
     cpu_barrier(t);
     if (t->i == 0) plan_experts(t->c, layer);
     cpu_barrier(t);
-    if (s->is_gathered) gather(t, &ld->moe, in);
-    run_turns(t, layer, in);
-    combine(t, &ld->moe, out);
+    const float *x = ld->moe.d_latent > 0 ? s->latent : in;
+    if (s->is_gathered) gather(t, &ld->moe, x);
+    run_turns(t, layer, x);
+    combine(t, &ld->moe, ld->moe.d_latent > 0 ? s->latent : out);
+    if (ld->moe.d_latent > 0) leave_latent(t, layer, out);
     if (ld->d_ff > 0) add_shared(t, layer, in, out);
 }

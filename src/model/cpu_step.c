@@ -181,6 +181,13 @@ static void gate_heads(const cpu_thread *t, const hth_attention_desc *a) {
     cpu_barrier(t);
 }
 
+void cpu_scale_query(const cpu_thread *t, const hth_attention_desc *a, int64_t i, float *q, int64_t n) {
+    if (a->pos_scale_beta == 0) return;
+    const int64_t pos = t->c->step->batch.rows[i].pos[0] + a->pos_scale_offset;
+    const double turns = floor((double)pos / (double)a->pos_scale_n_orig);
+    t->c->k->scale(q, q, (float)(1 + (double)a->pos_scale_beta * log(1 + turns)), n);
+}
+
 // Norms, rotation and storing of one row's query, key and value.
 static void prepare_qkv(const cpu_thread *t, int32_t layer, int64_t i) {
     const hth_attention_desc *a = &t->c->model->desc.layers[layer].attn;
@@ -193,11 +200,7 @@ static void prepare_qkv(const cpu_thread *t, int32_t layer, int64_t i) {
         memcpy(q + (int64_t)h * a->head_dim, gated_query(t, a, i, h), (size_t)a->head_dim * sizeof *q);
     }
     norm_and_rotate(t, a, i, q, a->n_head, l->q_norm, l->q_norm_bias);
-    if (a->pos_scale_beta != 0) {
-        const int64_t pos = t->c->step->batch.rows[i].pos[0] + a->pos_scale_offset;
-        double turns = floor((double)pos / (double)a->pos_scale_n_orig);
-        kern->scale(q, q, (float)(1 + (double)a->pos_scale_beta * log(1 + turns)), n_q);
-    }
+    cpu_scale_query(t, a, i, q, n_q);
     const hth_state *state = t->c->rows[i].state;
     if (hth_kv_is_mixed(state->k_type)) hth_hadamard(q, n_q, a->head_dim);
     if (a->kv_layer != layer) return;

@@ -161,6 +161,7 @@ typedef enum hth_router_score {
 typedef struct hth_moe_desc {
     int32_t n_expert, n_used;
     int32_t d_ff; // of one expert
+    int32_t d_latent; // width of experts' inputs and results, with a projection before all of them and one behind; 0: d_model
     hth_router_score score;
     // Group-limited choice: the experts stand in n_group equal groups, of which n_group_used take part: those with
     // the largest sum of their group_best best scores. n_group <= 1: all take part.
@@ -176,6 +177,10 @@ typedef struct hth_moe_desc {
     int32_t n_shared;  // how many experts the shared feed-forward counts as
     bool shared_gated; // its result is multiplied by a sigmoid of its own logit
 } hth_moe_desc;
+
+static inline int32_t hth_moe_width(const hth_moe_desc *moe, int32_t d_model) {
+    return moe->d_latent > 0 ? moe->d_latent : d_model;
+}
 
 #define HTH_MAX_EXPERT 4096
 #define HTH_MAX_EXPERT_USED 64

@@ -799,6 +799,7 @@ static const hth_family families[] = {
     {"deepseek2", {"deepseek2"}, {"deepseek_v2"}, LATENT | PAIRS_BOTH, names_prenorm, NULL, hth_family_deepseek2, NULL},
     {"deepseek3", {NULL}, {"deepseek_v3", "kimi_k2"}, LATENT | PAIRS_BOTH, names_prenorm, NULL, hth_family_deepseek3, NULL},
     {"deepseek32", {"deepseek32"}, {"deepseek_v32"}, LATENT | PAIRS_BOTH, names_prenorm, NULL, hth_family_deepseek32, NULL},
+    {"mistral4", {"mistral4"}, {"mistral4"}, LATENT | PAIRS_BOTH, names_prenorm, NULL, hth_family_mistral4, NULL},
     {"glm4moe-lite", {NULL}, {"glm4_moe_lite"}, LATENT | PAIRS_BOTH, names_prenorm, NULL, hth_family_glm4_moe_lite, NULL},
     {"youtu", {NULL}, {"youtu_llm", "youtu"}, HTH_TRAIT_LATENT | PAIRS_BOTH, names_prenorm, NULL, hth_family_youtu, NULL},
     {"minicpm3", {"minicpm3"}, {"minicpm3"}, HTH_TRAIT_LATENT, names_prenorm, NULL, hth_family_minicpm3, NULL},

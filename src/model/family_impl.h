@@ -27,6 +27,7 @@ void hth_family_deepseek3(hth_builder *b);
 void hth_family_deepseek32(hth_builder *b);
 void hth_family_glm4_moe_lite(hth_builder *b);
 void hth_family_minicpm3(hth_builder *b);
+void hth_family_mistral4(hth_builder *b);
 void hth_family_youtu(hth_builder *b);
 
 // Families with routed experts (family_moe.c).

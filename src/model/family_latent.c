@@ -60,12 +60,34 @@ static void read_gguf_experts(hth_builder *b) {
     hth_family_latent_experts(b, &moe);
 }
 
+// Mistral scales queries by their position.
+static void read_position_scale(hth_builder *b) {
+    float beta = 0;
+    int64_t n_orig = b->is_gguf ? 8192 : b->d->rope[0].n_ctx_orig;
+    hth_meta_float(b->m, "attention.temperature_scale", "rope_parameters.llama_4_scaling_beta", &beta);
+    hth_meta_int(b->m, "attention.temperature_length", NULL, 1, INT64_MAX / 4, &n_orig);
+    for (int32_t i = 0; i < b->d->n_layer; i++) {
+        b->d->layers[i].attn.pos_scale_beta = beta;
+        b->d->layers[i].attn.pos_scale_n_orig = n_orig;
+    }
+}
+
+void hth_family_mistral4(hth_builder *b) {
+    const hth_moe_desc moe = {.score = HTH_SCORE_SOFTMAX, .group_best = 2, .normalize = true};
+    read_attention(b);
+    set_compressed_eps(b, COMPRESSED_EPS);
+    read_position_scale(b);
+    b->bare_experts = !b->is_gguf;
+    hth_family_latent_experts(b, &moe);
+}
+
 void hth_family_deepseek2(hth_builder *b) {
     const hth_moe_desc moe = {.score = HTH_SCORE_SOFTMAX, .group_best = 1};
     hth_family_drop_prediction_layers(b);
     read_attention(b);
     set_compressed_eps(b, COMPRESSED_EPS);
     if (b->is_gguf) {
+        read_position_scale(b); // Mistral Large 3 is of this architecture there
         read_gguf_experts(b);
         return;
     }

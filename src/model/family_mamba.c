@@ -263,14 +263,13 @@ static void nemotron_layer(hth_builder *b, int32_t i, char kind, const hth_recur
 static void nemotron_experts(hth_builder *b, const char *kinds) {
     const hth_moe_desc moe = {.score = HTH_SCORE_SIGMOID, .group_best = 2, .normalize = b->is_gguf, .no_gate = true};
     int32_t width = 0, latent = 0;
-    if (hth_meta_i32(b->m, "moe_latent_size", "moe_latent_size", 1, 1048576, &latent)) {
-        hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "experts between projections of their own (moe_latent_size) are not known");
-    }
+    hth_meta_i32(b->m, "moe_latent_size", "moe_latent_size", 1, 1048576, &latent);
     b->choice_bias = 1;
     hth_builder_moe(b, &moe);
     const bool stated = hth_meta_i32(b->m, NULL, "moe_shared_expert_intermediate_size", 1, 1048576, &width);
     for (int32_t i = 0; i < b->d->n_layer; i++) {
         hth_layer_desc *l = &b->d->layers[i];
+        l->moe.d_latent = latent;
         if (kinds[i] != 'E') l->d_ff = b->dense_ff[i];
         else if (stated && l->moe.n_shared > 0) l->d_ff = width;
     }

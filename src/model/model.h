@@ -86,6 +86,8 @@ typedef struct hth_layer {
     const float *router_bias; // [n_expert] added to the logits
     const float *choice_bias; // [n_expert] added to the scores while experts are chosen
     hth_weight expert_gate, expert_up, expert_down; // n_expert times [d_ff, d] [d_ff, d] [d, d_ff]
+    hth_weight latent_in, latent_out; // [d_latent, d] [d, d_latent] before and behind the experts
+    const float *latent_in_bias, *latent_out_bias;
     const float *expert_gate_bias, *expert_up_bias, *expert_down_bias; // [n_expert, d_ff] [n_expert, d_ff] [n_expert, d]
     hth_weight shared_router; // [1, d]
     hth_altup altup;

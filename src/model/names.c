@@ -100,6 +100,8 @@ static const role_names table[HTH_ROLE_COUNT] = {
                             "layers.%d.mlp.experts.%e.up_proj|layers.%d.block_sparse_moe.experts.%e.w3"},
     [HTH_ROLE_EXPERT_DOWN] = {"down projection of an expert", "blk.%d.ffn_down.%e",
                               "layers.%d.mlp.experts.%e.down_proj|layers.%d.block_sparse_moe.experts.%e.w2"},
+    [HTH_ROLE_LATENT_IN] = {"projection before the experts", "blk.%d.ffn_latent_down", "layers.%d.mixer.fc1_latent_proj"},
+    [HTH_ROLE_LATENT_OUT] = {"projection behind the experts", "blk.%d.ffn_latent_up", "layers.%d.mixer.fc2_latent_proj"},
     [HTH_ROLE_SHARED_GATE] = {"gate projection of the shared expert", "blk.%d.ffn_gate_shexp",
                               "layers.%d.mlp.shared_expert.gate_proj|layers.%d.mlp.shared_experts.gate_proj|"
                               "layers.%d.block_sparse_moe.shared_experts.gate_proj|"

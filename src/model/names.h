@@ -67,6 +67,8 @@ typedef enum hth_role {
     HTH_ROLE_EXPERT_GATE, // one tensor per expert, %e
     HTH_ROLE_EXPERT_UP,
     HTH_ROLE_EXPERT_DOWN,
+    HTH_ROLE_LATENT_IN, // before all experts of a layer, and behind them
+    HTH_ROLE_LATENT_OUT,
     HTH_ROLE_SHARED_GATE,
     HTH_ROLE_SHARED_UP,
     HTH_ROLE_SHARED_GATE_UP,

@@ -158,7 +158,7 @@ static uint64_t scratch_bytes(const hth_desc *d, int64_t n_chunk) {
         const hth_layer_desc *l = &d->layers[i];
         const int64_t heads = (int64_t)l->attn.n_head * (l->attn.head_dim + l->attn.head_dim_v) +
                               (int64_t)l->attn.n_kv_head * (l->attn.head_dim + l->attn.head_dim_v);
-        const int64_t experts = l->moe.n_used * (2 * (int64_t)d->d_model + 3 * (int64_t)l->moe.d_ff);
+        const int64_t experts = l->moe.n_used * (2 * (int64_t)hth_moe_width(&l->moe, d->d_model) + 3 * (int64_t)l->moe.d_ff);
         const uint64_t n = (uint64_t)(5 * (int64_t)d->d_model + heads + 3 * (int64_t)l->d_ff + experts) * sizeof(float);
         most = n > most ? n : most;
     }

@@ -28,6 +28,20 @@ def as_published(weights, config):
     return separate_experts(join_heads(weights, config), config)
 
 
+def fused_experts(weights, config):
+    """Heads joined, and gate and up projections of all experts in one parameter."""
+    out = {}
+    for name, value in join_heads(weights, config).items():
+        match = re.fullmatch(r"(.*)\.switch_mlp\.(gate|up|down)_proj\.weight", name)
+        if not match:
+            out[name] = value
+        elif match[2] == "down":
+            out[match[1] + ".experts.down_proj"] = value
+        elif match[2] == "gate":
+            out[match[1] + ".experts.gate_up_proj"] = np.concatenate([value, weights[name.replace("gate_proj", "up_proj")]], axis=1)
+    return out
+
+
 def with_prediction_layer(weights, config):
     """As published, with the layer behind the last that predicts a further token."""
     out = as_published(weights, config)
@@ -144,6 +158,27 @@ MINICPM3 = {
     "vocab_size": 283,
 }
 
+# Mistral Small 4
+MISTRAL4 = vary(
+    DEEPSEEK_V3, architectures=["Mistral4ForCausalLM"], model_type="mistral4", head_dim=36, qk_head_dim=36, rope_interleave=True,
+    n_shared_experts=1, transformers_version="5.0.0.dev0", n_group=4, topk_group=2,
+    rope_parameters={"beta_fast": 3.0, "beta_slow": 0.25, "factor": 12.0, "llama_4_scaling_beta": 0.4, "mscale": 1.0,
+                     "mscale_all_dim": 1.0, "original_max_position_embeddings": 32, "rope_theta": 700.0, "rope_type": "yarn",
+                     "type": "yarn"},
+    _drop=("ep_size", "moe_layer_freq", "num_nextn_predict_layers", "scoring_func", "topk_method", "rope_scaling", "rope_theta"))
+
+# A wrapper around DeepSeek V3, whose text_config is that of Kimi K2.
+KIMI_K25 = {
+    "architectures": ["KimiK25ForConditionalGeneration"],
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "model_type": "kimi_k25",
+    "text_config": vary(DEEPSEEK_V3, model_type="kimi_k2", n_group=1, topk_group=1),
+    "tie_word_embeddings": False,
+    "torch_dtype": "float32",
+    "vision_config": {},
+}
+
 HEADS = {"num_key_value_heads": "all heads share one compressed row"}
 TRAINING = {"aux_loss_alpha": "for training", "seq_aux": "for training", "ep_size": "how to run, not what"}
 BEHIND = {"num_nextn_predict_layers": "layers behind the last are passed over"}
@@ -173,3 +208,15 @@ def add_all(add):
         ignored={**HEADS, **BEHIND, "topk_group": "there is one group", "partial_rotary_factor": "the rotated part has a size"})
     add("youtu", YOUTU, tied=True, no_rewrite="transformers calls this type youtu", gains=GAINS, embed_std=0.3, ignored=HEADS)
     add("minicpm3", MINICPM3, gains=GAINS, ignored={**HEADS, "short_factor": "the sequence is longer than the original context"})
+    mistral = {**HEADS, "head_dim": "qk_nope_head_dim and qk_rope_head_dim say it", "qk_head_dim": "they say it",
+               "type": "rope_type says it"}
+    gains = {**GAINS, "q_b_proj": 1.6}  # queries grow with their positions
+    add("mistral4", MISTRAL4, to_hub=fused_experts, gains=gains, ignored=mistral, no_rewrite="transformers adds keys of other families",
+        mutations={"beta_fast": 0.4})
+    add("mistral4-mlx", vary(MISTRAL4, rope_interleave=False, n_group=1, topk_group=1, attention_bias=True, norm_topk_prob=False,
+                             q_lora_rank=None), gains=gains,
+        no_rewrite="transformers adds keys of other families", ignored={**mistral, "topk_group": "there is one group"},
+        mutations={"n_group": 5, "q_lora_rank": 52, "beta_fast": 0.4})
+    add("kimi-k2.5", KIMI_K25, to_hub=as_published, gains=GAINS, mutations={**refused, "n_group": 5}, ignored={
+        **HEADS, **TRAINING, **BEHIND, "topk_group": "there is one group"}, no_rewrite=
+        "the family's code lives on the hub, not in transformers")

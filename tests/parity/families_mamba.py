@@ -276,6 +276,15 @@ def add_all(add):
         unread, topk_group="there is one group", intermediate_size="no layer is dense",
         n_shared_experts="moe_shared_expert_intermediate_size says it"), mutations=dict(
             limits, hybrid_override_pattern="MEME*", mlp_hidden_act="gelu", n_group=5))
+    # Nemotron 3 Super: experts between projections of their own.
+    add("nemotron-h-latent", vary(moe, moe_latent_size=36, moe_intermediate_size=52), to_hub=nemotron_names, ignored=dict(
+        unread, topk_group="there is one group", intermediate_size="no layer is dense",
+        n_shared_experts="moe_shared_expert_intermediate_size says it"), mutations=dict(
+            limits, hybrid_override_pattern="MEME*", mlp_hidden_act="gelu", n_group=5, moe_latent_size=40))
+    add("nemotron-h-latent-bias", vary(moe, moe_latent_size=36, mlp_bias=True, hybrid_override_pattern="ME-*E"), no_rewrite=
+        "MLX's names", ignored=dict(unread, topk_group="there is one group",
+                                    n_shared_experts="moe_shared_expert_intermediate_size says it"), mutations=dict(
+            limits, hybrid_override_pattern="MEE*-", mlp_hidden_act="gelu", n_group=5, moe_latent_size=40))
     add("nemotron-h-moe-mlx", vary(moe, hybrid_override_pattern="ME-*E", n_group=4, topk_group=2, norm_topk_prob=False,
                                    n_shared_experts=None), no_rewrite="transformers wants a number of shared experts", ignored=dict(
         unread, moe_shared_expert_intermediate_size="there is none"), mutations=dict(

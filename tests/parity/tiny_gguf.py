@@ -30,7 +30,7 @@ ARCH = {
     "olmoe": "olmoe", "granitemoe": "granitemoe", "ernie4_5_moe": "ernie4_5-moe", "hunyuan": "hunyuan-moe",
     "dots1": "dots1", "minimax_m2": "minimax-m2",
     "deepseek_v2": "deepseek2", "deepseek_v3": "deepseek2", "glm4_moe_lite": "deepseek2", "youtu_llm": "deepseek2",
-    "minicpm3": "minicpm3", "llama4_text": "llama4", "mimo_v2_flash": "mimo2", "deepseek": "deepseek",
+    "minicpm3": "minicpm3", "mistral4": "mistral4", "llama4_text": "llama4", "mimo_v2_flash": "mimo2", "deepseek": "deepseek",
     "lfm2": "lfm2", "lfm2_moe": "lfm2moe", "qwen3_next": "qwen3next", "qwen3_5_text": "qwen35",
     "qwen3_5_moe_text": "qwen35moe", "kimi_linear": "kimi-linear",
     "mamba2": "mamba2", "falcon_h1": "falcon-h1", "granitemoehybrid": "granitehybrid", "nemotron_h": "nemotron_h",
@@ -239,7 +239,10 @@ def write_latent(w, c):
     multiplier = scaling_of(c).get("mscale_all_dim")
     if multiplier:
         w.number("rope.scaling.yarn_log_multiplier", 0.1 * multiplier)
-    if w.arch == "deepseek2":
+    if w.arch == "mistral4":
+        w.number("attention.temperature_scale", c["rope_parameters"]["llama_4_scaling_beta"])
+        w.number("attention.temperature_length", c["rope_parameters"]["original_max_position_embeddings"])
+    if w.arch in ("deepseek2", "mistral4"):
         w.number("leading_dense_block_count", c.get("first_k_dense_replace", c["num_hidden_layers"]))
         w.number("expert_shared_count", c.get("n_shared_experts", 0))
         if "moe_intermediate_size" not in c:
@@ -311,7 +314,7 @@ def write_expert_keys(w, c):
     if arch in ("glm4moe", "dots1"):
         w.number("leading_dense_block_count", c["first_k_dense_replace"])
         w.number("expert_shared_count", c["n_shared_experts"])
-    if arch in ("glm4moe", "dots1", "deepseek2"):
+    if arch in ("glm4moe", "dots1", "deepseek2", "mistral4"):
         w.number("expert_weights_scale", c["routed_scaling_factor"])
         w.number("expert_weights_norm", c["norm_topk_prob"])
     if arch in ("glm4moe", "dots1", "minimax-m2") or c.get("topk_method") == "noaux_tc":
@@ -415,7 +418,7 @@ def convert(family, weights, path, changes=None):
                                              for windowed in c["hybrid_layer_pattern"]]}
     number = w.number
     w.number = lambda key, value: number(key, lists.get(key, value))
-    w.is_split = "kv_lora_rank" in c and w.arch == "deepseek2" and not family.name.endswith("-joined")
+    w.is_split = "kv_lora_rank" in c and w.arch in ("deepseek2", "mistral4") and not family.name.endswith("-joined")
     if w.is_split:
         c["num_key_value_heads"] = 1
     if c["model_type"] == "ministral3":
@@ -458,6 +461,9 @@ def latent_rows(row):
     long = dict(families.by_name("minicpm3").config["rope_scaling"])
     return [third, joined(third), joined(row("deepseek2", **flat)), lite, row("glm4-moe-lite"),
             dataclasses.replace(row("youtu"), to_hub=families.by_name("deepseek3").to_hub),
+            dataclasses.replace(row("mistral4", n_group=1, topk_group=1, rms_norm_eps=1e-6, rope_parameters=dict(
+                families.by_name("mistral4").config["rope_parameters"], beta_fast=32.0, beta_slow=1.0)),
+                to_hub=families.by_name("deepseek3").to_hub),
             row("minicpm3", rms_norm_eps=1e-5, scale_emb=12, dim_model_base=256, rope_scaling=long)]
 
 
@@ -526,7 +532,8 @@ def build(family, root):
 
     folder = tiny_models.build(family, root)
     path = folder / "model.gguf"
-    made_by = pathlib.Path(__file__), pathlib.Path(tiny_gguf_hybrid.__file__), folder / "built"
+    modules = tiny_gguf_hybrid, tiny_gguf_mamba, tiny_gguf_rwkv
+    made_by = pathlib.Path(__file__), *(pathlib.Path(m.__file__) for m in modules), folder / "built"
     newest = max(part.stat().st_mtime for part in made_by)
     if not path.exists() or path.stat().st_mtime < newest:
         convert(family, load_file(folder / "model.safetensors"), path)

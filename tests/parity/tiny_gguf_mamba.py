@@ -94,6 +94,8 @@ def write_keys(w, c):
         w.number("expert_shared_count", c["n_shared_experts"])
         w.number("expert_weights_scale", c["routed_scaling_factor"])
         w.number("expert_weights_norm", c["norm_topk_prob"])
+    if c.get("moe_latent_size"):
+        w.number("moe_latent_size", c["moe_latent_size"])
     if c["model_type"] == "granitemoehybrid":
         w.number("rope.scaling.finetuned", c["position_embedding_type"] == "rope")
         if c["num_local_experts"]:
@@ -119,5 +121,5 @@ def rows(row, by_name):
     free = {"time_step_limit": [0.0, 1e9]}
     made = [row("mamba2", **free), row("falcon-h1"),
             row("granite-hybrid", **free), row("granite-hybrid-dense", **free, mamba_conv_bias=True), row("nemotron-h", **free),
-            row("nemotron-h-moe", **free)]
+            row("nemotron-h-moe", **free), row("nemotron-h-latent", **free)]
     return made
