@@ -107,13 +107,15 @@ static void reap(hth_engine *e) {
     int32_t n = 0;
     hth_request *ended = NULL;
     for (int32_t i = 0; i < e->n_seq; i++) {
+        if (e->seqs[i]->is_ended) reuse_let_go(e, e->seqs[i]);
+    }
+    for (int32_t i = 0; i < e->n_seq; i++) {
         sequence *s = e->seqs[i];
         if (!s->is_ended) {
             e->seqs[n++] = s;
             continue;
         }
         hth_request *r = s->request;
-        reuse_let_go(e, s);
         reuse_keep_end(e, s);
         sequence_free(s);
         if (--r->n_live > 0) continue;
