@@ -57,7 +57,7 @@ const hth_tensor *hth_bind_find(const hth_binder *k, hth_role role, int32_t laye
         size_t n = strcspn(p, "|");
         for (size_t r = 0; r < n_root; r++) {
             char name[HTH_NAME_LEN];
-            if (!make_name(name, roots[r], p, n, layer, k->expert, suffix)) continue;
+            if (!make_name(name, roots[r], p, n, k->first_layer + layer, k->expert, suffix)) continue;
             const hth_tensor *t = hth_container_find(k->c, name);
             if (t || base[0] == 0) {
                 snprintf(base, HTH_NAME_LEN, "%.*s", (int)(strlen(name) - strlen(suffix)), name);
@@ -680,7 +680,7 @@ static hth_code bind_laurel(hth_binder *k, int32_t i, hth_layer *l) {
     return hth_bind_norm(k, HTH_ROLE_LAUREL_NORM, i, d, &l->laurel_norm, NULL);
 }
 
-static hth_code bind_layer(hth_binder *k, int32_t i) {
+hth_code hth_bind_layer(hth_binder *k, int32_t i) {
     hth_layer *l = &k->m->layers[i];
     const hth_layer_desc *ld = &k->b->d->layers[i];
     const int64_t d = k->b->d->d_model;
@@ -922,9 +922,10 @@ hth_code hth_bind(hth_builder *b, hth_err *err) {
     HTH_TRY(bind_rope_divisors(&k));
     HTH_TRY(bind_per_layer_tables(&k));
     HTH_TRY(bind_streams(&k));
-    for (int32_t i = 0; i < b->d->n_layer; i++) HTH_TRY(bind_layer(&k, i));
+    for (int32_t i = 0; i < b->d->n_layer; i++) HTH_TRY(hth_bind_layer(&k, i));
     HTH_TRY(bind_output(&k));
     HTH_TRY(bind_classifier(&k));
+    HTH_TRY(hth_bind_predictor(&k));
     m->n_param_active = m->n_param;
     for (int32_t i = 0; i < b->d->n_layer; i++) {
         const hth_moe_desc *moe = &b->d->layers[i].moe;

@@ -10,6 +10,7 @@ typedef struct hth_binder {
     hth_builder *b;
     hth_model *m;
     hth_container *c;
+    int32_t first_layer;   // number of layer 0 in the file's names
     const char *root;      // hub: what stands before layer names, "model." and the like
     const hth_json *mlx;   // hub: "quantization" of an MLX folder, or NULL
     const hth_json *quant; // hub: "quantization_config", or NULL
@@ -53,6 +54,11 @@ HTH_NODISCARD hth_code hth_bind_decays(hth_binder *k, int32_t layer, hth_recurre
 HTH_NODISCARD hth_code hth_bind_mamba(hth_binder *k, int32_t layer, hth_recurrent_weights *w); // (bind_mamba.c)
 HTH_NODISCARD hth_code hth_bind_wkv(hth_binder *k, int32_t layer, hth_recurrent_weights *w); // (bind_wkv.c)
 void hth_bind_mark_used(hth_binder *k, const hth_tensor *t);
+
+// Everything of layer i.
+HTH_NODISCARD hth_code hth_bind_layer(hth_binder *k, int32_t i);
+// The model's predictor, where the file has one that this family is known to have (bind_predict.c).
+HTH_NODISCARD hth_code hth_bind_predictor(const hth_binder *k);
 
 // Latent attention of layer i, but for the output projection (bind_latent.c).
 HTH_NODISCARD hth_code hth_bind_latent(hth_binder *k, int32_t i, hth_layer *l);

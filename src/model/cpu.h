@@ -87,6 +87,7 @@ typedef struct cpu_scratch {
     float *per_layer; // [n, n_layer * d_per_layer]
     float *recurrent; // [n, cpu_recurrent_width]; or queries with their gates, [n, n_head, 2, head_dim]
     float *cos_, *sin_; // [n_rope, n, n_rot_max / 2]
+    float *pair;      // [n, 2 d] of predictors: the normed embedding, and behind it the normed hidden row
     float *panels;    // [n_thread, panel_len]
     float *attn_work;  // [n_thread, attn_work_len]
     float *attn_parts; // partial results of attention, by all threads

@@ -18,10 +18,12 @@ static hth_code check_row(const hth_step *step, int32_t i, hth_err *err) {
                         (int)d->n_vocab);
     }
     const bool reads_input = step->layer_first == 0 || d->d_per_layer > 0;
-    if (r->token < 0 && reads_input && !b->embd) {
-        return hth_fail(err, HTH_ERR_RANGE, "row %d has neither a token nor an embedding", (int)i);
+    const bool reads_both = hth_weight_exists(&step->model->combine); // a token and a hidden row
+    if ((r->token < 0 || reads_both) && reads_input && !b->embd) {
+        return hth_fail(err, HTH_ERR_RANGE, "row %d has %s", (int)i, reads_both ? "no hidden row" : "neither a token nor an embedding");
     }
-    if (r->token < 0 && reads_input && (r->i_embd < 0 || r->i_embd >= b->n_embd)) {
+    if (r->token < 0 && reads_both) return hth_fail(err, HTH_ERR_RANGE, "row %d has no token", (int)i);
+    if ((r->token < 0 || reads_both) && reads_input && (r->i_embd < 0 || r->i_embd >= b->n_embd)) {
         return hth_fail(err, HTH_ERR_RANGE, "row %d: embedding %d of %d", (int)i, (int)r->i_embd, (int)b->n_embd);
     }
     if (r->i_seq < 0 || r->i_seq >= b->n_seq) {
@@ -190,7 +192,7 @@ static widths find_widths(const hth_model *m, int n_thread) {
         w.branch2 |= l->parallel || l->has_laurel || l->has_ffn_shift;
         w.branch2 |= (l->mixer != HTH_MIXER_NONE && l->recurrent.kind != HTH_RECURRENT_NONE);
     }
-    w.cols = max64(w.cols, max64(w.attn, w.ff));
+    w.cols = max64(w.cols, max64(w.attn, max64(w.ff, m->combine.n_col)));
     for (int32_t i = 0; i < d->n_rope; i++) w.n_rot = max64(w.n_rot, d->rope[i].n_rot);
     return w;
 }
@@ -223,7 +225,7 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     planner p = {0};
     float **const parts[] = {&s->x,  &s->h,  &s->branch,    &s->branch2, &s->streams, &s->q, &s->k,      &s->v,     &s->attn,
                              &s->gate, &s->up, &s->per_layer, &s->recurrent,
-                             &s->cos_,    &s->sin_, &s->panels, &s->attn_work, &s->attn_parts,
+                             &s->cos_,    &s->sin_, &s->pair, &s->panels, &s->attn_work, &s->attn_parts,
                              &s->latent_q, &s->latent_out,
                              &q8_codes, &s->q8.d, &q8_sums, &s->q8.wide_d, &s->q8.wide_sum, &q8_tiles, &own_codes, &s->q8_own.d,
                              &own_sums, &q8_panels, &bf16};
@@ -234,6 +236,7 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
                          plan(&p, n, w.attn), plan(&p, n, w.ff), plan(&p, n, w.ff),
                          plan(&p, n, (int64_t)d->n_layer * d->d_per_layer), plan(&p, n, w.recurrent),
                          plan(&p, n, half_rot), plan(&p, n, half_rot),
+                         plan(&p, hth_weight_exists(&c->model->combine) ? n : 0, 2 * (int64_t)d->d_model),
                          plan(&p, n_thread, (int64_t)s->panel_len), plan(&p, n_thread, (int64_t)s->attn_work_len),
                          plan(&p, 1, w.attn_parts), plan(&p, c->n_generated, w.latent_q),
                          plan(&p, c->n_generated, w.latent_out), plan(&p, n_in, q8_stride / 4), plan(&p, n_in, q8_blocks),

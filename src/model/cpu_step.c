@@ -43,6 +43,22 @@ static void embed_row(const cpu_thread *t, int64_t i) {
     if (m->embd_norm) norm(t, d->norm, x, x, m->embd_norm, m->embd_norm_bias, d->d_model);
 }
 
+// A predictor reads two things of each row: its token's embedding, and what the model made of the token before.
+static void combine(const cpu_thread *t) {
+    const hth_model *m = t->c->model;
+    const int64_t d = m->desc.d_model;
+    const cpu_range r = cpu_my_rows(t);
+    for (int64_t i = r.first; i < r.last; i++) {
+        const float *hidden = t->c->step->batch.embd + (int64_t)t->c->step->batch.rows[i].i_embd * d;
+        float *pair = t->c->s.pair + i * 2 * d;
+        norm(t, m->desc.norm, pair, t->c->s.x + i * d, m->combine_embd_norm, NULL, d);
+        norm(t, m->desc.norm, pair + d, hidden, m->combine_hidden_norm, NULL, d);
+    }
+    cpu_barrier(t);
+    const cpu_product p = {.w = &m->combine, .y = t->c->s.x, .y_stride = d};
+    cpu_linear(t, &p, 1, &(cpu_input){t->c->s.pair, 2 * d, t->c->n_row, t->c->kinds});
+}
+
 // Gemma 3n and 4: each layer gets an input of its own, half from a second embedding table, half projected
 // from the embedding.
 static void prepare_per_layer(const cpu_thread *t) {
@@ -100,6 +116,7 @@ static void begin(const cpu_thread *t) {
     prepare_angles(t);
     if (t->c->step->layer_first == 0 || d->d_per_layer > 0) {
         for (int64_t i = r.first; i < r.last; i++) embed_row(t, i);
+        if (hth_weight_exists(&t->c->model->combine)) combine(t);
         cpu_barrier(t);
         prepare_per_layer(t);
     }

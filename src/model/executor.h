@@ -75,7 +75,7 @@ typedef struct hth_row {
     int32_t span;      // neighbouring rows of one sequence with the same span >= 0 see each other both ways (all
                        // in one step, not in a draft tree); -1: causal
     int32_t type;      // token type (BERT segments)
-    int32_t i_embd;    // for token -1: row in hth_batch.embd
+    int32_t i_embd;    // for token -1, and for all rows of a predictor (hth_model.predictor): row in hth_batch.embd
     uint8_t kind;      // hth_row_kind
     uint8_t want;      // hth_row_want bits
 } hth_row;

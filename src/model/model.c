@@ -78,8 +78,16 @@ hth_code hth_model_open(const char *path, hth_model **out, hth_err *err) {
     return HTH_OK;
 }
 
+// What it shares is its model's.
+static void free_predictor(hth_model *p) {
+    if (!p) return;
+    hth_arena_free(&p->arena);
+    hth_free(p);
+}
+
 void hth_model_free(hth_model *m) {
     if (!m) return;
+    free_predictor(m->predictor);
     hth_stream_free(m->stream);
     hth_arena_free(&m->arena);
     hth_container_close(m->container);

@@ -110,6 +110,9 @@ typedef struct hth_model {
     const float *cls_bias, *cls_out_bias;
     const float *embd_norm, *embd_norm_bias, *output_norm, *output_norm_bias, *per_layer_proj_norm;
     const float *output_bias;
+    // Of a predictor (see below): x = combine [norm(embedding), norm(hidden row)] goes into its only layer.
+    hth_weight combine; // [d, 2 d]
+    const float *combine_embd_norm, *combine_hidden_norm; // [d]
     hth_buffer *buffers; // [n_file] the container's files, as the executors see them
     hth_arena arena;     // owns desc, layers, vectors
     uint64_t n_param;    // numbers in all bound weights
@@ -117,6 +120,10 @@ typedef struct hth_model {
     uint64_t weight_bytes;
     bool has_bf16;           // among the matrices
     const bool *tensor_used; // [n_tensor] of the container's tensors: some weight or vector comes from it
+    // The first layer that the file carries for predicting one token further (multi-token prediction), as a model of one
+    // layer: row i reads token i + 1 and what this model made of token i, after its output norm (hth_row.i_embd), and
+    // gives logits for token i + 2. It is no part of the ordinary pass. Owned; NULL: there is none.
+    struct hth_model *predictor;
     struct hth_stream *stream; // owned; what of it is read from disk as needed (model/residency.h). NULL: nothing
 } hth_model;
 

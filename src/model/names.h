@@ -107,6 +107,12 @@ typedef enum hth_role {
     HTH_ROLE_KEY_UNIT,
     HTH_ROLE_KEY_BETA,
     HTH_ROLE_BONUS,
+    HTH_ROLE_NEXT_PROJ, // of a layer that predicts one token further: takes a token and a hidden row together
+    HTH_ROLE_NEXT_EMBD_NORM,
+    HTH_ROLE_NEXT_HIDDEN_NORM,
+    HTH_ROLE_NEXT_NORM,
+    HTH_ROLE_NEXT_OUTPUT,
+    HTH_ROLE_NEXT_EMBD,
     HTH_ROLE_COUNT
 } hth_role;
 
