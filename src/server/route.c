@@ -8,7 +8,7 @@
 #include "server/dialects.h"
 
 const hth_route *const hth_route_tables[] = {hth_server_routes, hth_anthropic_routes, hth_ollama_routes,
-                                              hth_llama_routes,  hth_openai_routes,    NULL};
+                                              hth_llama_routes,  hth_openai_routes,    hth_responses_routes, NULL};
 
 // Whose words a path is refused in, by how it begins; the first that fits.
 static const struct {

@@ -18,6 +18,8 @@
 #include "server/log.h"
 #include "server/metrics.h"
 #include "server/models.h"
+#include "server/responses.h"
+#include "server/store.h"
 #include "server/tls.h"
 
 #define MAX_TEMPLATE_BYTES ((uint64_t)1 << 20)
@@ -255,6 +257,10 @@ hth_code hth_server_start(const hth_config *c, int log_fd, hth_str *notes, hth_s
     if (code == HTH_OK) code = hth_access_new(c, notes, &s->access, err);
     if (code == HTH_OK) code = hth_tls_load(c, notes, &v->tls, err);
     if (code == HTH_OK) code = open_models(v, c, err);
+    if (code == HTH_OK) {
+        s->store = hth_store_new(c);
+        code = s->store ? hth_responses_new(s, &s->responses, err) : hth_fail_nomem(err, 0);
+    }
     if (code == HTH_OK) code = listen_now(v, c, err);
     if (code == HTH_OK && c->models.n > 0) {
         code = hth_thread_start(&v->loader, load_models, v, err);
@@ -299,6 +305,8 @@ void hth_server_stop(hth_server *s, bool (*hurry)(void)) {
     if (s->http) drain(s, hurry);
     hth_http_stop(s->http);
     if (v->has_loader) hth_thread_join(&v->loader);
+    hth_responses_free(s->responses);
+    hth_store_free(s->store);
     hth_models_close(s->models);
     hth_access_free(s->access);
     hth_tls_free(&v->tls);

@@ -8,6 +8,7 @@
 struct hth_models; // models.h: what can be asked for, and what is loaded
 struct hth_access; // access.h: who may
 struct hth_store;  // store.h: responses that were stored
+struct hth_responses; // responses.h: responses that are made
 
 struct hth_config;  // config.h: what it was told
 struct hth_logger;  // log.h
@@ -19,6 +20,7 @@ typedef struct hth_server {
     struct hth_models *models;
     struct hth_access *access;
     struct hth_store *store;
+    struct hth_responses *responses;
     struct hth_logger *logger;
     struct hth_metrics *metrics;
     uint64_t start_ns;
