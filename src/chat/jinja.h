@@ -7,6 +7,7 @@
 #define HTH_CHAT_JINJA_H
 
 #include "chat/jinja_value.h"
+#include "os/clock.h"
 #include "text/tokenizer.h"
 
 #define HTH_JINJA_MAX_SOURCE ((size_t)1 << 20) // bytes of a template
@@ -32,11 +33,7 @@ void hth_jinja_free(hth_jinja *t);
 bool hth_jinja_has_literal(const hth_jinja *t, const char *word, size_t n);
 
 // Broken-down local time, as strftime_now prints it.
-typedef struct hth_jinja_time {
-    int year, month, day;     // month 1..12
-    int hour, minute, second;
-    int weekday, yearday;     // 0 = Monday; 1 = first of January
-} hth_jinja_time;
+typedef hth_local_time hth_jinja_time;
 
 // The text of a rendering: consecutive segments of template bytes and client bytes (is_user).
 typedef struct hth_jinja_text {

@@ -2,7 +2,6 @@
 #include "chat/jinja_impl.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #define ARGS jj_vm *vm, jj_value self, const jj_args *args, jj_value *out
 #define MAX_RANGE 100000
@@ -123,15 +122,6 @@ static hth_code call_lipsum(ARGS) {
 
 // ---- strftime_now ----
 
-static hth_jinja_time clock_now(void) {
-    time_t now = time(NULL);
-    struct tm t = {0};
-    (void)localtime_r(&now, &t);
-    return (hth_jinja_time){.year = t.tm_year + 1900, .month = t.tm_mon + 1, .day = t.tm_mday, .hour = t.tm_hour,
-                            .minute = t.tm_min, .second = t.tm_sec, .weekday = (t.tm_wday + 6) % 7,
-                            .yearday = t.tm_yday + 1};
-}
-
 static int iso_week(const hth_jinja_time *t) {
     int week = (t->yearday - 1 - t->weekday + 10) / 7;
     bool leap = (t->year % 4 == 0 && t->year % 100 != 0) || t->year % 400 == 0;
@@ -201,7 +191,7 @@ static hth_code call_strftime_now(ARGS) {
     (void)self;
     HTH_TRY(jj_bind(vm, "strftime_now", args, "format", 1, a));
     if (!jj_is_str(a[0])) return jj_fail(vm, JJ_TYPE_ERROR, "strftime() argument 1 must be str, not %s", jj_type_name(a[0]));
-    hth_jinja_time now = vm->now ? *vm->now : clock_now();
+    hth_jinja_time now = vm->now ? *vm->now : hth_clock_local();
     const jj_str *s = a[0].u.s;
     jj_buf b = jj_buf_make(vm);
     for (uint32_t i = 0; i < s->n; i++) {

@@ -254,7 +254,10 @@ static hth_code find_abilities(hth_chat_template *t, hth_err *err) {
     m[0].role = hth_chat_text_of("system");
     HTH_TRY(probe(t, m, 2, shape, NULL, NEEDLE, NULL, &t->can.system, err));
     HTH_TRY(probe_systems(t, &needle, &other, shape, err));
-    t->can.developer = hth_jinja_has_literal(t->plain, "developer", 9);
+    if (hth_jinja_has_literal(t->plain, "developer", 9)) {
+        m[0].role = hth_chat_text_of("developer");
+        HTH_TRY(probe(t, m, 2, shape, NULL, NEEDLE, NULL, &t->can.developer, err));
+    }
     HTH_TRY(probe(t, m + 1, 1, shape, &tools, NEEDLE, NULL, &t->can.tools, err));
     return probe_calls(t, &other, &tools, err);
 }
@@ -379,6 +382,30 @@ static bool is_system(const hth_chat_message *m) {
     return is_role(m, "system") || is_role(m, "developer");
 }
 
+static bool has_media(const hth_chat_message *m) {
+    for (size_t i = 0; i < m->n_part; i++) {
+        if (m->parts[i].kind != HTH_CHAT_PART_TEXT) return true;
+    }
+    return false;
+}
+
+// Texts become one part: a template that trims parts would eat what stands between them.
+static hth_code join_texts(hth_arena *a, hth_chat_message *m, hth_err *err) {
+    size_t n = 0, at = 0;
+    for (size_t i = 0; i < m->n_part; i++) n += m->parts[i].text.n;
+    char *text = hth_arena_alloc(a, n + 1, 1);
+    hth_chat_part *part = hth_arena_alloc(a, 1, sizeof *part);
+    if (!text || !part) return hth_fail_nomem(err, n);
+    for (size_t i = 0; i < m->n_part; i++) {
+        if (m->parts[i].text.n > 0) memcpy(text + at, m->parts[i].text.p, m->parts[i].text.n);
+        at += m->parts[i].text.n;
+    }
+    *part = (hth_chat_part){HTH_CHAT_PART_TEXT, {text, n}};
+    m->parts = part;
+    m->n_part = 1;
+    return HTH_OK;
+}
+
 // One message of several: their parts one behind the other, a blank line between.
 static hth_code merge(hth_arena *a, const hth_chat_message *m, size_t n, hth_chat_message *out, hth_err *err) {
     size_t n_part = 0, at = 0;
@@ -392,7 +419,7 @@ static hth_code merge(hth_arena *a, const hth_chat_message *m, size_t n, hth_cha
     }
     out->parts = parts;
     out->n_part = at;
-    return HTH_OK;
+    return has_media(out) ? HTH_OK : join_texts(a, out, err);
 }
 
 // The system messages at the beginning become one where the template does not write several, and open the user's first
@@ -429,13 +456,6 @@ static hth_code fit_messages(const hth_chat_template *t, hth_arena *a, const hth
     return HTH_OK;
 }
 
-static bool has_media(const hth_chat_message *m) {
-    for (size_t i = 0; i < m->n_part; i++) {
-        if (m->parts[i].kind != HTH_CHAT_PART_TEXT) return true;
-    }
-    return false;
-}
-
 static hth_code values_of(const hth_chat_template *t, hth_arena *a, const hth_chat_request *r, hth_jinja_value *out,
                           hth_err *err) {
     hth_chat_message *m;
@@ -444,7 +464,8 @@ static hth_code values_of(const hth_chat_template *t, hth_arena *a, const hth_ch
     HTH_TRY(fit_messages(t, a, r, &m, &n, err));
     HTH_TRY(hth_jinja_make_list(a, n, out, &items, err));
     for (size_t i = 0; i < n; i++) {
-        hth_chat_shape shape = {.parts = !t->can.strings || has_media(&m[i]),
+        bool wants_parts = t->can.parts && m[i].n_part > 1 && is_role(&m[i], "user"); // that is the role it was asked about
+        hth_chat_shape shape = {.parts = !t->can.strings || has_media(&m[i]) || wants_parts,
                                 .object_arguments = t->can.object_arguments, .parsed_results = is_classic(t)};
         if (has_media(&m[i]) && !t->can.parts) {
             return hth_fail(err, HTH_ERR_UNSUPPORTED, "message %zu has parts that are no text; the model's chat template"
