@@ -34,6 +34,7 @@ typedef struct binder {
     hth_jinja *t;
     hth_arena temp;
     hth_err *err;
+    uint32_t line; // the last that jinja2 has noted in the code that it writes; 0: none
 } binder;
 
 // Where the code stands that is being bound.
@@ -464,6 +465,7 @@ static hth_code bind_inner(binder *b, where w, jj_node *n) {
 
 static hth_code bind_with(binder *b, where w, jj_node *n) {
     where in;
+    n->line = b->line ? b->line : 1; // it has none of its own: errors in its values are told of what stands before
     HTH_TRY(bind_list(b, w, n->list2));
     HTH_TRY(inner(b, w, NULL, &in));
     for (uint32_t i = 0; i < n->list.n; i++) HTH_TRY(visit_parameters(b, in.s, n->list.p[i]));
@@ -497,9 +499,41 @@ static hth_code bind_block(binder *b, jj_node *n) {
     return make_scope(b, w.s, &n->scope);
 }
 
+// Whether jinja2 has put its value into the text already.
+static bool is_folded(const jj_node *n) {
+    if (n->type == JJ_DATA || n->type == JJ_CONST) return true;
+    if (n->type != JJ_TUPLE && n->type != JJ_LIST) return false;
+    for (uint32_t i = 0; i < n->list.n; i++) {
+        if (!is_folded(n->list.p[i])) return false;
+    }
+    return true;
+}
+
+static hth_code bind_output(binder *b, where w, const jj_node *n) {
+    for (uint32_t i = 0; i < n->list.n; i++) {
+        if (!is_folded(n->list.p[i])) b->line = n->list.p[i]->line;
+        HTH_TRY(bind(b, w, n->list.p[i]));
+    }
+    return HTH_OK;
+}
+
+static hth_code bind_node(binder *b, where w, jj_node *n);
+
+// Keeps b->line as jinja2 does while it writes code: some statements note their line before their parts, some behind.
 static hth_code bind(binder *b, where w, jj_node *n) {
     if (!n) return HTH_OK;
+    bool before = n->type == JJ_IF || n->type == JJ_FOR || n->type == JJ_SET || n->type == JJ_MACRO || n->type == JJ_CALL_BLOCK,
+         behind = n->type == JJ_SET_BLOCK || n->type == JJ_FILTER_BLOCK || n->type == JJ_CALL_BLOCK ||
+                  (n->type == JJ_FOR && n->flag);
+    if (before) b->line = n->line;
+    HTH_TRY(bind_node(b, w, n));
+    if (behind) b->line = n->line;
+    return HTH_OK;
+}
+
+static hth_code bind_node(binder *b, where w, jj_node *n) {
     switch (n->type) {
+    case JJ_OUTPUT: return bind_output(b, w, n);
     case JJ_NAME: return bind_ref(b, w.s, n->name, &n->ref);
     case JJ_NSREF: return bind_ref(b, w.s, n->name, &n->ref);
     case JJ_FILTER:

@@ -168,6 +168,7 @@ static hth_code run_autoescape(jj_vm *vm, jj_frame *f, const jj_node *n, flow *h
 
 static hth_code run_with(jj_vm *vm, jj_frame *f, const jj_node *n, flow *how) {
     jj_load_scope(vm, f, n->scope);
+    vm->line = n->line;
     for (uint32_t i = 0; i < n->list.n; i++) {
         jj_value v;
         HTH_TRY(jj_eval(vm, f, n->list2.p[i], &v));

@@ -270,7 +270,8 @@ hth_code jj_percent(jj_vm *vm, const jj_str *format, jj_value args, jj_value *ou
         if (sign) HTH_TRY(put_conversion(&p));
     }
     bool is_tuple = args.kind == HTH_JINJA_TUPLE;
-    bool may_be_left = args.kind == HTH_JINJA_DICT || args.kind == HTH_JINJA_LIST || jj_is_undefined(args);
+    bool may_be_left = args.kind == HTH_JINJA_DICT || args.kind == HTH_JINJA_LIST || args.kind == HTH_JINJA_RANGE ||
+                       jj_is_undefined(args);
     if (p.n_used < (is_tuple ? args.u.list->n : 1) && !may_be_left) {
         return jj_fail(vm, JJ_TYPE_ERROR, "not all arguments converted during string formatting");
     }

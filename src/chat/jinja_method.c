@@ -800,6 +800,18 @@ static hth_code list_index(ARGS) {
     return jj_fail(vm, JJ_VALUE_ERROR, "the value is not in the %s", jj_type_name(self));
 }
 
+static hth_code range_count(ARGS) {
+    jj_value list;
+    HTH_TRY(jj_collect(vm, self, &list));
+    return list_count(vm, list, args, out);
+}
+
+static hth_code range_index(ARGS) {
+    jj_value list;
+    HTH_TRY(jj_collect(vm, self, &list));
+    return list_index(vm, list, args, out);
+}
+
 static hth_code float_is_integer(ARGS) {
     HTH_TRY(no_arguments(vm, args));
     *out = jj_bool(isfinite(self.u.d) && self.u.d == floor(self.u.d));
@@ -899,6 +911,7 @@ static const jj_method_row list_rows[] = {
     {"index", list_index}, {"insert", NULL}, {"pop", NULL}, {"remove", NULL}, {"reverse", NULL}, {"sort", NULL}, {0},
 };
 static const jj_method_row tuple_rows[] = {{"count", list_count}, {"index", list_index}, {0}};
+static const jj_method_row range_rows[] = {{"count", range_count}, {"index", range_index}, {0}};
 static const jj_method_row int_rows[] = {{"bit_length", int_bit_length}, {"conjugate", number_conjugate}, {0}};
 static const jj_method_row float_rows[] = {{"is_integer", float_is_integer}, {"conjugate", number_conjugate}, {0}};
 static const jj_method_row loop_rows[] = {{"cycle", loop_cycle}, {"changed", loop_changed}, {0}};
@@ -912,6 +925,7 @@ const jj_method_row *jj_find_method(jj_value v, const jj_str *name) {
     case HTH_JINJA_DICT: row = dict_rows; break;
     case HTH_JINJA_LIST: row = list_rows; break;
     case HTH_JINJA_TUPLE: row = tuple_rows; break;
+    case HTH_JINJA_RANGE: row = range_rows; break;
     case HTH_JINJA_BOOL:
     case HTH_JINJA_INT: row = int_rows; break;
     case HTH_JINJA_FLOAT: row = float_rows; break;

@@ -505,13 +505,15 @@ static int64_t clamp(int64_t v, int64_t lo, int64_t hi) {
     return v < lo ? lo : v > hi ? hi : v;
 }
 
-// Python's slice.indices: *count items from *start by *step.
-static hth_code slice_range(jj_vm *vm, const jj_slice *s, int64_t n, int64_t *start, int64_t *step, int64_t *count) {
+// Python's slice.indices: *count items from *start by *step, ending before *stop.
+static hth_code slice_range(jj_vm *vm, const jj_slice *s, int64_t n, int64_t *start, int64_t *stop_out, int64_t *step,
+                            int64_t *count) {
     bool has_start, has_stop, has_step;
     int64_t stop;
     HTH_TRY(slice_part(vm, s->part[2], step, &has_step));
     if (!has_step) *step = 1;
     if (*step == 0) return jj_fail(vm, JJ_VALUE_ERROR, "slice step cannot be zero");
+    if (*step == INT64_MIN) *step = -INT64_MAX;
     HTH_TRY(slice_part(vm, s->part[0], start, &has_start));
     HTH_TRY(slice_part(vm, s->part[1], &stop, &has_stop));
     int64_t lo = *step > 0 ? 0 : -1, hi = *step > 0 ? n : n - 1;
@@ -519,6 +521,23 @@ static hth_code slice_range(jj_vm *vm, const jj_slice *s, int64_t n, int64_t *st
     stop = !has_stop ? (*step > 0 ? hi : lo) : clamp(stop < 0 ? stop + n : stop, lo, hi);
     int64_t span = *step > 0 ? stop - *start : *start - stop, by = *step > 0 ? *step : -*step;
     *count = span > 0 ? (span - 1) / by + 1 : 0;
+    *stop_out = stop;
+    return HTH_OK;
+}
+
+// A range of a range: the same three numbers as Python's, though others would give the same items.
+static hth_code slice_of_range(jj_vm *vm, const jj_range *r, int64_t start, int64_t stop, int64_t step, int64_t count,
+                               jj_value *out) {
+    jj_range *part = jj_alloc(vm, 1, sizeof *part);
+    int64_t first, end;
+    if (!part) return jj_nomem(vm);
+    *part = (jj_range){.n = count};
+    if (__builtin_mul_overflow(start, r->step, &first) || __builtin_add_overflow(first, r->start, &part->start) ||
+        __builtin_mul_overflow(stop, r->step, &end) || __builtin_add_overflow(end, r->start, &part->stop) ||
+        __builtin_mul_overflow(r->step, step, &part->step)) {
+        return jj_fail(vm, JJ_OVERFLOW_ERROR, "an integer beyond 64 bits");
+    }
+    *out = jj_pointer(HTH_JINJA_RANGE, part);
     return HTH_OK;
 }
 
@@ -550,23 +569,16 @@ static hth_code slice_str(jj_vm *vm, const jj_str *s, int64_t start, int64_t ste
 }
 
 hth_code jj_slice_value(jj_vm *vm, jj_value v, const jj_slice *s, jj_value *out) {
-    int64_t n, start, step, count;
+    int64_t n, start, stop, step, count;
     if (jj_is_undefined(v)) return jj_fail_undefined(vm, v);
     if (v.kind == HTH_JINJA_DICT) return jj_fail(vm, JJ_TYPE_ERROR, "unhashable type: 'slice'");
     if (!jj_is_str(v) && !jj_is_seq(v) && v.kind != HTH_JINJA_RANGE) {
         return jj_fail(vm, JJ_TYPE_ERROR, "'%s' object is not subscriptable", jj_type_name(v));
     }
     HTH_TRY(jj_length(vm, v, &n));
-    HTH_TRY(slice_range(vm, s, n, &start, &step, &count));
+    HTH_TRY(slice_range(vm, s, n, &start, &stop, &step, &count));
     if (jj_is_str(v)) return slice_str(vm, v.u.s, start, step, count, out);
-    if (v.kind == HTH_JINJA_RANGE) {
-        const jj_range *r = v.u.p;
-        jj_range *part = jj_alloc(vm, 1, sizeof *part);
-        if (!part) return jj_nomem(vm);
-        *part = (jj_range){r->start + start * r->step, r->start + (start + count * step) * r->step, r->step * step, count};
-        *out = jj_pointer(HTH_JINJA_RANGE, part);
-        return HTH_OK;
-    }
+    if (v.kind == HTH_JINJA_RANGE) return slice_of_range(vm, v.u.p, start, stop, step, count, out);
     HTH_TRY(jj_new_list(vm, v.kind, (size_t)count, out));
     for (int64_t i = 0; i < count; i++) out->u.list->items[i] = v.u.list->items[start + i * step];
     return HTH_OK;

@@ -1,5 +1,6 @@
-"""Writes the seed files of tests/fuzz/corpus for template, gguf, json, safetensors and imatrix (see tests/malformed)."""
+"""Writes the seed files of tests/fuzz/corpus for template, messages, gguf, json, safetensors and imatrix (see tests/malformed)."""
 
+import json
 import pathlib
 import struct
 import sys
@@ -9,6 +10,7 @@ sys.path[:0] = [str(HERE.parent / "malformed"), str(HERE.parent / "parity")]
 
 import folder_cases
 import gguf_cases
+import template_cases
 import template_snippets
 from gguf_file import ARRAY, F32, I32, KIND_NAMES, STRING, TYPES, U8, U32, Array, Gguf, type_bytes
 
@@ -90,7 +92,16 @@ def templates():
     yield "vars", b"{{ a }}{% for x in b %}{{ x }}{% endfor %}\0" + b'{"a": "x", "b": [1, {"c": null}]}'
 
 
-for folder, seeds in (("template", templates), ("gguf", ggufs), ("json", jsons), ("safetensors", safetensors), ("imatrix", imatrices)):
+def conversations():
+    formats = range(22)
+    for i, (name, messages) in enumerate(template_cases.CONVERSATIONS.items()):
+        asked = {"messages": messages, "kwargs": {"thinking": i % 2 == 0, "reasoning_effort": "high"}}
+        if i % 3 == 0:
+            asked["tools"] = template_cases.TOOLS[:1]
+        yield name, bytes([formats[i % len(formats)]]) + json.dumps(asked, ensure_ascii=False).encode()
+
+
+for folder, seeds in (("template", templates), ("messages", conversations), ("gguf", ggufs), ("json", jsons), ("safetensors", safetensors), ("imatrix", imatrices)):
     out = HERE / "corpus" / folder
     out.mkdir(parents=True, exist_ok=True)
     for name, data in seeds():

@@ -38,6 +38,7 @@ s.replace(' ', '_'), s.replace('a', ''), s.replace(' ', '.', 1), 'abc'.replace('
 'abc'.startswith('ab'), 'abc'.startswith(('x', 'a')), 'abc'.endswith('c'), 'abc'.startswith('b', 1), 'abc'.removeprefix('a'), 'abc'.removesuffix('c'), 'ab'.center(6), 'ab'.ljust(5, '.'), 'ab'.rjust(5), '-42'.zfill(6), 'a\tb'.expandtabs(4)
 'abc'.isalpha(), '12'.isdigit(), 'a1'.isalnum(), ' '.isspace(), 'Ab'.istitle(), 'AB'.isupper(), 'ab'.islower(), ''.isalpha(), '½'.isnumeric(), '²'.isdigit(), '²'.isdecimal(), 'a_b'.isidentifier(), 'é'.isascii()
 d.keys() | list, d.values() | list, d.items() | list, d | items | list, d | length, d.copy(), d.keys(), d.items(), {'a': 1}.items() | first
+'x' % range(3), range(3)[::2], range(9)[1:8:3], range(3)[:-1].count(1), range(1, 9, 2).index(5), range(3)[::-1], range(3).start is defined
 range(3) | list, range(1, 7, 2) | list, range(5, 0, -2) | list, range(3), range(3)[1], range(10)[2:5], range(3) | length, 2 in range(3), dict(a=1, b=2), dict([('x', 1)]), dict({'q': 1}, r=2)
 l | sort, l | sort(reverse=true), w | sort, w | sort(case_sensitive=true), users | sort(attribute='age,name') | map(attribute='name') | list, l | min, l | max, w | min, w | max(case_sensitive=true), l | sum, users | sum('age'), users | sum(attribute='age', start=10)
 users | map(attribute='name') | join(', '), users | map(attribute='nope', default='?') | list, w | map('upper') | join, l | map('string') | list, ['1', 'x'] | map('int', 9) | list, ll | map('sum') | list, users | map(attribute='name') | map('lower') | sort | join

@@ -58,7 +58,7 @@ class Maker:
         r = self.r
         space = r.choice(["", "\n", " ", "  \n  ", "x"])
         left, right = r.choice(["{%", "{%-", "{%+"]), r.choice(["%}", "-%}"])
-        kind = r.randrange(9) if depth > 0 else 0
+        kind = r.randrange(14) if depth > 0 else 0
         e = self.expression(3)
         if kind < 3:
             return space + r.choice(["{{ ", "{{- "]) + e + r.choice([" }}", " -}}"])
@@ -75,7 +75,47 @@ class Maker:
             return f"{space}{left} set {name} {right}{self.body(depth - 1)}{left} endset {right}"
         if kind == 7:
             return f"{left} macro q({name}, z={self.expression(1)}) {right}{self.body(depth - 1)}{left} endmacro {right}{{{{ q({e}) }}}}"
+        if kind == 8:
+            arg = r.choice(["", "(u)"])
+            return (f"{left} macro w(k) {right}<{{{{ caller({'k' if arg else ''}) }}}}|{{{{ k }}}}>{left} endmacro {right}"
+                    f"{left} call{arg} w({e}) {right}{self.body(depth - 1)}{'{{ u }}' if arg else ''}{left} endcall {right}")
+        if kind == 9:
+            return f"{left} with {name} = {e} {right}{self.body(depth - 1)}{left} endwith {right}"
+        if kind == 10:
+            key = r.choice(["a", "b"])
+            return (f"{left} set ns = namespace({key}={self.expression(1)}) {right}{left} for {name} in {e} {right}"
+                    f"{left} set ns.{key} = ns.{key} ~ {self.expression(1)} {right}{left} endfor {right}{{{{ ns.{key} }}}}")
+        if kind == 11:
+            return (f"{left} for {name} in tree recursive {right}{{{{ {name}.v }}}}{self.body(depth - 2) if depth > 1 else ''}"
+                    f"{{{{ loop({name}.c) if {name}.c }}}}{{{{ loop.depth, loop.last, loop.previtem is defined }}}}{left} endfor {right}")
+        if kind == 12:
+            return f"{space}{{# {r.choice(['note', '', '{{ x }}'])} #}}{left} raw {right} {{{{ {name} }}}} {left} endraw {right}{space}"
         return f"{left} filter {r.choice(['upper', 'trim', 'indent'])} {right}{self.body(depth - 1)}{left} endfilter {right}"
+
+
+    def value(self, depth):
+        r = self.r
+        kind = r.randrange(10 if depth > 0 else 7)
+        if kind == 0:
+            return r.choice([None, True, False])
+        if kind == 1:
+            return r.choice([0, 1, -1, 7, 255, 2**40, -(2**62)])
+        if kind == 2:
+            return r.choice([0.0, 0.1, -2.5, 1e22, 1e-7, 3.0])
+        if kind < 7:
+            return "".join(r.choice(["a", "B", " ", "\n", "é", "<", "&", "'", '"', "ß", "😀", "0", "9", ".", "-", "\t", "{{", "%"])
+                           for _ in range(r.randrange(7)))
+        if kind == 7:
+            return {r.choice(["k", "a", "name", "z", "v"]): self.value(depth - 1) for _ in range(r.randrange(4))}
+        return [self.value(depth - 1) for _ in range(r.randrange(4))]
+
+    def context(self):
+        """The usual variables, some of them anything."""
+        given = dict(template_snippets.VARS)
+        for name in given:
+            if name != "tree" and self.r.random() < 0.3:
+                given[name] = self.value(2)
+        return given
 
 
 # What Python prints of these has an address in it, or comes from jinja2's own folding of constants (so does a slice
@@ -92,11 +132,12 @@ def test_random_templates_render_as_in_jinja2(engine):  # noqa: F811
     for i in range(N):
         maker = Maker(seed * 1000003 + i)
         template = maker.body(3)
-        wanted = reference.render(template, template_snippets.VARS)
-        answer = engine(template, template_snippets.VARS)
+        variables = maker.context()
+        wanted = reference.render(template, variables)
+        answer = engine(template, variables)
         reason = answer.get("error", "")
         if is_unfair(wanted) or any(mark in reason for mark in ("64 bits", "not known here", "is not subscriptable", "'slice'")):
             continue
-        check(wanted, answer, f"seed {seed}, template {i}: {template!r}")
+        check(wanted, answer, f"seed {seed}, template {i}: {template!r}, {variables!r}")
         n_text += isinstance(wanted, str)
     assert n_text > N // 20
