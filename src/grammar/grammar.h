@@ -57,7 +57,7 @@ HTH_NODISCARD hth_code hth_grammar_from_regex(const char *text, size_t n, const 
 HTH_NODISCARD hth_code hth_grammar_from_gbnf(const char *text, size_t n, const hth_grammar_options *o, hth_grammar **out,
                                              hth_err *err);
 // Lark's EBNF without templates, imports of files and priorities that change the language. Beyond Lark:
-//   <|name|>, <name>  the control or added token with this spelling (hth_grammar_bind resolves it for a vocabulary)
+//   <|name|>, <name>  the control or added token with this spelling: looked up when a guide is made
 //   <[12]>, <[5-9]>   tokens by number
 //   %json { ... }     a value that satisfies a JSON schema
 HTH_NODISCARD hth_code hth_grammar_from_lark(const char *text, size_t n, const hth_grammar_options *o, hth_grammar **out,
@@ -86,7 +86,7 @@ void hth_grammar_vocab_free(hth_grammar_vocab *v);
 // ---- guides
 
 typedef struct hth_guide_params {
-    const hth_grammar *grammar;     // borrowed
+    hth_grammar *grammar;           // held by the guide
     const hth_grammar_vocab *vocab; // borrowed
     const int32_t *end_tokens;      // [n_end]; NULL: the tokenizer's
     size_t n_end;
