@@ -81,7 +81,9 @@ bool s_equal(const hth_json *a, const hth_json *b) {
     switch (a->kind) {
     case HTH_JSON_NULL: return true;
     case HTH_JSON_BOOL: return a->u.b == b->u.b;
-    case HTH_JSON_NUMBER: return a->is_int && b->is_int ? a->u.num.i == b->u.num.i : !(a->u.num.d < b->u.num.d) && !(a->u.num.d > b->u.num.d);
+    case HTH_JSON_NUMBER:
+        if (a->is_int && b->is_int) return a->u.num.i == b->u.num.i;
+        return !(a->u.num.d < b->u.num.d) && !(a->u.num.d > b->u.num.d);
     case HTH_JSON_STRING: return a->n == b->n && memcmp(a->u.str, b->u.str, a->n) == 0;
     case HTH_JSON_ARRAY:
         for (uint32_t i = 0; a->n == b->n && i < a->n; i++) {
@@ -105,7 +107,9 @@ static bool is_multiple(const hth_json *v, const hth_json *m) {
     const uint32_t places = a.n_frac > b.n_frac ? a.n_frac : b.n_frac;
     if (b.n_whole + places > 18) return false; // not proved
     uint64_t divisor = 0, rest = 0;
-    for (uint32_t i = 0; i < b.n_whole + places; i++) divisor = divisor * 10 + (i < b.n_whole + b.n_frac ? (uint64_t)(b.digits[i] - '0') : 0);
+    for (uint32_t i = 0; i < b.n_whole + places; i++) {
+        divisor = divisor * 10 + (i < b.n_whole + b.n_frac ? (uint64_t)(b.digits[i] - '0') : 0);
+    }
     if (divisor == 0) return false;
     for (uint32_t i = 0; i < a.n_whole + places; i++) {
         const uint64_t digit = i < a.n_whole + a.n_frac ? (uint64_t)(a.digits[i] - '0') : 0;

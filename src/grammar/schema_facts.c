@@ -66,7 +66,9 @@ static const hth_json *follow(const hth_json *v, const char *at, const char *end
             v = NULL;
         } else if (v->kind == HTH_JSON_ARRAY) {
             uint32_t i = 0;
-            for (size_t k = 0; k < part.len && i < v->n; k++) i = part.p[k] >= '0' && part.p[k] <= '9' ? i * 10 + (uint32_t)(part.p[k] - '0') : v->n;
+            for (size_t k = 0; k < part.len && i < v->n; k++) {
+                i = part.p[k] >= '0' && part.p[k] <= '9' ? i * 10 + (uint32_t)(part.p[k] - '0') : v->n;
+            }
             v = part.len > 0 && i < v->n ? &v->u.items[i] : NULL;
         } else {
             v = get_n(v, hth_str_text(&part), part.len);
@@ -267,7 +269,8 @@ static bool refuse_some(s_schema *s, const hth_json *node) {
 // One schema of the conjunction; what it refers to is added to the list that is worked through.
 static bool gather_one(s_schema *s, s_elem e, s_list *todo, s_facts *f) {
     static const char *const array_keywords[] = {"items", "prefixItems", "additionalItems", "contains", NULL};
-    static const char *const object_keywords[] = {"properties", "required", "patternProperties", "additionalProperties", "propertyNames", NULL};
+    static const char *const object_keywords[] = {"properties", "required", "patternProperties", "additionalProperties",
+                                                  "propertyNames", NULL};
     const hth_json *n = e.node;
     if (n->kind == HTH_JSON_BOOL) {
         f->never |= !n->u.b;
