@@ -45,7 +45,7 @@ static const struct {
     {"time", TIME, 0},
     {"date-time", DATE "T" TIME, 0},
     {"duration", DURATION, 0},
-    {"email", EMAIL, 254},
+    {"email", EMAIL, 0},
     {"hostname", HOST, 253},
     {"ipv4", IPV4, 0},
     {"ipv6", IPV6, 0},

@@ -195,13 +195,11 @@ static void set_token(const hth_guide *g, uint32_t *mask, int32_t token) {
     for (; token >= 0; token = g->vocab->same[token]) mask[token / 32] |= 1u << (token % 32);
 }
 
-// Allows the tokens of a trie that lead from a place to a place.
-static void walk_trie(hth_guide *g, const trie_group *t, uint32_t place, uint32_t *mask) {
+// Allows the tokens of a part of a trie, [from, end), that lead from the place of the walk to a place.
+static void walk_nodes(hth_guide *g, const trie_node *nodes, size_t from, size_t end, uint32_t *mask) {
     const uint8_t *class_of = g->grammar->class_of;
-    const trie_node *nodes = t->nodes;
     uint32_t *at = g->walk;
-    at[0] = place;
-    for (size_t i = 0; i < t->n;) {
+    for (size_t i = from; i < end;) {
         const trie_node node = nodes[i];
         const uint32_t to = chart_step(&g->chart, at[node.depth], class_of[node.byte]);
         if (to == PLACE_NONE) {
@@ -211,6 +209,29 @@ static void walk_trie(hth_guide *g, const trie_group *t, uint32_t place, uint32_
         at[node.depth + 1] = to;
         if (node.token >= 0) set_token(g, mask, node.token);
         i++;
+    }
+}
+
+// The bytes that may come at a place, found once for all tries that are walked from it.
+typedef struct first_bytes {
+    uint8_t list[256];
+    size_t n;
+} first_bytes;
+
+static void find_first(hth_guide *g, uint32_t place, first_bytes *out) {
+    bool may[256];
+    for (uint32_t c = 0; c < g->grammar->n_class; c++) may[c] = chart_step(&g->chart, place, c) != PLACE_NONE;
+    out->n = 0;
+    for (unsigned b = 0; b < 256; b++) {
+        if (may[g->grammar->class_of[b]]) out->list[out->n++] = (uint8_t)b;
+    }
+    g->walk[0] = place;
+}
+
+static void walk_trie(hth_guide *g, const trie_group *t, const first_bytes *first, uint32_t *mask) {
+    for (size_t i = 0; i < first->n; i++) {
+        const unsigned b = first->list[i];
+        if (t->first[b] < t->first[b + 1]) walk_nodes(g, t->nodes, t->first[b], t->first[b + 1], mask);
     }
 }
 
@@ -227,27 +248,41 @@ static int n_plain_groups(hth_guide *g, const chart_place *p, int class) {
     return k;
 }
 
-static void make_mask(hth_guide *g, uint32_t place, uint32_t *mask) {
+static void allow_texts(hth_guide *g, uint32_t place, const chart_place *p, uint32_t *mask) {
     const hth_grammar_vocab *v = g->vocab;
-    const chart_place p = g->chart.places[place];
-    int done = 0; // length groups that a wider class has covered
-    memset(mask, 0, v->n_word * sizeof *mask);
-    for (int class = PLAIN_COUNT - 1; class >= 0; class--) {
-        const int n = n_plain_groups(g, &p, class);
-        if (n > done) {
-            const uint32_t *plain = v->plain + (size_t)(class * N_LENGTHS + n - 1) * v->n_word;
-            for (size_t i = 0; i < v->n_word; i++) mask[i] |= plain[i];
-            done = n;
-        }
-        for (int k = done; k < N_LENGTHS; k++) walk_trie(g, &v->groups[class * N_LENGTHS + k], place, mask);
+    int n_plain[PLAIN_COUNT], done = 0; // length groups that a wider class has covered
+    first_bytes first;
+    find_first(g, place, &first);
+    for (int class = 0; class < PLAIN_COUNT; class++) n_plain[class] = n_plain_groups(g, p, class);
+    if (n_plain[PLAIN_WORD] == 0) { // the smallest class: then none has a group
+        walk_trie(g, &v->all, &first, mask);
+        return;
     }
-    walk_trie(g, &v->groups[N_GROUPS - 1], place, mask);
-    for (uint32_t i = 0; i < p.n_config; i++) {
-        const g_term *t = &g->grammar->terms[g->chart.configs[p.config + i].term];
-        if (t->kind != TERM_TOKENS) continue;
-        for (int32_t id = 0; id < v->n_vocab; id++) {
-            if (g_token_is_in(&g->tokens[t->dfa], id, v->text[id + 1] > v->text[id])) mask[id / 32] |= 1u << (id % 32);
+    for (int class = PLAIN_COUNT - 1; class >= 0; class--) {
+        if (n_plain[class] > done) {
+            done = n_plain[class];
+            const uint32_t *plain = v->plain + (size_t)(class * N_LENGTHS + done - 1) * v->n_word;
+            for (size_t i = 0; i < v->n_word; i++) mask[i] |= plain[i];
         }
+        for (int k = done; k < N_LENGTHS; k++) walk_trie(g, &v->groups[class * N_LENGTHS + k], &first, mask);
+    }
+    walk_trie(g, &v->groups[N_GROUPS - 1], &first, mask);
+}
+
+static void allow_named(hth_guide *g, const g_token_set *set, uint32_t *mask) {
+    const hth_grammar_vocab *v = g->vocab;
+    for (int32_t id = 0; id < v->n_vocab; id++) {
+        if (g_token_is_in(set, id, v->text[id + 1] > v->text[id])) mask[id / 32] |= 1u << (id % 32);
+    }
+}
+
+static void make_mask(hth_guide *g, uint32_t place, uint32_t *mask) {
+    const chart_place p = g->chart.places[place];
+    memset(mask, 0, g->vocab->n_word * sizeof *mask);
+    allow_texts(g, place, &p, mask);
+    for (uint32_t i = 0; i < p.n_config && g->grammar->n_tokens > 0; i++) {
+        const g_term *t = &g->grammar->terms[g->chart.configs[p.config + i].term];
+        if (t->kind == TERM_TOKENS) allow_named(g, &g->tokens[t->dfa], mask);
     }
     for (size_t i = 0; p.accepting && i < g->n_end; i++) mask[g->ends[i] / 32] |= 1u << (g->ends[i] % 32);
 }

@@ -87,13 +87,17 @@ typedef struct entry {
     int group;
 } entry;
 
-static int compare(const void *a, const void *b) {
+static int compare_texts(const void *a, const void *b) {
     const entry *x = a, *y = b;
-    if (x->group != y->group) return x->group - y->group;
     const int d = memcmp(x->text, y->text, x->n < y->n ? x->n : y->n);
     if (d != 0) return d;
     if (x->n != y->n) return x->n < y->n ? -1 : 1;
     return (x->id > y->id) - (x->id < y->id);
+}
+
+static int compare(const void *a, const void *b) {
+    const entry *x = a, *y = b;
+    return x->group != y->group ? x->group - y->group : compare_texts(a, b);
 }
 
 static size_t n_common(const entry *x, const entry *y) {
@@ -103,14 +107,13 @@ static size_t n_common(const entry *x, const entry *y) {
 }
 
 // One trie of sorted entries. open[d] is the node at depth d on the way to the latest entry.
-static hth_code make_trie(hth_grammar_vocab *v, const entry *e, size_t n, trie_group *g, hth_err *err) {
+static hth_code make_nodes(hth_grammar_vocab *v, const entry *e, size_t n, trie_group *g, hth_err *err) {
     uint32_t open[TOKEN_MAX];
     size_t n_open = 0, cap = 0, max = 1;
     for (size_t i = 0; i < n; i++) max += e[i].n;
     for (size_t i = 0; i < n; i++) {
         const size_t keep = i > 0 ? n_common(&e[i - 1], &e[i]) : 0;
         if (i > 0 && keep == e[i].n) { // the same bytes once more
-            v->same[e[i].id] = v->same[e[i - 1].id];
             v->same[e[i - 1].id] = e[i].id;
             continue;
         }
@@ -125,6 +128,17 @@ static hth_code make_trie(hth_grammar_vocab *v, const entry *e, size_t n, trie_g
         g->nodes[g->n - 1].token = e[i].id;
     }
     while (n_open > 0) g->nodes[open[--n_open]].end = (uint32_t)g->n;
+    return HTH_OK;
+}
+
+static hth_code make_trie(hth_grammar_vocab *v, const entry *e, size_t n, trie_group *g, hth_err *err) {
+    HTH_TRY(make_nodes(v, e, n, g, err));
+    uint32_t at = 0;
+    for (unsigned c = 0; c < 256; c++) {
+        g->first[c] = at;
+        if (at < g->n && g->nodes[at].byte == c) at = g->nodes[at].end;
+    }
+    g->first[256] = at;
     return HTH_OK;
 }
 
@@ -158,6 +172,10 @@ static hth_code make_groups(hth_grammar_vocab *v, hth_err *err) {
         code = make_trie(v, list + i, k - i, &v->groups[group], err);
         i = k;
     }
+    if (code == HTH_OK) {
+        qsort(list, n, sizeof *list, compare_texts);
+        code = make_trie(v, list, n, &v->all, err);
+    }
     hth_free(list);
     return code;
 }
@@ -186,6 +204,7 @@ hth_code hth_grammar_vocab_new(const hth_tokenizer *t, hth_grammar_vocab **out, 
 void hth_grammar_vocab_free(hth_grammar_vocab *v) {
     if (!v) return;
     for (int i = 0; i < N_GROUPS; i++) hth_free(v->groups[i].nodes);
+    hth_free(v->all.nodes);
     hth_free(v->plain);
     hth_free(v->same);
     hth_free(v->text);
@@ -194,18 +213,15 @@ void hth_grammar_vocab_free(hth_grammar_vocab *v) {
 }
 
 bool vocab_goes_on(const hth_grammar_vocab *v, const uint8_t *text, size_t n) {
-    for (int g = 0; g < N_GROUPS; g++) {
-        const trie_group *t = &v->groups[g];
-        size_t at = 0, d = 0;
-        while (at < t->n && t->nodes[at].depth == d) {
-            if (t->nodes[at].byte != text[d]) {
-                at = t->nodes[at].end;
-            } else if (++d == n) {
-                if (t->nodes[at].end > at + 1) return true;
-                break;
-            } else {
-                at++;
-            }
+    const trie_group *t = &v->all;
+    size_t at = 0, d = 0;
+    while (at < t->n && t->nodes[at].depth == d) {
+        if (t->nodes[at].byte != text[d]) {
+            at = t->nodes[at].end;
+        } else if (++d == n) {
+            return t->nodes[at].end > at + 1;
+        } else {
+            at++;
         }
     }
     return false;

@@ -25,6 +25,7 @@ typedef struct trie_node {
 typedef struct trie_group {
     trie_node *nodes; // owned; in the order of the bytes
     size_t n;
+    uint32_t first[257]; // where the tokens that begin with a byte begin; those of the next byte begin where they end
 } trie_group;
 
 struct hth_grammar_vocab {
@@ -32,6 +33,7 @@ struct hth_grammar_vocab {
     int32_t n_vocab;
     size_t n_word;            // of a mask
     trie_group groups[N_GROUPS]; // class * N_LENGTHS + length
+    trie_group all;
     uint32_t *plain;          // owned, [PLAIN_COUNT, N_LENGTHS, n_word]: all tokens of a class up to a length
     int32_t *same;            // owned, [n_vocab]: another token with the same bytes, or -1
     uint32_t *text;           // owned, [n_vocab + 1]: where a token's bytes begin
