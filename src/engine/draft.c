@@ -64,8 +64,8 @@ double hth_row_cost_ns(const hth_row_cost *c, int32_t n_row) {
 #define ALLOWED_STEPS 0.5   // and so many steps at its beginning
 
 void hth_gain_init(hth_gain *g) {
-    // Priors: n-grams of 2, 3, 4 tokens, a line that was right so far, a draft model.
-    *g = (hth_gain){.rate = {0.5, 0.4, 0.6, 0.75, 0.9, 0.7}};
+    // Priors: n-grams of 2, 3, 4 tokens, a line that was right so far, a draft model, a predicting layer.
+    *g = (hth_gain){.rate = {0.5, 0.4, 0.6, 0.75, 0.9, 0.7, 0.7}};
 }
 
 // What a step costs this request without a draft, and what n more rows cost.

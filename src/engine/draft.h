@@ -62,6 +62,27 @@ hth_state_params hth_drafter_state(int64_t n_ctx); // of its sequence
 // HTH_ERR_UNSUPPORTED where the small model's tokens mean something else: says which, and what they are.
 HTH_NODISCARD hth_code hth_draft_check_vocab(const hth_tokenizer *large, const hth_tokenizer *small, hth_err *err);
 
+// How drafts are drawn: as the request, but for what looks back on tokens, which would have to be taken back with each
+// wrong guess, and without biases.
+hth_sampler_params hth_drafter_sampling(const hth_sampler_params *request);
+
+typedef struct hth_drafter_predict_params {
+    const hth_model *model; // hth_model.predictor; borrowed, as is the executor
+    hth_executor *executor;
+    int32_t n_vocab;
+    int64_t n_ctx;
+    const hth_sampler_params *sampling;
+    float least_share;
+    hth_activations activations;
+} hth_drafter_predict_params;
+
+// Guesses with a layer that the model's file carries for it.
+HTH_NODISCARD hth_code hth_drafter_predict_new(const hth_drafter_predict_params *p, hth_drafter **out, hth_err *err);
+// What the model made of the rows [first, first + n) of a sequence: hidden [n, d_model], after its output norm. `tokens`
+// are the sequence's, up to the one behind those rows at least. Rows that do not go on from those before begin anew.
+HTH_NODISCARD hth_code hth_drafter_predict_learn(hth_drafter *d, const float *hidden, int64_t first, int64_t n,
+                                                 const int32_t *tokens, hth_err *err);
+
 // ---- whether it pays
 
 #define HTH_MAX_COST_ROWS 64
@@ -75,8 +96,9 @@ void hth_row_cost_add(hth_row_cost *c, int32_t n_row, double ns);
 // Known, or estimated from what is known; 0 while nothing is.
 double hth_row_cost_ns(const hth_row_cost *c, int32_t n_row);
 
-#define HTH_DRAFT_SOURCES 6
+#define HTH_DRAFT_SOURCES 7
 #define HTH_DRAFT_BY_MODEL 5
+#define HTH_DRAFT_BY_LAYER 6
 
 // What one request has gained. Rates of acceptance and a balance of time: drafting stops while it has lost more than
 // about half a percent of the request's time, and is tried again when the rest has grown.

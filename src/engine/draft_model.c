@@ -91,6 +91,16 @@ static void free_model(hth_drafter *base) {
 
 static const hth_drafter_ops model_ops = {.propose = propose, .free = free_model};
 
+hth_sampler_params hth_drafter_sampling(const hth_sampler_params *request) {
+    hth_sampler_params sampling = *request;
+    sampling.penalty_last_n = 0;
+    sampling.dry_multiplier = 0;
+    sampling.dry_breakers = NULL;
+    sampling.mirostat = 0;
+    sampling.n_bias = 0;
+    return sampling;
+}
+
 // Wrong guesses are taken back, also from recurrent layers.
 hth_state_params hth_drafter_state(int64_t n_ctx) {
     return (hth_state_params){.n_ctx = n_ctx, .k_type = HTH_KV_F16, .v_type = HTH_KV_F16, .n_keep = HTH_MAX_DRAFT};
@@ -98,13 +108,7 @@ hth_state_params hth_drafter_state(int64_t n_ctx) {
 
 static hth_code make(model_drafter *d, hth_err *err) {
     const hth_model *m = d->p.model;
-    // Penalties and DRY would need to be taken back with each wrong guess; the small model does without.
-    hth_sampler_params sampling = *d->p.sampling;
-    sampling.penalty_last_n = 0;
-    sampling.dry_multiplier = 0;
-    sampling.dry_breakers = NULL;
-    sampling.mirostat = 0;
-    sampling.n_bias = 0;
+    const hth_sampler_params sampling = hth_drafter_sampling(d->p.sampling);
     d->p.sampling = NULL;
     HTH_TRY(hth_sampler_new(&sampling, m->desc.n_vocab, &d->sampler, err));
     d->rows = hth_calloc(HTH_MEM_ENGINE, CHUNK, sizeof *d->rows);

@@ -85,10 +85,11 @@ struct sequence {
     uint32_t *mask;  // [(n_vocab + 31) / 32] or NULL
     hth_logprob *top;    // [n_top] work space
     hth_pooled pooled; // of HTH_TASK_EMBED
-    hth_drafter *lookup, *guesser; // made with the first guess; the second is of the draft model
+    hth_drafter *lookup, *guesser; // made when needed; the second is of the draft model or the predicting layer
+    bool is_rolled;                // this step has cut its tokens
     hth_gain gain;
     // This step.
-    int32_t first_row, n_row, first_logits, n_logits, n_hidden;
+    int32_t first_row, n_row, first_logits, n_logits, first_hidden, n_hidden;
     hth_draft draft;
     int32_t n_draft, i_draft; // guessed rows among n_row, and how many of them were reached
     bool is_ended;
@@ -129,6 +130,7 @@ struct hth_engine {
     bool can_draft, goes_back; // no layer is recurrent
     int32_t n_keep;           // rows that recurrent layers can take back: the most that are guessed where there are any
     hth_model *draft;         // owned; a small model that guesses. NULL: none
+    const hth_model *predictor; // the model's own layer that guesses, where there is no draft model; NULL: none
     uint64_t memory_bytes, kv_limit_bytes, scratch_bytes;
     hth_sampler_params sampling; // the model's own
     hth_prefix *prefix;          // owned; NULL: nothing is kept
@@ -149,7 +151,7 @@ struct hth_engine {
     bool embeds_next; // which kind of step is next where there is work for both
     timing timing;
     hth_row_cost row_cost; // of steps with generated rows alone
-    double guess_ns;       // of a token by the draft model
+    double guess_ns;       // of a token by the draft model, or by the predicting layer
     hth_row *rows; // [row_cap]
     size_t row_cap;
     hth_state **states; // [n_sequence]
@@ -278,6 +280,10 @@ HTH_NODISCARD hth_code speculate_open(hth_engine *e, const char *draft, hth_err 
 int32_t speculate_plan(hth_engine *e);
 // After a token was taken: whether it was guessed, so that the next row's logits are those of the sequence.
 bool speculate_follow(sequence *s, int32_t token);
+// Whether the hidden rows of a sequence are wanted, for the predicting layer.
+bool speculate_wants_hidden(const hth_engine *e, const sequence *s);
+// Hands them on: the step's rows that have turned out to be the sequence's.
+void speculate_learn(hth_engine *e, sequence *s, const float *hidden);
 // Drops what was not reached, and learns from it.
 void speculate_settle(hth_engine *e);
 

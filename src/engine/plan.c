@@ -18,12 +18,13 @@ hth_state_params plan_state(const hth_engine *e, int64_t n_ctx, bool is_embeddin
                               .n_keep = is_embedding ? 0 : e->n_keep};
 }
 
-// The draft model's sequence beside each of a request's.
+// Beside each sequence of a request stands that of the draft model, or of the predicting layer.
 static hth_code add_draft(const hth_engine *e, int64_t n_room, int32_t n, uint64_t *sum, hth_err *err) {
     uint64_t one, all;
-    if (!e->draft) return HTH_OK;
+    const hth_model *guesser = e->draft ? e->draft : e->predictor;
+    if (!guesser) return HTH_OK;
     const hth_state_params p = hth_drafter_state(n_room);
-    HTH_TRY(hth_state_plan(e->host->executor, e->draft, &p, n_room, e->n_chunk, &one, err));
+    HTH_TRY(hth_state_plan(e->host->executor, guesser, &p, n_room, e->n_chunk, &one, err));
     if (hth_mul_u64(one, (uint64_t)n, &all) && hth_add_u64(*sum, all, sum)) return HTH_OK;
     return hth_fail(err, HTH_ERR_LIMIT, "%d sequences of %lld tokens are too much", n, (long long)n_room);
 }
@@ -51,6 +52,10 @@ static hth_code plan_scratch(const hth_engine *e, int32_t n_sequence, uint64_t *
         HTH_TRY(hth_executor_scratch(e->host->executor, e->draft, HTH_DRAFTER_CHUNK, HTH_ACTIVATIONS_AUTO, &draft_bytes, err));
         if (bytes < draft_bytes) bytes = draft_bytes; // one after the other, in the same place
         bytes += (uint64_t)n_sequence * (uint64_t)e->draft->desc.n_vocab * (sizeof(float) + SAMPLER_BYTES);
+    } else if (e->predictor) {
+        const uint64_t n_row = (uint64_t)(e->n_chunk + n_sequence) + (uint64_t)n_sequence * (HTH_DRAFTER_CHUNK + 1);
+        bytes += n_row * (uint64_t)d->d_model * sizeof(float);
+        bytes += (uint64_t)n_sequence * n_vocab * (sizeof(float) + SAMPLER_BYTES);
     }
     bytes += (uint64_t)(n_sequence + HTH_DRAFT_ROWS) * n_vocab * sizeof(float);
     bytes += (uint64_t)hth_team_size(e->host->team) * n_vocab * SAMPLER_BYTES;

@@ -217,6 +217,7 @@ static hth_code roll(hth_engine *e, sequence *s, hth_err *err) {
     const hth_request *r = s->request;
     const int64_t n = (int64_t)s->n_token, keep = r->n_keep, drop = (n - keep) / 2;
     int64_t left = hth_state_reach(s->state, keep);
+    s->is_rolled = true;
     HTH_TRY(hth_state_truncate(s->state, left, err));
     memmove(s->tokens + keep, s->tokens + keep + drop, (size_t)(n - keep - drop) * sizeof *s->tokens);
     s->n_token -= (size_t)drop;

@@ -1,7 +1,7 @@
 // Speculation in the scheduler: a sequence that writes gets guessed rows behind its last token as far as they pay, and
 // after the step goes on from row to row while what is chosen was guessed. Rows that were not reached are dropped.
-// Guesses are looked up in the sequence's own tokens, or made by a small model where there is one; steps with prompt
-// rows have none, for those are full already.
+// Guesses are looked up in the sequence's own tokens, or made by a small model, or by a layer that the model's file
+// carries for that; steps with prompt rows have none, for those are full already.
 #include "engine/impl.h"
 
 #include "os/clock.h"
@@ -27,6 +27,7 @@ static hth_code open_draft(hth_engine *e, const char *path, hth_err *err) {
 
 // Layers that are not recurrent drop rows as they like.
 hth_code speculate_open(hth_engine *e, const char *draft, hth_err *err) {
+    if (!draft && !e->model->stream) e->predictor = e->model->predictor;
     e->can_draft = e->model->desc.causal;
     e->goes_back = true;
     for (int32_t i = 0; i < e->model->desc.n_layer; i++) {
@@ -69,10 +70,42 @@ static hth_code make_guesser(const hth_engine *e, sequence *s, hth_err *err) {
     return hth_drafter_model_new(&p, &s->guesser, err);
 }
 
+// ---- the predicting layer
+
+#define HOPELESS_RATE 0.1 // a request's guesses that are right less often are not made any more
+
+bool speculate_wants_hidden(const hth_engine *e, const sequence *s) {
+    const hth_request_params *p = &s->request->p;
+    const bool is_hopeless = p->n_draft == 0 && s->gain.rate[HTH_DRAFT_BY_LAYER] < HOPELESS_RATE;
+    return e->predictor && e->can_draft && p->n_draft >= 0 && !p->no_output && !sequence_is_embedding(s) && !is_hopeless &&
+           (e->goes_back || e->n_keep > 0);
+}
+
+static hth_code make_predictor(const hth_engine *e, sequence *s, hth_err *err) {
+    const hth_sampler_params sampling = sequence_sampling(s);
+    const hth_drafter_predict_params p = {.model = e->predictor, .executor = e->host->executor, .n_vocab = e->n_choice,
+                                          .n_ctx = e->n_ctx, .sampling = &sampling, .least_share = LEAST_SHARE,
+                                          .activations = e->activations};
+    return hth_drafter_predict_new(&p, &s->guesser, err);
+}
+
+void speculate_learn(hth_engine *e, sequence *s, const float *hidden) {
+    const int64_t n = s->n_row - s->n_draft + s->i_draft;
+    hth_code code = HTH_OK;
+    hth_err err;
+    if (s->is_ended || s->is_rolled || n <= 0) return;
+    if (!s->guesser) code = make_predictor(e, s, &err);
+    // The last row's token may still be missing; then nothing asks for it before the next step.
+    if (code == HTH_OK) code = hth_drafter_predict_learn(s->guesser, hidden, s->n_computed - n, n, s->tokens, &err);
+    if (code == HTH_OK) return;
+    hth_drafter_free(s->guesser); // it goes on without, or begins anew
+    s->guesser = NULL;
+}
+
 static hth_code ask_model(hth_engine *e, sequence *s, const hth_gain_step *step, int32_t most, hth_err *err) {
     hth_draft draft;
-    const int32_t n = worthwhile(e, s, HTH_DRAFT_BY_MODEL, step, most);
-    if (n == 0) return HTH_OK;
+    const int32_t n = worthwhile(e, s, e->draft ? HTH_DRAFT_BY_MODEL : HTH_DRAFT_BY_LAYER, step, most);
+    if (n == 0 || (!e->draft && !s->guesser)) return HTH_OK;
     if (!s->guesser) HTH_TRY(make_guesser(e, s, err));
     const uint64_t begin = hth_clock_ns();
     HTH_TRY(hth_drafter_propose(s->guesser, s->tokens, s->n_token, n, &draft, err));
@@ -92,7 +125,7 @@ static void guess(hth_engine *e, sequence *s, int32_t n_row, int32_t n_writing, 
     const int32_t most = most_guesses(e, s, n_left);
     if (most <= 0 || look_up(e, s, &step, most, &err) != HTH_OK) return;
     step.guess_ns = e->guess_ns;
-    if (e->draft && (s->draft.n == 0 || s->draft.source < SURE_LOOKUP)) (void)!ask_model(e, s, &step, most, &err);
+    if ((e->draft || e->predictor) && (s->draft.n == 0 || s->draft.source < SURE_LOOKUP)) (void)!ask_model(e, s, &step, most, &err);
     s->n_draft = s->draft.n;
     s->n_row += s->n_draft;
 }
@@ -126,7 +159,7 @@ bool speculate_follow(sequence *s, int32_t token) {
 static void settle(hth_engine *e, sequence *s, int32_t n_row) {
     hth_err err;
     if (!is_writing(s) && s->n_draft == 0) return;
-    const hth_gain_step step = {n_row - s->n_draft, e->n_stepping, s->draft.source == HTH_DRAFT_BY_MODEL ? e->guess_ns : 0};
+    const hth_gain_step step = {n_row - s->n_draft, e->n_stepping, s->draft.source >= HTH_DRAFT_BY_MODEL ? e->guess_ns : 0};
     hth_gain_add(&s->gain, &e->row_cost, s->draft.source, &step, s->n_draft, s->i_draft);
     if (s->n_draft == 0) return;
     s->request->usage.n_drafted += s->n_draft;

@@ -294,18 +294,19 @@ static bool grow(void **p, size_t *cap, size_t need, size_t size) {
 }
 
 static void write_rows(hth_engine *e, sequence *s, int32_t i_seq, hth_row *rows, int64_t wanted) {
-    const bool embeds = sequence_is_embedding(s);
+    const bool embeds = sequence_is_embedding(s), learns = speculate_wants_hidden(e, s);
     for (int32_t i = 0; i < s->n_row; i++) {
         const int64_t pos = s->n_computed + i;
         const bool is_wanted = embeds ? hth_pooled_wants(&s->pooled, e->model, pos) : pos >= wanted;
         const bool is_prompt = pos < s->n_prompt_row && !s->request->p.prompt_as_generated;
-        s->n_hidden += embeds && is_wanted;
+        s->n_hidden += embeds ? is_wanted : learns;
         s->n_logits += !embeds && is_wanted;
         const int64_t ahead = pos - (int64_t)s->n_token; // of the tokens that are certain
         rows[i] = (hth_row){.token = ahead < 0 ? s->tokens[pos] : s->draft.tokens[ahead], .i_seq = i_seq, .pos = {pos, pos, pos, pos},
                             .parent = HTH_PARENT_PREVIOUS, .span = -1,
                             .kind = (uint8_t)(is_prompt ? HTH_ROW_PROMPT : HTH_ROW_GENERATED),
-                            .want = (uint8_t)(!is_wanted ? 0 : embeds ? HTH_WANT_HIDDEN : HTH_WANT_LOGITS)};
+                            .want = (uint8_t)((!is_wanted ? 0 : embeds ? HTH_WANT_HIDDEN : HTH_WANT_LOGITS) |
+                                              (learns ? HTH_WANT_HIDDEN : 0))};
     }
 }
 
@@ -321,7 +322,9 @@ static int32_t make_batch(hth_engine *e) {
         if (s->n_row == 0) continue;
         s->first_row = (int32_t)n_row;
         s->first_logits = (int32_t)(sequence_is_embedding(s) ? n_hidden : n_logits);
+        s->first_hidden = (int32_t)n_hidden;
         s->n_logits = s->n_hidden = 0;
+        s->is_rolled = false;
         write_rows(e, s, e->n_stepping, e->rows + n_row, first_wanted(s));
         n_row += (size_t)s->n_row;
         n_logits += (size_t)s->n_logits;
@@ -346,6 +349,10 @@ static float *outputs_of(const hth_engine *e, const sequence *s) {
     return base ? base + (size_t)s->first_logits * width : NULL;
 }
 
+static float *hidden_of(const hth_engine *e, const sequence *s) {
+    return e->hidden ? e->hidden + (size_t)s->first_hidden * (size_t)e->model->desc.d_model : NULL;
+}
+
 // Runs the rows of stepping[first ... first + n).
 static hth_code run(hth_engine *e, int32_t first, int32_t n, hth_err *err) {
     const sequence *a = e->stepping[first], *z = e->stepping[first + n - 1];
@@ -360,7 +367,7 @@ static hth_code run(hth_engine *e, int32_t first, int32_t n, hth_err *err) {
                                .states = e->states + first, .n_seq = n},
                      .layer_last = e->model->desc.n_layer,
                      .logits = embeds ? NULL : outputs,
-                     .hidden_want = embeds ? outputs : NULL,
+                     .hidden_want = hidden_of(e, a),
                      .activations = embeds ? HTH_ACTIVATIONS_F32 : e->activations,
                      .hidden_layer = -1,
                      .hook = hook,
@@ -530,6 +537,10 @@ static uint64_t deliver(hth_engine *e) {
     }
     const uint64_t begin = hth_clock_ns();
     while (e->n_choices > 0) choose_round(e);
+    for (int32_t i = 0; i < e->n_stepping; i++) {
+        sequence *s = e->stepping[i];
+        if (s->n_row > 0 && s->n_hidden > 0 && !sequence_is_embedding(s)) speculate_learn(e, s, hidden_of(e, s));
+    }
     speculate_settle(e);
     return hth_clock_ns() - begin;
 }

@@ -181,6 +181,47 @@ static void a_draft_model_of_another_vocabulary_is_refused(void **state) {
     remove_models(&f);
 }
 
+// ---- the model's own predicting layer
+
+// Prompts in which nothing repeats; sampled so hot that guesses are right now and then.
+static void a_predicting_layer_changes_no_token(void **state) {
+    (void)state;
+    enum { N_USER = 4, LEN = 70, OUT = 60 };
+    hth_engine *e = asked_open(TINY_QWEN35, &(hth_engine_params){.n_thread = 2, .n_ctx = 200, .n_sequence = N_USER, .n_chunk = 24});
+    assert_non_null(hth_engine_model(e)->predictor);
+    hth_token prompts[N_USER][LEN];
+    hth_segment segments[N_USER];
+    hth_sampler_params sampling[N_USER];
+    hth_request_params p[N_USER];
+    hth_request *r[N_USER];
+    asked *want[N_USER];
+    int64_t n_drafted = 0, n_accepted = 0;
+    for (int i = 0; i < N_USER; i++) {
+        for (int k = 0; k < LEN; k++) prompts[i][k] = (hth_token)((i * 31 + k * 5) % TINY_VOCAB);
+        segments[i] = asked_tokens(prompts[i], LEN);
+        sampling[i] = hth_sampler_neutral();
+        sampling[i].temperature = i == 0 ? 0 : 0.7f;
+        sampling[i].seed = (uint64_t)i;
+        // The last one rolls: what its layer has read goes with what is cut.
+        p[i] = (hth_request_params){.segments = &segments[i], .n_segment = 1, .sampling = &sampling[i], .logprobs = true, .n_draft = -1,
+                                    .overflow = i == 3 ? HTH_OVERFLOW_ROLLING : HTH_OVERFLOW_ERROR, .max_tokens = i == 3 ? 200 : OUT};
+        want[i] = asked_run(e, &p[i]);
+        p[i].n_draft = i == 1 ? 1 : 3;
+    }
+    for (int i = 0; i < N_USER; i++) r[i] = asked_submit(e, &p[i]);
+    for (int i = 0; i < N_USER; i++) {
+        asked *got = asked_all(r[i]);
+        compare(got, want[i], true);
+        n_drafted += got->usage.n_drafted;
+        n_accepted += got->usage.n_accepted;
+        hth_request_free(r[i]);
+        free(got);
+        free(want[i]);
+    }
+    hth_engine_close(e);
+    if (n_drafted < 50 || n_accepted < 1) fail_msg("%d guesses, %d of them right", (int)n_drafted, (int)n_accepted);
+}
+
 static void an_absurd_number_of_guesses_is_named(void **state) {
     (void)state;
     hth_engine *e = asked_open(TINY_LLAMA, &(hth_engine_params){.n_thread = 1, .n_ctx = 64});
@@ -287,6 +328,7 @@ int main(void) {
         cmocka_unit_test(many_who_guess_do_not_mix),
         cmocka_unit_test(a_draft_model_changes_no_token),
         cmocka_unit_test(a_draft_model_of_another_vocabulary_is_refused),
+        cmocka_unit_test(a_predicting_layer_changes_no_token),
         cmocka_unit_test(an_absurd_number_of_guesses_is_named),
         cmocka_unit_test(lookup_continues_what_stood_there_before),
         cmocka_unit_test(lookup_agrees_with_searching),

@@ -594,6 +594,26 @@ static inline void tiny_delta(tiny *t, const char *p, const tiny_shape *s) {
     tiny_matrix(t, p, "linear_attn.out_proj", s->d, VALUES * D_VALUE, 1);
 }
 
+static inline void tiny_gated_attention(tiny *t, const char *p, const tiny_shape *s) {
+    tiny_matrix(t, p, "self_attn.q_proj", 2 * s->n_head * s->head_dim, s->d, 2);
+    tiny_matrix(t, p, "self_attn.k_proj", s->n_kv * s->head_dim, s->d, 2);
+    tiny_matrix(t, p, "self_attn.v_proj", s->n_kv * s->head_dim, s->d, 1);
+    tiny_matrix(t, p, "self_attn.o_proj", s->d, s->n_head * s->head_dim, 1);
+    tiny_vector(t, p, "self_attn.q_norm.weight", s->head_dim, 0);
+    tiny_vector(t, p, "self_attn.k_norm.weight", s->head_dim, 0);
+}
+
+// A layer that predicts one token further.
+static inline void tiny_mtp(tiny *t, const tiny_shape *s, const char *const *norms) {
+    tiny_norms(t, "mtp.layers.0.", s, norms);
+    tiny_ffn(t, "mtp.layers.0.", s);
+    tiny_gated_attention(t, "mtp.layers.0.", s);
+    tiny_matrix(t, "mtp.", "fc", s->d, 2 * s->d, 1);
+    tiny_vector(t, "mtp.", "pre_fc_norm_embedding.weight", s->d, 0);
+    tiny_vector(t, "mtp.", "pre_fc_norm_hidden.weight", s->d, 0);
+    tiny_vector(t, "mtp.", "norm.weight", s->d, 0);
+}
+
 static inline void tiny_qwen35(tiny *t) {
     static const char *const norms[] = {"input_layernorm", "post_attention_layernorm", NULL};
     const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 12, .d_ff = 56, .norm = 0};
@@ -617,13 +637,9 @@ static inline void tiny_qwen35(tiny *t) {
             tiny_delta(t, p, &s);
             continue;
         }
-        tiny_matrix(t, p, "self_attn.q_proj", 2 * s.n_head * s.head_dim, s.d, 2);
-        tiny_matrix(t, p, "self_attn.k_proj", s.n_kv * s.head_dim, s.d, 2);
-        tiny_matrix(t, p, "self_attn.v_proj", s.n_kv * s.head_dim, s.d, 1);
-        tiny_matrix(t, p, "self_attn.o_proj", s.d, s.n_head * s.head_dim, 1);
-        tiny_vector(t, p, "self_attn.q_norm.weight", s.head_dim, 0);
-        tiny_vector(t, p, "self_attn.k_norm.weight", s.head_dim, 0);
+        tiny_gated_attention(t, p, &s);
     }
+    tiny_mtp(t, &s, norms);
     tiny_ends(t, &s, false);
 }
 
