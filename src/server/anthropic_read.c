@@ -435,7 +435,7 @@ static const hth_field fields[] = {
     IGNORED("context_management", "nothing is removed from a conversation"),
     IGNORED("user_profile_id", "there are no accounts"),
     IGNORED("workspace_id", "there are no accounts"),
-    {.name = "container", .kind = HTH_FIELD_REFUSED, .help = "this server runs no code"},
+    IGNORED("container", "this server runs no code"),
     {.name = "mcp_servers", .kind = HTH_FIELD_REFUSED, .help = "this server calls no others"},
 };
 

@@ -1,0 +1,365 @@
+"""OpenAI's Responses: the Python package `openai`, unmodified, against the default model."""
+import asyncio
+import json
+import time
+import urllib.parse
+
+import openai
+import pytest
+
+from server import Server, stats
+
+TOOL = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "The weather in a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+CUSTOM = {"type": "custom", "name": "patch", "description": "Takes a patch.",
+          "format": {"type": "grammar", "syntax": "lark", "definition": 'start: "a"+'}}
+CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>'
+PATCH = '<tool_call>\n{"name": "patch", "arguments": {"input": "line \\"1\\"\\nline 2"}}\n</tool_call>'
+THOUGHT = "<think>a thought</think>the answer"
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    return tmp_path_factory.mktemp("state")
+
+
+def start(hearth, models, state, *flags):
+    return Server(hearth, models("default"), "--alias", "small", "--ctx", "2048", "--state-folder", state, *flags, env={"HEARTH_TEST_SCRIPTS": "1"})
+
+
+@pytest.fixture(scope="module")
+def server(hearth, models, state):
+    with start(hearth, models, state) as s:
+        yield s
+
+
+def client_of(s, key="none"):
+    return openai.OpenAI(base_url=s.url + "/v1", api_key=key, max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return client_of(server)
+
+
+def script(text):
+    return {"X-Hearth-Script": urllib.parse.quote(text)}
+
+
+def ask(client, text=None, **more):
+    headers = script(text) if text is not None else {}
+    return client.responses.create(**{"model": "small", "input": "Hello", "extra_headers": headers} | more)
+
+
+def raw(server, **body):
+    return server.post("/v1/responses", {"model": "small", "input": "Hello"} | body, headers=script("fine"))
+
+
+def count(server, **body):
+    """Tokens of the prompt that a request makes."""
+    return server.json("/v1/responses/input_tokens", {"model": "small"} | body)["input_tokens"]
+
+
+# ---- replies
+
+
+def test_a_response_has_the_official_shape(client):
+    r = ask(client, "some words", metadata={"a": "b"}, instructions="Be kind.", max_output_tokens=50, user="me")
+    assert (r.object, r.status, r.model, r.output_text) == ("response", "completed", "small", "some words")
+    assert r.id.startswith("resp_") and r.output[0].id.startswith("msg_") and r.output[0].content[0].annotations == []
+    assert (r.metadata, r.instructions, r.max_output_tokens, r.user) == ({"a": "b"}, "Be kind.", 50, "me")
+    assert (r.tools, r.tool_choice, r.parallel_tool_calls, r.truncation, r.error) == ([], "auto", True, "disabled", None)
+    assert r.usage.total_tokens == r.usage.input_tokens + r.usage.output_tokens and r.usage.output_tokens > 0
+
+
+def test_an_answer_that_is_cut_is_incomplete(client):
+    r = ask(client, "one two three four five", max_output_tokens=2)
+    assert (r.status, r.incomplete_details.reason, r.output[0].status) == ("incomplete", "max_output_tokens", "incomplete")
+
+
+def test_generated_text_is_the_same_streamed_and_whole(client):
+    ask(client, max_output_tokens=1)
+    one = ask(client, max_output_tokens=12, temperature=0).output_text
+    with client.responses.stream(model="small", input="Hello", max_output_tokens=12, temperature=0) as stream:
+        pieces = [e.delta for e in stream if e.type == "response.output_text.delta"]
+    assert "".join(pieces) == one != ""
+
+
+def test_p15_every_event_of_a_text_comes_in_order_with_its_number(client):
+    events = list(ask(client, "some words", stream=True))
+    types = [e.type.removeprefix("response.") for e in events]
+    n = types.count("output_text.delta")
+    assert types == ["created", "in_progress", "output_item.added", "content_part.added", *["output_text.delta"] * n,
+                     "output_text.done", "content_part.done", "output_item.done", "completed"] and n >= 2
+    assert [e.sequence_number for e in events] == list(range(len(events)))
+    last = events[-1].response
+    assert last.status == "completed" and last.output_text == "some words" and last.usage.output_tokens > 0
+    assert events[0].response.id == last.id and events[0].response.output == []
+    item = events[2].item.id
+    assert all(e.item_id == item and e.output_index == 0 for e in events if hasattr(e, "item_id"))
+    assert events[-2].item == last.output[0]
+
+
+def test_logprobs_come_with_their_text(client):
+    r = ask(client, include=["message.output_text.logprobs"], top_logprobs=2, max_output_tokens=6, temperature=0)
+    logprobs = r.output[0].content[0].logprobs
+    assert "".join(p.token for p in logprobs) == r.output_text
+    assert all(p.logprob <= 0 and len(p.top_logprobs) == 2 and p.top_logprobs[0].token == p.token for p in logprobs)
+
+
+def test_async_responses_work_side_by_side(server):
+    async def run():
+        async with openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0) as c:
+            async def one(i):
+                text = f"answer {i} " * 5
+                r = await c.responses.create(model="small", input="x", extra_headers=script(text))
+                return r.output_text == text
+            return await asyncio.gather(*(one(i) for i in range(8)))
+
+    assert all(asyncio.run(run()))
+
+
+# ---- tools
+
+
+def test_functions_are_called(client):
+    r = ask(client, CALL, tools=[TOOL])
+    call = r.output[0]
+    assert (call.type, call.name, json.loads(call.arguments), call.status) == ("function_call", "get_weather", {"city": "Paris"}, "completed")
+    items = [{"role": "user", "content": "w?"}, call.model_dump(exclude_none=True),
+             {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}]
+    assert ask(client, "It is sunny.", input=items, tools=[TOOL]).output_text == "It is sunny."
+
+
+def test_p6_a_streamed_call_is_added_then_filled_then_done(client):
+    events = list(ask(client, CALL, tools=[TOOL], stream=True))
+    types = [e.type.removeprefix("response.") for e in events][2:-1]
+    assert types[0] == "output_item.added" and types[-2:] == ["function_call_arguments.done", "output_item.done"]
+    assert set(types[1:-2]) == {"function_call_arguments.delta"}
+    assert events[2].item.name == "get_weather" and events[2].item.call_id
+    assert "".join(e.delta for e in events if e.type.endswith("arguments.delta")) == events[-3].arguments
+
+
+def test_custom_tools_take_text(client):
+    r = ask(client, PATCH, tools=[TOOL, CUSTOM])
+    call = r.output[0]
+    assert (call.type, call.name, call.input) == ("custom_tool_call", "patch", 'line "1"\nline 2')
+    events = list(ask(client, PATCH, tools=[CUSTOM], stream=True))
+    assert "".join(e.delta for e in events if e.type == "response.custom_tool_call_input.delta") == call.input
+    items = [{"role": "user", "content": "x"}, call.model_dump(exclude_none=True),
+             {"type": "custom_tool_call_output", "call_id": call.call_id, "output": "done"}]
+    assert ask(client, "good", input=items, tools=[CUSTOM]).output_text == "good"
+
+
+def test_p16_tools_and_items_of_other_kinds_do_not_refuse_the_request(server):
+    tools = [TOOL, {"type": "web_search"}, {"type": "local_shell"}, {"type": "namespace", "name": "x", "tools": []}]
+    items = [{"type": "web_search_call", "id": "ws_1", "status": "completed"}, {"role": "user", "content": "x"}]
+    reply = raw(server, tools=tools, input=items)
+    assert reply.status == 200
+    for name in ("web_search", "local_shell", "namespace", "web_search_call"):
+        assert name in reply.headers["X-Hearth-Ignored"]
+
+
+def test_p16_instructions_and_a_developers_message_are_both_in_the_prompt(server):
+    user = {"role": "user", "content": "x"}
+    both = count(server, instructions="Be kind.", input=[{"role": "developer", "content": "Be brief."}, user])
+    assert both == count(server, input=[{"role": "system", "content": "Be kind."}, {"role": "developer", "content": "Be brief."}, user])
+    assert both > count(server, instructions="Be kind.", input="x")
+
+
+# ---- reasoning
+
+
+def test_reasoning_is_an_item_of_its_own(client):
+    r = ask(client, THOUGHT)
+    assert [i.type for i in r.output] == ["reasoning", "message"]
+    assert r.output[0].content[0].text == "a thought" and r.output[0].summary == [] and r.output_text == "the answer"
+    assert r.usage.output_tokens_details.reasoning_tokens > 0
+    types = [e.type for e in ask(client, THOUGHT, stream=True)]
+    assert types.count("response.reasoning_text.done") == 1 and "response.reasoning_text.delta" in types
+
+
+def test_reasoning_is_told_as_its_summary_where_one_is_wanted(client):
+    r = ask(client, THOUGHT, reasoning={"summary": "auto", "effort": "low"})
+    assert r.output[0].summary[0].text == "a thought" and not r.output[0].content
+    types = [e.type for e in ask(client, THOUGHT, reasoning={"summary": "auto"}, stream=True)]
+    part = [t for t in types if "reasoning" in t]
+    assert part[0] == "response.reasoning_summary_part.added" and part[-1] == "response.reasoning_summary_part.done"
+
+
+def test_sealed_reasoning_comes_back_and_cannot_be_changed(client, server):
+    r = ask(client, THOUGHT, store=False, include=["reasoning.encrypted_content"], reasoning={"summary": "auto"})
+    sealed = r.output[0].encrypted_content
+    assert sealed and "thought" not in sealed
+    item = {"type": "reasoning", "id": "rs_1", "summary": []}
+    rest = [{"role": "user", "content": "x"}]
+    reply = raw(server, input=[item | {"encrypted_content": sealed}, *rest])
+    assert reply.status == 200 and "X-Hearth-Ignored" not in reply.headers
+    middle = len(sealed) // 2
+    changed = sealed[:middle] + ("A" if sealed[middle] != "A" else "B") + sealed[middle + 1:]
+    reply = raw(server, input=[item | {"encrypted_content": changed}, *rest])
+    assert reply.status == 200 and "encrypted_content" in reply.headers["X-Hearth-Ignored"]
+
+
+# ---- stored responses
+
+
+def test_a_stored_response_is_found_listed_and_deleted(client):
+    r = ask(client, "some words", input=[{"role": "user", "content": "One."}, {"role": "user", "content": [{"type": "input_text", "text": "Two."}]}])
+    assert client.responses.retrieve(r.id) == r
+    page = client.responses.input_items.list(r.id, order="asc")
+    assert [i.content[0].text for i in page.data] == ["One.", "Two."]
+    first = client.responses.input_items.list(r.id, order="desc", limit=1)
+    assert first.data[0].content[0].text == "Two." and first.has_more
+    after = client.responses.input_items.list(r.id, order="desc", after=first.data[0].id)
+    assert [i.content[0].text for i in after.data] == ["One."]
+    client.responses.delete(r.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(r.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.delete(r.id)
+
+
+def test_what_is_not_to_be_stored_is_not(client):
+    r = ask(client, "some words", store=False)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(r.id)
+
+
+def test_a_response_goes_on_from_another(client, server):
+    first = ask(client, "My name is Ada.", input="Who are you?")
+    second = ask(client, "Yes.", input="Really?", previous_response_id=first.id)
+    whole = count(server, input=[{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "My name is Ada."},
+                                 {"role": "user", "content": "Really?"}])
+    assert second.usage.input_tokens == whole
+    third = ask(client, "No.", input="Sure?", previous_response_id=second.id)
+    assert third.usage.input_tokens > whole
+    with pytest.raises(openai.BadRequestError) as e:
+        ask(client, previous_response_id="resp_nothing")
+    assert (e.value.code, e.value.param) == ("previous_response_not_found", "previous_response_id")
+
+
+def test_stored_responses_outlive_the_server(hearth, models, tmp_path):
+    with start(hearth, models, tmp_path) as s:
+        r = ask(client_of(s), "some words")
+        sealed = ask(client_of(s), THOUGHT, include=["reasoning.encrypted_content"]).output[0].encrypted_content
+    with start(hearth, models, tmp_path) as s:
+        assert client_of(s).responses.retrieve(r.id).output_text == "some words"
+        item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": sealed}
+        assert "X-Hearth-Ignored" not in raw(s, input=[item, {"role": "user", "content": "x"}]).headers
+
+
+def test_nobody_reads_anothers_response(hearth, models, tmp_path):
+    with start(hearth, models, tmp_path, "--api-key", "alice,bob") as s:
+        alice, bob = client_of(s, "alice"), client_of(s, "bob")
+        r = ask(alice, "a secret")
+        assert alice.responses.retrieve(r.id).id == r.id
+        for act in (bob.responses.retrieve, bob.responses.delete, bob.responses.cancel, bob.responses.input_items.list):
+            with pytest.raises(openai.NotFoundError):
+                act(r.id)
+        with pytest.raises(openai.BadRequestError):
+            ask(bob, previous_response_id=r.id)
+        assert alice.responses.retrieve(r.id).id == r.id
+
+
+# ---- in the background
+
+
+def wait_for(client, id, statuses, seconds=60):
+    until = time.monotonic() + seconds
+    while (r := client.responses.retrieve(id)).status not in statuses:
+        assert time.monotonic() < until, r.status
+        time.sleep(0.05)
+    return r
+
+
+def test_a_background_response_ends_without_a_client(client):
+    r = ask(client, "some words", background=True)
+    assert r.status in ("queued", "in_progress") and r.background
+    assert wait_for(client, r.id, {"completed"}).output_text == "some words"
+
+
+def test_a_background_response_can_be_cancelled(client, server):
+    r = ask(client, "word " * 1500, background=True)
+    assert client.responses.cancel(r.id).status == "cancelled"
+    assert wait_for(client, r.id, {"cancelled"}).status == "cancelled"
+    until = time.monotonic() + 30
+    while stats(server) != (0, 0):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_only_background_responses_outlive_their_client(client, server):
+    stream = ask(client, "word " * 1500, stream=True)
+    next(iter(stream))
+    stream.close()
+    until = time.monotonic() + 30
+    while stats(server) != (0, 0):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_stream_is_taken_up_where_it_was_left(client):
+    stream = ask(client, "one two three four five six seven eight nine ten", background=True, stream=True)
+    seen = []
+    for e in stream:
+        seen.append(e)
+        if len(seen) == 8:
+            break
+    stream.close()
+    id = seen[0].response.id
+    rest = list(client.responses.retrieve(id, stream=True, starting_after=seen[-1].sequence_number))
+    numbers = [e.sequence_number for e in seen + rest]
+    assert numbers == list(range(len(numbers))) and rest[-1].type == "response.completed"
+    text = "".join(e.delta for e in seen + rest if e.type == "response.output_text.delta")
+    assert text == rest[-1].response.output_text == "one two three four five six seven eight nine ten"
+    assert [e.sequence_number for e in client.responses.retrieve(id, stream=True)] == numbers
+
+
+def test_background_needs_the_store(client):
+    with pytest.raises(openai.BadRequestError) as e:
+        ask(client, background=True, store=False)
+    assert e.value.param == "background"
+
+
+# ---- refusals
+
+BAD = {
+    "input": {"input": 7},
+    "input[0]": {"input": ["x"]},
+    "input[0].role": {"input": [{"role": "king", "content": "x"}]},
+    "input[0].content": {"input": [{"role": "user"}]},
+    "input[0].content[0]": {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "http://x"}]}]},
+    "input[1].call_id": {"input": [{"role": "user", "content": "x"}, {"type": "function_call_output", "output": "x"}]},
+    "input[0].arguments": {"input": [{"type": "function_call", "call_id": "c", "name": "n", "arguments": {}}]},
+    "instructions": {"instructions": ["x"]},
+    "temperature": {"temperature": "hot"},
+    "max_output_tokens": {"max_output_tokens": -1},
+    "tools[0].name": {"tools": [{"type": "function"}]},
+    "tools[0].parameters": {"tools": [{"type": "function", "name": "f", "parameters": 3}]},
+    "tool_choice": {"tool_choice": {"type": "file_search"}},
+    "text.format": {"text": {"format": {"type": "xml"}}},
+    "reasoning.effort": {"reasoning": {"effort": "huge"}},
+    "truncation": {"truncation": "some"},
+    "metadata": {"metadata": {"a": 1}},
+    "conversation": {"conversation": "conv_1"},
+    "prompt": {"prompt": {"id": "p"}},
+}
+
+
+@pytest.mark.parametrize("path", BAD)
+def test_a_wrong_field_is_named(server, path):
+    reply = raw(server, **BAD[path])
+    body = json.loads(reply.body)["error"]
+    assert reply.status == 400 and body["type"] == "invalid_request_error" and body["param"] == path
+    assert f"'{path}'" in body["message"]
+
+
+def test_p12_a_prompt_that_is_too_long_has_the_code_that_agents_know(client):
+    with pytest.raises(openai.BadRequestError) as e:
+        ask(client, input="word " * 5000)
+    assert e.value.code == "context_length_exceeded"
