@@ -34,8 +34,28 @@ const hth_chat_format *hth_chat_format_of(const hth_chat_template *t, const hth_
     return hth_chat_format_find("generic");
 }
 
+bool hth_chat_format_has_thoughts(const hth_chat_format *f, const hth_chat_template *t) {
+    if (!t || f->channels) return f->think_open[0] != NULL;
+    for (size_t i = 0; i < HTH_COUNT(f->think_open); i++) {
+        if (f->think_open[i] && hth_chat_template_has_literal(t, f->think_open[i])) return true;
+        if (f->think_close[i] && hth_chat_template_has_literal(t, f->think_close[i])) return true;
+    }
+    return false;
+}
+
 const char *hth_chat_format_ends_thought(const hth_chat_format *f) {
     return f->ends_thought;
+}
+
+void hth_chat_format_skip_thought(const hth_chat_format *f, hth_chat_begins begins, hth_str *out) {
+    if (!f->ends_thought || begins == HTH_CHAT_BEGINS_CONTENT) return;
+    if (begins == HTH_CHAT_BEGINS_ANSWER && f->channels) {
+        hth_str_puts(out, "<|channel|>final<|message|>");
+        return;
+    }
+    if (begins == HTH_CHAT_BEGINS_ANSWER) hth_str_puts(out, f->think_open[0]);
+    if (begins == HTH_CHAT_BEGINS_ANSWER && f->ends_thought[0] == '\n') hth_str_putc(out, '\n');
+    hth_str_puts(out, f->ends_thought);
 }
 
 // ---- the end of a prompt ----

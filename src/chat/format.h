@@ -17,6 +17,9 @@ const char *hth_chat_format_name(const hth_chat_format *f);
 // The row that a template's literals, or else a vocabulary, show; never NULL. Either may be NULL.
 const hth_chat_format *hth_chat_format_of(const hth_chat_template *t, const hth_tokenizer *tokenizer);
 
+// Whether the template, or else the format, knows thoughts at all: many models share a format's calls alone.
+bool hth_chat_format_has_thoughts(const hth_chat_format *f, const hth_chat_template *t);
+
 // What the end of a prompt leaves open.
 typedef enum hth_chat_begins {
     HTH_CHAT_BEGINS_ANSWER,  // nothing: the answer may begin with a thought
@@ -30,6 +33,9 @@ hth_chat_begins hth_chat_format_begins(const hth_chat_format *f, const hth_jinja
 // What ends a thought that is cut short (a budget, "stop thinking now"): text to be fed to the model, and to the
 // parser, as if it had been generated. NULL where the family has no thoughts.
 const char *hth_chat_format_ends_thought(const hth_chat_format *f);
+// What makes an answer begin without a thought where the template cannot be told: text behind the prompt, by what its end
+// leaves open. Appends to *out; nothing where the family has no thoughts.
+void hth_chat_format_skip_thought(const hth_chat_format *f, hth_chat_begins begins, hth_str *out);
 
 typedef enum hth_chat_tool_choice {
     HTH_CHAT_TOOLS_AUTO,     // the model decides

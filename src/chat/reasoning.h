@@ -42,7 +42,7 @@ bool hth_chat_reasoning_parse(const char *word, hth_chat_reasoning_choice *out);
 
 typedef struct hth_chat_reasoning_plan {
     const char *word;   // to be written at the end of the system text, NULL: nothing
-    bool must_end_now;  // the template cannot be told: a thought it opens is to be ended by hth_chat_format_ends_thought
+    bool must_skip;     // the template cannot be told: hth_chat_format_skip_thought's text goes behind the prompt
     bool ignores_effort, ignores_on; // what the family cannot be asked for
 } hth_chat_reasoning_plan;
 
