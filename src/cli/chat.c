@@ -47,6 +47,9 @@ hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out
     HTH_TRY_GOTO(code, cli_sampler_make(&p->sampling, hth_engine_model(c.engine)->container,
                                         hth_engine_tokenizer(c.engine), &c.sampler, err), fail);
     if (!p->raw) HTH_TRY_GOTO(code, find_format(&c, p, err), fail);
+    if (c.format) {
+        HTH_TRY_GOTO(code, cli_dialect_open(&c.dialect, c.format, hth_engine_tokenizer(c.engine), p->think, p->tools, err), fail);
+    }
     if (p->suffix) HTH_TRY_GOTO(code, hth_infill_find(hth_engine_tokenizer(c.engine), &c.infill, err), fail);
     HTH_TRY_GOTO(code, open_adapters(&c, &p->loras, err), fail);
     if (p->system) HTH_TRY_GOTO(code, cli_chat_set_system(&c, p->system, err), fail);
@@ -59,7 +62,11 @@ fail:
 }
 
 static void drop_entries(cli_chat *c, size_t n) {
-    while (c->n > n) hth_free(c->entries[--c->n].text);
+    while (c->n > n) {
+        cli_chat_entry *e = &c->entries[--c->n];
+        hth_free(e->text);
+        hth_chat_answer_free(&e->answer);
+    }
 }
 
 void cli_chat_close(cli_chat *c) {
@@ -68,6 +75,7 @@ void cli_chat_close(cli_chat *c) {
     cli_sampler_free(&c->sampler);
     if (c->adapters) cli_adapters_free(c->adapters);
     hth_free(c->adapters);
+    if (c->format) cli_dialect_free(&c->dialect);
     hth_chat_template_free(c->format);
     hth_engine_close(c->engine);
 }
@@ -82,7 +90,9 @@ static hth_code add_entry(cli_chat *c, const char *role, const char *text, size_
     }
     char *copy = hth_strndup(HTH_MEM_TEXT, text, n);
     if (!copy) return hth_fail_nomem(err, n);
-    c->entries[c->n++] = (cli_chat_entry){.role = role, .text = copy, .n = n};
+    cli_chat_entry *e = &c->entries[c->n++];
+    *e = (cli_chat_entry){.role = role, .text = copy, .n = n};
+    hth_chat_answer_init(&e->answer);
     return HTH_OK;
 }
 
@@ -111,59 +121,170 @@ static hth_code infill_prompt(const cli_chat *c, const char *text, size_t n, hth
     return hth_infill_prompt(&c->infill, hth_engine_tokenizer(c->engine), &r, out, NULL, err);
 }
 
-static hth_code chat_prompt(const cli_chat *c, hth_token_list *out, hth_err *err) {
-    hth_chat_message *messages = hth_calloc(HTH_MEM_TEXT, c->n, sizeof *messages);
-    hth_chat_part *parts = hth_calloc(HTH_MEM_TEXT, c->n, sizeof *parts);
-    hth_jinja_text text = {0};
-    hth_code code = messages && parts ? HTH_OK : hth_fail_nomem(err, c->n * sizeof *messages);
-    for (size_t i = 0; i < c->n && code == HTH_OK; i++) {
-        parts[i] = (hth_chat_part){HTH_CHAT_PART_TEXT, {c->entries[i].text, c->entries[i].n}};
-        messages[i] = (hth_chat_message){.role = hth_chat_text_of(c->entries[i].role), .parts = &parts[i], .n_part = 1};
+static hth_code message_of(const cli_chat_entry *e, hth_arena *a, hth_chat_message *out, hth_err *err) {
+    const hth_chat_answer *answer = &e->answer;
+    hth_chat_part *part = hth_arena_alloc(a, 1, sizeof *part);
+    hth_chat_call *calls = hth_arena_alloc(a, answer->n_call, sizeof *calls);
+    if (!part || !calls) return hth_fail_nomem(err, sizeof *part);
+    *part = (hth_chat_part){HTH_CHAT_PART_TEXT, {e->text, e->n}};
+    *out = (hth_chat_message){.role = hth_chat_text_of(e->role), .parts = part, .n_part = 1, .calls = calls, .n_call = answer->n_call};
+    if (answer->reasoning.len > 0) out->reasoning = (hth_chat_text){answer->reasoning.p, answer->reasoning.len};
+    for (size_t i = 0; i < answer->n_call; i++) {
+        const hth_chat_answer_call *c = &answer->calls[i];
+        calls[i] = (hth_chat_call){{hth_str_text(&c->id), c->id.len}, {hth_str_text(&c->name), c->name.len},
+                                   {hth_str_text(&c->arguments), c->arguments.len}};
     }
-    hth_chat_request request = {.messages = messages, .n_message = c->n};
-    if (code == HTH_OK) code = hth_chat_render(c->format, &request, &text, err);
-    if (code == HTH_OK) code = hth_chat_text_ids(c->format, hth_engine_tokenizer(c->engine), &text, out, err);
-    hth_jinja_text_free(&text);
-    hth_free(parts);
-    hth_free(messages);
+    return HTH_OK;
+}
+
+// The messages, with the word by which the family is told to think or not at the end of the system text.
+static hth_code collect_messages(const cli_chat *c, hth_arena *a, hth_chat_message **out, size_t *n, hth_err *err) {
+    const char *word = c->dialect.plan.word;
+    const bool has_system = c->n > 0 && strcmp(c->entries[0].role, "system") == 0, adds_system = word && !has_system;
+    hth_chat_message *m = hth_arena_alloc(a, c->n + 1, sizeof *m);
+    hth_chat_part *parts = hth_arena_alloc(a, 3, sizeof *parts);
+    if (!m || !parts) return hth_fail_nomem(err, (c->n + 1) * sizeof *m);
+    for (size_t i = 0; i < c->n; i++) HTH_TRY(message_of(&c->entries[i], a, &m[i + adds_system], err));
+    *out = m;
+    *n = c->n + adds_system;
+    if (!word) return HTH_OK;
+    if (has_system) parts[0] = m[0].parts[0];
+    parts[1] = (hth_chat_part){HTH_CHAT_PART_TEXT, {" ", 1}};
+    parts[2] = (hth_chat_part){HTH_CHAT_PART_TEXT, hth_chat_text_of(word)};
+    m[0] = (hth_chat_message){.role = hth_chat_text_of("system"), .parts = has_system ? parts : parts + 2, .n_part = has_system ? 3 : 1};
+    return HTH_OK;
+}
+
+// Text behind the prompt that makes the answer begin without a thought.
+static hth_code skip_thought(const cli_chat *c, hth_chat_begins *begins, hth_token_list *out, hth_err *err) {
+    hth_str text;
+    hth_str_init(&text, HTH_MEM_TEXT, 4096);
+    hth_chat_format_skip_thought(c->dialect.format, *begins, &text);
+    const hth_text_segment segment = {.text = hth_str_text(&text), .n = text.len};
+    const hth_code code = text.failed ? hth_fail_nomem(err, 4096) : hth_tokenize(hth_engine_tokenizer(c->engine), &segment, 1, 0, out, err);
+    hth_str_free(&text);
+    *begins = HTH_CHAT_BEGINS_CONTENT;
     return code;
 }
 
-static hth_code answer(cli_chat *c, const hth_token_list *prompt, cli_text_sink sink, void *user,
-                       cli_answer *out, hth_err *err) {
+static hth_code chat_prompt(const cli_chat *c, hth_token_list *out, hth_chat_begins *begins, hth_err *err) {
+    const cli_dialect *d = &c->dialect;
+    hth_arena a;
+    hth_chat_message *messages = NULL;
+    hth_jinja_text text = {0};
+    hth_chat_request request = {.kwargs = &d->kwargs, .tools = d->tools.items ? &d->tool_list : NULL};
+    hth_arena_init(&a, HTH_MEM_TEXT, CLI_MAX_TEXT);
+    hth_code code = collect_messages(c, &a, &messages, &request.n_message, err);
+    request.messages = messages;
+    if (code == HTH_OK) code = hth_chat_render(c->format, &request, &text, err);
+    if (code == HTH_OK) code = hth_chat_text_ids(c->format, hth_engine_tokenizer(c->engine), &text, out, err);
+    *begins = hth_chat_format_begins(d->format, &text);
+    if (code == HTH_OK && d->plan.must_skip) code = skip_thought(c, begins, out, err);
+    hth_jinja_text_free(&text);
+    hth_arena_free(&a);
+    return code;
+}
+
+// An answer on its way: its text goes through the reader, what comes of it is kept and shown.
+typedef struct listener {
+    hth_chat_output *reader; // NULL: the text is content as it is
+    hth_chat_answer *read;
+    hth_chat_sink sink;
+    void *user;
+    hth_code code;
+    hth_err err;
+} listener;
+
+static hth_code hear_delta(void *user, const hth_chat_delta *d, hth_err *err) {
+    listener *l = user;
+    HTH_TRY(hth_chat_answer_take(l->read, d, err));
+    return l->sink ? l->sink(l->user, d, err) : HTH_OK;
+}
+
+static bool hear_text(void *user, const char *text, size_t n) {
+    listener *l = user;
+    const hth_chat_delta plain = {.kind = HTH_CHAT_DELTA_CONTENT, .text = text, .n_text = n};
+    if (l->code == HTH_OK) l->code = l->reader ? hth_chat_output_feed(l->reader, text, n, &l->err) : hear_delta(l, &plain, &l->err);
+    return l->code == HTH_OK;
+}
+
+static hth_code answer(cli_chat *c, const hth_token_list *prompt, listener *l, cli_answer *out, hth_err *err) {
     const hth_segment segment = {.tokens = prompt->ids, .n_token = prompt->n};
     hth_token ends[HTH_INFILL_MAX_ENDS];
     size_t n_end = c->suffix ? hth_infill_ends(&c->infill, ends) : 0;
     const hth_request_params params = {.segments = &segment, .n_segment = 1, .sampling = &c->sampler.params,
                                        .adapters = &c->adapters->set, .max_tokens = c->n_predict, .n_draft = c->n_draft,
-                                       .stop_tokens = ends, .n_stop_token = n_end};
+                                       .stop_tokens = ends, .n_stop_token = n_end, .show_control = l->reader != NULL};
     if (prompt->n == 0) return hth_fail(err, HTH_ERR_RANGE, "the prompt is empty");
     if ((int64_t)prompt->n > hth_engine_n_ctx(c->engine)) {
         return hth_fail(err, HTH_ERR_LIMIT, "the prompt has %zu tokens, the context holds %lld (see --ctx)",
                         prompt->n, (long long)hth_engine_n_ctx(c->engine));
     }
-    HTH_TRY(cli_generate(c->engine, &params, sink, user, out, err));
+    HTH_TRY(cli_generate(c->engine, &params, hear_text, l, out, err));
+    if (l->code == HTH_OK && l->reader) l->code = hth_chat_output_end(l->reader, &l->err);
+    if (l->code != HTH_OK && l->code != HTH_ERR_CANCELLED) { // that nobody reads any more is no failure
+        cli_answer_free(out);
+        *err = l->err;
+        return l->code;
+    }
     c->n_held = out->n_prompt + out->n_generated;
     return HTH_OK;
 }
 
-hth_code cli_chat_ask(cli_chat *c, const char *text, size_t n, cli_text_sink sink, void *user,
-                      cli_answer *out, hth_err *err) {
-    size_t n_before = c->n;
-    hth_token_list prompt = {0};
-    hth_code code;
+static hth_code open_reader(const cli_chat *c, hth_chat_begins begins, listener *l, hth_err *err) {
+    const hth_chat_output_params p = {.format = c->dialect.format, .begins = begins, .tokenizer = hth_engine_tokenizer(c->engine),
+                                      .tools = c->dialect.tools.items ? &c->dialect.tools : NULL, .seed = hth_clock_ns(),
+                                      .sink = hear_delta, .user = l};
+    return hth_chat_output_new(&p, &l->reader, err);
+}
+
+static hth_code ask(cli_chat *c, const char *text, size_t n, hth_token_list *prompt, listener *l, cli_answer *out, hth_err *err) {
+    hth_chat_begins begins;
     if (!c->format) {
-        code = c->suffix ? infill_prompt(c, text, n, &prompt, err) : raw_prompt(c, text, n, &prompt, err);
+        HTH_TRY(c->suffix ? infill_prompt(c, text, n, prompt, err) : raw_prompt(c, text, n, prompt, err));
     } else {
-        code = add_entry(c, "user", text, n, err);
-        if (code == HTH_OK) code = chat_prompt(c, &prompt, err);
+        HTH_TRY(add_entry(c, "user", text, n, err));
+        HTH_TRY(chat_prompt(c, prompt, &begins, err));
+        HTH_TRY(open_reader(c, begins, l, err));
     }
-    if (code == HTH_OK) code = answer(c, &prompt, sink, user, out, err);
+    return answer(c, prompt, l, out, err);
+}
+
+// The answer becomes a message of the conversation, with what it is made of.
+static hth_code keep(cli_chat *c, const hth_chat_answer *a, hth_err *err) {
+    HTH_TRY(add_entry(c, "assistant", hth_str_text(&a->content), a->content.len, err));
+    hth_chat_answer *to = &c->entries[c->n - 1].answer;
+    hth_chat_delta d = {.kind = HTH_CHAT_DELTA_REASONING, .text = hth_str_text(&a->reasoning), .n_text = a->reasoning.len};
+    HTH_TRY(hth_chat_answer_take(to, &d, err));
+    for (size_t i = 0; i < a->n_call; i++) {
+        const hth_chat_answer_call *x = &a->calls[i];
+        if (x->is_cut) continue; // its arguments are no JSON
+        d = (hth_chat_delta){.kind = HTH_CHAT_DELTA_CALL, .id = {hth_str_text(&x->id), x->id.len}, .name = {hth_str_text(&x->name), x->name.len}};
+        HTH_TRY(hth_chat_answer_take(to, &d, err));
+        d = (hth_chat_delta){.kind = HTH_CHAT_DELTA_ARGUMENTS, .text = hth_str_text(&x->arguments), .n_text = x->arguments.len};
+        HTH_TRY(hth_chat_answer_take(to, &d, err));
+    }
+    return HTH_OK;
+}
+
+hth_code cli_chat_ask(cli_chat *c, const char *text, size_t n, hth_chat_sink sink, void *user, cli_answer *out, hth_err *err) {
+    const size_t n_before = c->n;
+    hth_token_list prompt = {0};
+    hth_chat_answer read;
+    listener l = {.read = &read, .sink = sink, .user = user};
+    hth_chat_answer_init(&read);
+    hth_code code = ask(c, text, n, &prompt, &l, out, err);
     if (code == HTH_OK && c->format) {
-        code = add_entry(c, "assistant", hth_str_text(&out->text), out->text.len, err);
+        code = keep(c, &read, err);
         if (code != HTH_OK) cli_answer_free(out);
     }
-    if (code != HTH_OK) drop_entries(c, n_before);
+    if (code == HTH_OK) {
+        out->read = read;
+    } else {
+        hth_chat_answer_free(&read);
+        drop_entries(c, n_before);
+    }
+    hth_chat_output_free(l.reader);
     hth_token_list_free(&prompt);
     return code;
 }

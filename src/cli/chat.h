@@ -4,6 +4,7 @@
 
 #include "cli/adapters.h"
 #include "cli/args.h"
+#include "cli/dialect.h"
 #include "cli/generate.h"
 #include "cli/sampling.h"
 #include "chat/infill.h"
@@ -21,6 +22,7 @@ typedef struct cli_chat_params {
     const char *system;                 // NULL: none
     const char *format;                 // chat format by name, NULL: the model's template
     const char *template_file;          // a template that overrides, NULL: none
+    const char *think, *tools;          // as cli_dialect_open
     bool numa;                          // hth_engine_params
     bool raw;                           // prompts go to the model as they are
     const char *suffix;                 // raw: what follows the gap that the answer fills, NULL: there is no gap
@@ -30,12 +32,14 @@ typedef struct cli_chat_entry {
     const char *role; // "system", "user", "assistant"
     char *text; // owned
     size_t n;
+    hth_chat_answer answer; // of the assistant's; owned
 } cli_chat_entry;
 
 typedef struct cli_chat {
     hth_engine *engine;
     int64_t n_held; // tokens of the context that the last question and answer took
     hth_chat_template *format; // NULL: raw
+    cli_dialect dialect;       // where there is a format
     const char *suffix;        // borrowed from the parameters
     hth_infill_format infill;  // where there is a suffix
     cli_sampler sampler;
@@ -50,8 +54,8 @@ typedef struct cli_chat {
 HTH_NODISCARD hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out, hth_err *err);
 void cli_chat_close(cli_chat *c);
 
-// Asks and keeps question and answer; when it fails, neither. Raw: continues the text, keeps nothing.
-HTH_NODISCARD hth_code cli_chat_ask(cli_chat *c, const char *text, size_t n, cli_text_sink sink, void *user,
+// Asks and keeps question and answer; when it fails, neither. Raw: continues the text, keeps nothing. `sink` may be NULL.
+HTH_NODISCARD hth_code cli_chat_ask(cli_chat *c, const char *text, size_t n, hth_chat_sink sink, void *user,
                                     cli_answer *out, hth_err *err);
 // Forgets the conversation but its system text.
 void cli_chat_clear(cli_chat *c);

@@ -46,11 +46,31 @@ static void print_timings(const cli_chat *c, const cli_answer *a) {
     fprintf(stderr, " peak %s\n", cli_bytes(mem.peak_bytes, text));
 }
 
+static void write_read(hth_json_out *j, const hth_chat_answer *a) {
+    hth_json_out_str(j, "text", hth_str_text(&a->content), a->content.len);
+    if (a->reasoning.len > 0) {
+        hth_json_out_str(j, "reasoning", a->reasoning.p, a->reasoning.len);
+    } else {
+        hth_json_out_text(j, "reasoning", NULL);
+    }
+    hth_json_out_begin(j, "tool_calls", '[');
+    for (size_t i = 0; i < a->n_call; i++) {
+        const hth_chat_answer_call *c = &a->calls[i];
+        hth_json_out_begin(j, NULL, '{');
+        hth_json_out_str(j, "id", hth_str_text(&c->id), c->id.len);
+        hth_json_out_str(j, "name", hth_str_text(&c->name), c->name.len);
+        hth_json_out_str(j, "arguments", hth_str_text(&c->arguments), c->arguments.len);
+        hth_json_out_bool(j, "is_cut", c->is_cut);
+        hth_json_out_end(j, '}');
+    }
+    hth_json_out_end(j, ']');
+}
+
 static void write_json(hth_json_out *j, const cli_chat *c, const cli_answer *a, const char *path) {
     hth_json_out_begin(j, NULL, '{');
     hth_json_out_text(j, "model", path);
     hth_json_out_text(j, "chat_format", c->format ? hth_chat_template_name(c->format) : NULL);
-    hth_json_out_str(j, "text", hth_str_text(&a->text), a->text.len);
+    write_read(j, &a->read);
     hth_json_out_text(j, "stop_reason", cli_stop_name(a->stop));
     hth_json_out_bool(j, "context_full", a->stop == CLI_STOP_CONTEXT);
     hth_json_out_int(j, "n_ctx", hth_engine_n_ctx(c->engine));
@@ -95,10 +115,11 @@ static int ask_once(cli_chat *c, const hth_str *prompt, const char *path) {
     hth_err err;
     cli_answer answer;
     if (prompt->len == 0) return cli_error("the prompt is empty");
-    cli_text_sink sink = values.json ? NULL : cli_print_sink;
-    if (cli_chat_ask(c, hth_str_text(prompt), prompt->len, sink, NULL, &answer, &err) != HTH_OK) {
-        return cli_fail(&err);
-    }
+    cli_printer printer = {.n_line = 0};
+    hth_chat_sink sink = values.json ? NULL : cli_printer_take;
+    const hth_code done = cli_chat_ask(c, hth_str_text(prompt), prompt->len, sink, &printer, &answer, &err);
+    cli_printer_end(&printer);
+    if (done != HTH_OK) return cli_fail(&err);
     int code = finish(c, &answer, path);
     cli_answer_free(&answer);
     return code;
@@ -132,6 +153,8 @@ static int run(const cli_args *args, const void *unused) {
         return cli_usage_error("run", "--system has no place with --raw");
     if (values.chat.raw && values.chat.format)
         return cli_usage_error("run", "give either --raw or --chat-format");
+    if (values.chat.raw && (values.chat.think || values.chat.tools))
+        return cli_usage_error("run", "--think and --tools have no place with --raw");
     if (values.chat.template_file && (values.chat.raw || values.chat.format))
         return cli_usage_error("run", "--chat-template stands alone, without --raw or --chat-format");
     if (is_interactive && values.json) return cli_usage_error("run", "--json needs a prompt");
@@ -176,6 +199,10 @@ static const cli_option options[] = {
                     "use this chat format whatever the model's template says"),
     CLI_OPTION_TEXT("chat-template", 0, "FILE", run_values, chat.template_file,
                     "use this Jinja template instead of the model's"),
+    CLI_OPTION_TEXT("think", 0, "HOW", run_values, chat.think,
+                    "on, off, low, medium or high: how long to think before an answer (default: as the template says)"),
+    CLI_OPTION_TEXT("tools", 0, "FILE", run_values, chat.tools,
+                    "tools to offer: a JSON list as in OpenAI's API; what the model calls is printed, not run"),
     CLI_OPTION_KV(run_values, chat.kv, "f16"),
     CLI_OPTION_ACTIVATIONS(run_values, chat.activations, "auto"),
     CLI_OPTION_LORA(run_values, chat.loras),

@@ -13,6 +13,7 @@ const char *cli_stop_name(cli_stop stop) {
 
 void cli_answer_free(cli_answer *a) {
     hth_str_free(&a->text);
+    hth_chat_answer_free(&a->read);
 }
 
 static cli_stop stop_of(hth_stop_reason reason) {
@@ -105,6 +106,7 @@ hth_code cli_generate(hth_engine *e, const hth_request_params *params, cli_text_
                       hth_err *err) {
     answering a = {.progress = cli_progress_make("reading the prompt"), .sink = sink, .user = user};
     hth_str_init(&a.answer.text, HTH_MEM_TEXT, MAX_ANSWER);
+    hth_chat_answer_init(&a.answer.read);
     hth_code code = run_request(e, params, take_event, &a, err);
     cli_progress_end(&a.progress);
     if (code == HTH_ERR_CANCELLED && a.is_unwanted) code = HTH_OK; // as after Ctrl-C

@@ -3,6 +3,7 @@
 #ifndef HTH_CLI_GENERATE_H
 #define HTH_CLI_GENERATE_H
 
+#include "chat/output.h"
 #include "engine/engine.h"
 
 // Told of each event; what fails here, or in the request, ends it.
@@ -21,7 +22,8 @@ typedef enum cli_stop {
 } cli_stop;
 
 typedef struct cli_answer {
-    hth_str text; // all of it; owned
+    hth_str text;         // all of it; owned
+    hth_chat_answer read; // the same as thoughts, content and calls, where a chat was asked; owned
     cli_stop stop;
     int64_t n_prompt, n_cached, n_generated; // tokens; cached: of the prompt, computed before
     int64_t n_step;                          // tokens that decode_ns went into: the first one comes with the prompt

@@ -15,6 +15,7 @@
 static void print_commands(void) {
     fputs("/help               this list\n"
           "/clear              forget the conversation\n"
+          "/thoughts           show what the model thought before its latest answer\n"
           "/set                show the settings\n"
           "/set NAME VALUE     change one: temperature, top_k, top_p, min_p, seed, n_predict, system\n"
           "/bye, /exit         leave (also Ctrl-D)\n"
@@ -31,6 +32,14 @@ static void print_settings(const cli_chat *c) {
             (long long)c->n_predict, has_system ? c->entries[0].text : "(none)");
     fprintf(stderr, "context %lld of %lld tokens\n", (long long)c->n_held,
             (long long)hth_engine_n_ctx(c->engine));
+}
+
+static void print_thoughts(const cli_chat *c) {
+    const hth_str *text = c->n > 0 ? &c->entries[c->n - 1].answer.reasoning : NULL;
+    if (text && text->len > 0) cli_write_text(text->p, text->len);
+    cli_print(text && text->len > 0 ? "\n" : "");
+    cli_flush();
+    if (!text || text->len == 0) fputs("there are none\n", stderr);
 }
 
 // Changes a setting that is a number; false when there is none of that name.
@@ -87,6 +96,8 @@ static bool run_command(cli_chat *c, char *line) {
     if (strcmp(line, "/bye") == 0 || strcmp(line, "/exit") == 0 || strcmp(line, "/quit") == 0) return false;
     if (strcmp(line, "/clear") == 0) {
         cli_chat_clear(c);
+    } else if (strcmp(line, "/thoughts") == 0) {
+        print_thoughts(c);
     } else if (strcmp(line, "/help") == 0 || strcmp(line, "/?") == 0) {
         print_commands();
     } else if (strncmp(line, "/set", 4) == 0 && (line[4] == ' ' || !line[4])) {
@@ -122,13 +133,6 @@ static cli_line_status read_message(hth_str *message, hth_str *line) {
     }
 }
 
-bool cli_print_sink(void *user, const char *text, size_t n) {
-    (void)user;
-    cli_write_text(text, n);
-    cli_flush();
-    return cli_can_write();
-}
-
 void cli_print_stop(const cli_chat *c, const cli_answer *a) {
     if (a->stop != CLI_STOP_CONTEXT) return;
     fprintf(stderr,
@@ -140,10 +144,12 @@ void cli_print_stop(const cli_chat *c, const cli_answer *a) {
 static void ask(cli_chat *c, const hth_str *message, cli_after_fn after) {
     hth_err err;
     cli_answer answer;
+    cli_printer printer = {.n_line = 0};
     (void)hth_term_take_interrupt(); // one that came while the line was read is not meant for the answer
     hth_code code = message->failed ? hth_fail_nomem(&err, MAX_INPUT)
-                                    : cli_chat_ask(c, hth_str_text(message), message->len, cli_print_sink,
-                                                   NULL, &answer, &err);
+                                    : cli_chat_ask(c, hth_str_text(message), message->len, cli_printer_take,
+                                                   &printer, &answer, &err);
+    cli_printer_end(&printer);
     (void)hth_term_take_interrupt();
     if (code != HTH_OK) {
         cli_fail(&err);

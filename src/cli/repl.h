@@ -10,7 +10,5 @@ int cli_repl(cli_chat *c, cli_after_fn after);
 
 // Prints why an answer ended when that is not the model's own decision.
 void cli_print_stop(const cli_chat *c, const cli_answer *a);
-// A cli_text_sink that prints.
-bool cli_print_sink(void *user, const char *text, size_t n);
 
 #endif
