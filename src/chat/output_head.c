@@ -34,6 +34,8 @@ static out_found eat_char(cursor *c, char want) {
 
 // ---- tools ----
 
+static const char call_suffix[] = ".call"; // Llama's built-in tools: brave_search.call(query=...)
+
 static const hth_chat_tool *tool_named(const hth_chat_output *o, const char *name, size_t n) {
     return o->p.tools ? hth_chat_tools_find(o->p.tools, name, n) : NULL;
 }
@@ -59,7 +61,8 @@ static bool may_be_tool(const hth_chat_output *o, const char *name, size_t n) {
     if (o->p.any_tool) return n <= OUT_MAX_NAME;
     for (size_t i = 0; o->p.tools && i < o->p.tools->n; i++) {
         const hth_chat_text *t = &o->p.tools->items[i].name;
-        if (t->n >= n && memcmp(t->p, name, n) == 0) return true;
+        if (memcmp(t->p, name, t->n < n ? t->n : n) != 0) continue;
+        if (n <= t->n || (n - t->n < sizeof call_suffix && memcmp(name + t->n, call_suffix, n - t->n) == 0)) return true;
     }
     return false;
 }
@@ -67,10 +70,10 @@ static bool may_be_tool(const hth_chat_output *o, const char *name, size_t n) {
 static bool set_name(hth_chat_output *o, const char *name, size_t n, const hth_chat_tool **tool) {
     while (n > 0 && out_is_space(name[n - 1])) n--;
     while (n > 0 && out_is_space(*name)) name++, n--;
-    static const char call[] = ".call"; // Llama's built-in tools: brave_search.call(query=...)
+    const size_t k = sizeof call_suffix - 1;
     if (!out_find_tool(o, name, n, tool)) {
-        if (n <= sizeof call - 1 || memcmp(name + n - (sizeof call - 1), call, sizeof call - 1) != 0) return false;
-        n -= sizeof call - 1;
+        if (n <= k || memcmp(name + n - k, call_suffix, k) != 0) return false;
+        n -= k;
         if (!out_find_tool(o, name, n, tool)) return false;
     }
     hth_str_clear(&o->name);

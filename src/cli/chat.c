@@ -259,7 +259,8 @@ static hth_code keep(cli_chat *c, const hth_chat_answer *a, hth_err *err) {
     for (size_t i = 0; i < a->n_call; i++) {
         const hth_chat_answer_call *x = &a->calls[i];
         if (x->is_cut) continue; // its arguments are no JSON
-        d = (hth_chat_delta){.kind = HTH_CHAT_DELTA_CALL, .id = {hth_str_text(&x->id), x->id.len}, .name = {hth_str_text(&x->name), x->name.len}};
+        d = (hth_chat_delta){.kind = HTH_CHAT_DELTA_CALL, .id = {hth_str_text(&x->id), x->id.len},
+                             .name = {hth_str_text(&x->name), x->name.len}};
         HTH_TRY(hth_chat_answer_take(to, &d, err));
         d = (hth_chat_delta){.kind = HTH_CHAT_DELTA_ARGUMENTS, .text = hth_str_text(&x->arguments), .n_text = x->arguments.len};
         HTH_TRY(hth_chat_answer_take(to, &d, err));

@@ -1,4 +1,4 @@
-"""Writes the seed files of tests/fuzz/corpus for template, messages, gguf, json, safetensors and imatrix (see tests/malformed)."""
+"""Writes the seed files of tests/fuzz/corpus, by the cases of the other tests (see tests/malformed and tests/parity)."""
 
 import json
 import pathlib
@@ -10,6 +10,7 @@ sys.path[:0] = [str(HERE.parent / "malformed"), str(HERE.parent / "parity")]
 
 import folder_cases
 import gguf_cases
+import output_cases
 import template_cases
 import template_snippets
 from gguf_file import ARRAY, F32, I32, KIND_NAMES, STRING, TYPES, U8, U32, Array, Gguf, type_bytes
@@ -101,7 +102,20 @@ def conversations():
         yield name, bytes([formats[i % len(formats)]]) + json.dumps(asked, ensure_ascii=False).encode()
 
 
-for folder, seeds in (("template", templates), ("messages", conversations), ("gguf", ggufs), ("json", jsons), ("safetensors", safetensors), ("imatrix", imatrices)):
+def chat_outputs():
+    names = []  # in the order of the table
+    for line in (HERE.parents[1] / "src/chat/format_table.c").read_text().splitlines():
+        if '{.name = "' in line:
+            names.append(line.split('"')[1])
+    for case in output_cases.CASES:
+        flags = case["begins"] | 4 * case.get("any_tool", False) | 8 * case.get("raw", False)
+        yield case["name"], bytes([names.index(case["format"]), flags, 7]) + case["text"].encode()
+
+
+for folder, seeds in (
+    ("chat_output", chat_outputs), ("template", templates), ("messages", conversations), ("gguf", ggufs), ("json", jsons),
+    ("safetensors", safetensors), ("imatrix", imatrices),
+):
     out = HERE / "corpus" / folder
     out.mkdir(parents=True, exist_ok=True)
     for name, data in seeds():

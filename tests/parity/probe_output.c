@@ -158,16 +158,21 @@ static hth_code answer(probe *p, hth_json_out *j, hth_err *err) {
     return code;
 }
 
+static void list_formats(hth_json_out *j) {
+    hth_json_out_begin(j, "formats", '[');
+    for (size_t i = 0; hth_chat_format_at(i); i++) hth_json_out_text(j, NULL, hth_chat_format_name(hth_chat_format_at(i)));
+    hth_json_out_end(j, ']');
+}
+
 static void serve(const char *line, size_t n, hth_json_out *j) {
     probe p = {0};
     hth_err err = {.msg = ""};
     hth_arena_init(&p.arena, HTH_MEM_MISC, MAX_BYTES);
     hth_json_out_begin(j, NULL, '{');
     hth_code code = hth_json_parse(line, n, MAX_BYTES, &p.doc, &err);
-    if (code == HTH_OK) {
-        p.root = hth_json_root(p.doc);
-        code = prepare(&p, line, n, &err);
-    }
+    p.root = code == HTH_OK ? hth_json_root(p.doc) : NULL;
+    if (get(&p, "list_formats")) list_formats(j);
+    if (code == HTH_OK) code = prepare(&p, line, n, &err);
     if (code == HTH_OK) code = answer(&p, j, &err);
     if (code != HTH_OK) hth_json_out_text(j, "error", err.msg);
     hth_json_out_end(j, '}');
