@@ -49,10 +49,12 @@ typedef struct hth_chat_grammar_params {
     hth_chat_tool_choice choice;
     hth_chat_text name;     // of NAMED
     bool parallel;          // more than one call
-    hth_chat_begins begins; // REQUIRED and NAMED: with a thought open, the grammar lets it end first
+    hth_chat_begins begins; // REQUIRED and NAMED: where a thought is open or may come, the grammar lets it end first
+    const hth_tokenizer *tokenizer; // marks that are tokens of it are named as such; NULL: all are text
 } hth_chat_grammar_params;
 
-// A grammar (in the Lark dialect of src/grammar) of calls in the family's own syntax, arguments by the tools' schemas.
+// A grammar (hth_grammar_from_lark) of calls in the family's own syntax, arguments by the tools' schemas. Templates write
+// JSON with tojson, so HTH_SPACE_SPACED is its spelling.
 // REQUIRED and NAMED: of the whole answer. AUTO: of what follows once the answer's text has come to one of
 // hth_chat_format_trigger's, which the grammar begins with. Appends to *out. HTH_ERR_UNSUPPORTED where the format has
 // no calls.

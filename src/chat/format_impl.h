@@ -23,6 +23,7 @@ typedef struct fmt_calls {
     fmt_body body;
     const char *section[4], *section_end;
     const char *open[3], *close[3];
+    bool own_section;        // each call has its own
     bool list;               // there are [ ] around the calls, and commas between them
     bool bare;               // an answer may begin with a call that nothing opens
     const char *name_end[4]; // what follows a name
@@ -56,6 +57,7 @@ struct hth_chat_format {
     bool calls_in_thought;                   // a call ends a thought
     bool channels;                           // messages with headers: <|channel|>analysis<|message|>
     const char *drop[8];                     // marks around content
+    const char *before_calls, *after_calls;  // what models write there, where they do
     const char *start_drop;                  // a mark at the very beginning
     fmt_calls calls[FMT_MAX_CALLS];
     fmt_id id;

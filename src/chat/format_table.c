@@ -11,7 +11,7 @@
 #define HERMES {.body = FMT_OBJECT, .open = {"<tool_call>"}, .close = {"</tool_call>"}, ARGUMENTS}
 // <tool_call><function=name><parameter=key>value</parameter></function></tool_call>
 #define FUNCTION_XML(section_, section_end_, newlines_)                                                              \
-    {.body = FMT_PARAMS, .section = {section_}, .section_end = section_end_, .open = {"<function="},                 \
+    {.body = FMT_PARAMS, .section = {section_}, .section_end = section_end_, .own_section = true, .open = {"<function="}, \
      .name_end = {">"}, .close = {"</function>"}, .key_open = "<parameter=", .key_end = ">",                         \
      .value_close = "</parameter>", .newlines = newlines_}
 // <tool_call>name<arg_key>key</arg_key><arg_value>value</arg_value></tool_call>
@@ -58,6 +58,7 @@ static const hth_chat_format table[] = {
     {.name = "kimi-k3", .signs = {"<|open|>"}, .think_open = {"<|open|>think<|sep|>"},
      .think_close = {"<|close|>think<|sep|>", "<|open|>response<|sep|>"},
      .ends_thought = "<|close|>think<|sep|><|open|>response<|sep|>", .think_anywhere = true,
+     .before_calls = "<|open|>response<|sep|><|close|>response<|sep|>", .after_calls = "<|close|>message<|sep|>",
      .drop = {"<|close|>response<|sep|>", "<|close|>message<|sep|>", "<|open|>message<|sep|>"},
      .calls = {{.body = FMT_PARAMS, .section = {"<|open|>tools<|sep|>"}, .section_end = "<|close|>tools<|sep|>",
                 .open = {"<|open|>call tool=\""}, .name_end = {"\"<|sep|>"}, .id_open = "\" index=\"",
@@ -70,7 +71,7 @@ static const hth_chat_format table[] = {
                 .close = {"<|tool_call_end|>"}, .name_is_id = true}}},
     {.name = "solar", .signs = {"<|tool_call:begin|>"}, .think_open = {"<|think|>"}, .think_close = {"<|end|>", "<|begin|>assistant"},
      .ends_thought = "<|end|><|begin|>assistant<|content|>", .think_anywhere = true,
-     .drop = {"<|content|>", "<|calls|>"},
+     .drop = {"<|content|>", "<|calls|>"}, .after_calls = "<|calls|>",
      .calls = {{.body = FMT_JSON, .section = {"<|tool_calls|>"}, .open = {"<|tool_call:begin|>"}, .id_open = "<|tool_call:name|>",
                 .id_first = true, .name_end = {"<|tool_call:args|>"}, .close = {"<|tool_call:end|>"}}}},
     {.name = "minimax-m2", .signs = {"<minimax:tool_call>"}, THINK, .calls_in_thought = true,
@@ -144,6 +145,8 @@ static const hth_chat_format table[] = {
      .think_close = {"[BEGIN FINAL RESPONSE]"}, .ends_thought = "\n[BEGIN FINAL RESPONSE]\n", .think_anywhere = true,
      .drop = {"[END FINAL RESPONSE]", "<|end|>"},
      .calls = {{.body = FMT_OBJECT, .section = {"<tool_calls>"}, .section_end = "</tool_calls>", .list = true, ARGUMENTS}}},
+    {.name = "minimax-m1", .signs = {"<tool_calls>", "<beginning_of_sentence>"}, THINK,
+     .calls = {{.body = FMT_OBJECT, .section = {"<tool_calls>"}, .section_end = "</tool_calls>", ARGUMENTS}}},
     {.name = "tool-calls", .signs = {"<tool_calls>"}, .think_open = {"<think>", "<thinking>"},
      .think_close = {"</think>", "</thinking>"}, .ends_thought = "\n</think>\n\n", .drop = {"<answer>", "</answer>"},
      .calls = {{.body = FMT_OBJECT, .section = {"<tool_calls>"}, .section_end = "</tool_calls>", .list = true, ARGUMENTS},

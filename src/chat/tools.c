@@ -68,6 +68,11 @@ hth_code hth_chat_tools_from_json(hth_arena *a, const hth_json *v, const char *t
     return HTH_OK;
 }
 
+hth_chat_text hth_chat_tool_schema_text(const hth_chat_tool *t, const hth_json *part) {
+    const size_t at = (size_t)(part->pos - t->schema->pos);
+    return (hth_chat_text){t->schema_text.p + at, value_length(t->schema_text.p + at, t->schema_text.n - at)};
+}
+
 // ---- kinds ----
 
 static unsigned kind_of_word(const hth_json *v) {

@@ -26,6 +26,9 @@ HTH_NODISCARD hth_code hth_chat_tools_from_json(hth_arena *a, const hth_json *v,
 // NULL where there is none of that name.
 const hth_chat_tool *hth_chat_tools_find(const hth_chat_tools *t, const char *name, size_t n);
 
+// The JSON of a part of its schema.
+hth_chat_text hth_chat_tool_schema_text(const hth_chat_tool *t, const hth_json *part);
+
 // Which kinds of values a schema allows for a member of the arguments; all of them where it does not say.
 typedef enum hth_chat_kinds {
     HTH_CHAT_KIND_NULL = 1,

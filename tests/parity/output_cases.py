@@ -80,7 +80,7 @@ CASES = [
     case("xlam_list", "xlam", '[{"name": "f", "arguments": {"a": 1}}, {"name": "g", "arguments": {}}]', calls=[F1, ("g", "{}", None)]),
     case("xlam_answer_that_is_a_list", "xlam", '[{"name": "Ann"}, {"name": "Bob"}]', '[{"name": "Ann"}, {"name": "Bob"}]'),
     case("hunyuan_list", "tool-calls", '<tool_calls>[{"name": "f", "arguments": {"a": 1}}]</tool_calls>', calls=[F1]),
-    case("minimax_m1_lines", "tool-calls", '<tool_calls>\n{"name": "f", "arguments": {"a": 1}}\n{"name": "g", "arguments": {}}\n</tool_calls>',
+    case("minimax_m1_lines", "minimax-m1", '<tool_calls>\n{"name": "f", "arguments": {"a": 1}}\n{"name": "g", "arguments": {}}\n</tool_calls>',
          calls=[F1, ("g", "{}", None)]),
     case("cohere_numbers_as_ids", "command-r7b", '<|START_ACTION|>[{"tool_call_id": 7, "tool_name": "f", "parameters": {"a": 1}}]<|END_ACTION|>',
          calls=[("f", '{"a": 1}', "7")]),

@@ -1,6 +1,6 @@
 // Reads answers for the Python tests: one JSON object per line of standard input,
 // {"template": "...", "format": name or null, "messages": [...], "tools": [...], "kwargs": {...}, "continues": field,
-//  "text": "...", "begins": 0..2 or none, "raw": bool, "any_tool": bool, "cuts": n}; one per line of output, with what came of
+//  "grammar": {"choice": 0..3, "name": ..., "parallel": bool}, "text": "...", "begins": 0..2 or none, "raw": bool, "any_tool": bool, "cuts": n}; one per line of output, with what came of
 // it, the format, how the prompt ends, and in "cut" the first cutting of the text that gave something else.
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,6 +140,22 @@ static hth_code try_cuts(const probe *p, const char *text, size_t n, const hth_c
     return HTH_OK;
 }
 
+static hth_code write_grammar(const probe *p, const hth_json *how, hth_json_out *j, hth_err *err) {
+    hth_str text;
+    const hth_chat_grammar_params params = {
+        .tools = &p->tools,
+        .choice = (hth_chat_tool_choice)hth_json_int(how, "choice", 0, NULL),
+        .name = hth_chat_text_of(hth_json_str(how, "name", "", NULL)),
+        .parallel = hth_json_bool(how, "parallel", false, NULL),
+        .begins = p->params.begins,
+    };
+    hth_str_init(&text, HTH_MEM_MISC, MAX_BYTES);
+    const hth_code code = hth_chat_format_grammar(p->params.format, &params, &text, err);
+    if (code == HTH_OK) hth_json_out_str(j, "grammar", hth_str_text(&text), text.len);
+    hth_str_free(&text);
+    return code;
+}
+
 static hth_code answer(probe *p, hth_json_out *j, hth_err *err) {
     static const char *const begins[] = {"answer", "thought", "content"};
     const hth_json *text = get(p, "text");
@@ -150,6 +166,7 @@ static hth_code answer(probe *p, hth_json_out *j, hth_err *err) {
         const hth_text_segment *last = &p->prompt.segments[p->prompt.n - 1], *first = &p->prompt.segments[0];
         hth_json_out_str(j, "prompt", first->text, (size_t)(last->text + last->n - first->text));
     }
+    if (get(p, "grammar")) HTH_TRY(write_grammar(p, get(p, "grammar"), j, err));
     if (!text) return HTH_OK;
     HTH_TRY(hth_chat_answer_parse(&p->params, text->u.str, text->n, &whole, err));
     write_answer(j, &whole);
