@@ -135,6 +135,16 @@ def make_llama(*inside, only=""):
     return make
 
 
+def make_file(package, inside):
+    """One file of a wheel, by itself."""
+
+    def make(folder, out):
+        with zipfile.ZipFile(download(package, folder)) as z, z.open(inside) as f, open(out, "wb") as to:
+            shutil.copyfileobj(f, to, 1 << 20)
+
+    return make
+
+
 def make_archives(packages):
     """The archives themselves, side by side."""
 
@@ -166,6 +176,11 @@ ITEMS = {
     "dashscope": (make_wheel("dashscope"), "dashscope", "dashscope"),
     "rwkv": (make_wheel("rwkv"), "rwkv", "rwkv/rwkv"),
     "deepseek_v4_encoder": (make_wheel("vllm-mlx"), "vllm_mlx", "vllm_mlx/vllm_mlx/utils/deepseek_v4_encoding.py"),
+    "o200k": (
+        make_file("litellm", "litellm/litellm_core_utils/tokenizers/fb374d419588a4632f3f557e76b4b70aebbca790"),
+        "o200k_base.tiktoken",
+        "o200k_base.tiktoken",
+    ),
     "template_packages": (make_archives(TEMPLATE_PACKAGES), "template_packages", "template_packages"),
     "llama_vocab": (make_llama("models"), "llama_vocab", "llama_vocab"),
     "llama_templates": (make_llama("models", "templates"), "llama_templates", "llama_templates"),

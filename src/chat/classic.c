@@ -52,6 +52,7 @@ static const hth_chat_classic rows[] = {
                "{% if loop.first and system is defined %}{{ '<<SYS>>\n' + system + '\n<</SYS>>\n\n' }}{% endif %}"
                "{{ m['content'] | trim + ' [/INST]' }}{% else %}{{ ' ' + m['content'] | trim + ' ' + eos_token }}"
                "{% endif %}" END},
+    {.name = "harmony", .tokens = {"<|channel|>", "<|constrain|>"}, .source = hth_chat_harmony},
     {.name = "deepseek-v4", .tokens = {"<｜latest_reminder｜>", "<｜User｜>"}, .source = hth_chat_deepseek_v4},
     {.name = "deepseek-v3.2", .tokens = {"<think>", "<｜User｜>"}, .source = hth_chat_deepseek_v32},
     {.name = "mistral-v15", .tokens = {"[MODEL_SETTINGS]", "[INST]"}, .source = hth_chat_mistral_v15},

@@ -181,3 +181,91 @@ const char hth_chat_mistral_v7[] = MISTRAL("7", CALLS_AS_JSON, RESULT_WITH_ID);
 const char hth_chat_mistral_v11[] = MISTRAL("11", CALLS_WITH_ID, RESULT_WITH_ID);
 const char hth_chat_mistral_v13[] = MISTRAL("13", CALLS, "{{ text(m) }}");
 const char hth_chat_mistral_v15[] = MISTRAL("15", CALLS, "{{ text(m) }}");
+
+// ---- gpt-oss: openai-harmony ----
+
+// A JSON schema as a TypeScript type, with the same line breaks and comments. `items` is read by get: a dict has a
+// method of that name.
+#define HARMONY_TYPES                                                                                               \
+    "{% macro number(d) %}{{ d | tojson(separators=(',', ':')) | replace('e-0', 'e-') | replace('e+', 'e') }}{% endmacro %}" \
+    "{% macro dflt(s, bare) %}{% set d = s.default %}{% if d is string and bare and s.enum %}{{ d }}"               \
+    "{% elif d is string and s.enum %}{{ d | tojson }}{% elif d is string %}{{ '\"' + d + '\"' }}"                  \
+    "{% elif d is number and d is not boolean %}{{ number(d) }}{% else %}{{ d | tojson(separators=(',', ':')) }}{% endif %}" \
+    "{% endmacro %}"                                                                                                \
+    "{% macro typed(s, indent) %}{% set t = ts(s, indent) %}"                                                       \
+    "{{ t }}{% if s.nullable is true and 'null' not in t %}{{ ' | null' }}{% endif %}{% endmacro %}"               \
+    "{% macro notes(text, s, bare) %}{% if text is string or s.default is defined %}{{ ' //' }}"                    \
+    "{% if text is string %}{{ ' ' + text }}{% endif %}"                                                            \
+    "{% if s.default is defined %}{{ ' default: ' + dflt(s, bare) }}{% endif %}{% endif %}{% endmacro %}"          \
+    "{% macro property(key, s, indent, needed) %}"                                                                  \
+    "{% set one = s.oneOf is defined and s.oneOf is sequence and s.oneOf is not string %}"                          \
+    "{% set mark = key + ('' if needed else '?') + ':' %}"                                                          \
+    "{% if s.title is string %}{{ indent + '// ' + s.title + '\n' + indent + '//\n' }}{% endif %}"                  \
+    "{% if not one and s.oneOf is not defined and s.description is string %}{{ indent + '// ' + s.description + '\n' }}{% endif %}" \
+    "{% if s.examples %}{{ indent + '// Examples:\n' }}{% for e in s.examples if e is string %}"                     \
+    "{{ indent + '// - \"' + e + '\"\n' }}{% endfor %}{% endif %}"                                                  \
+    "{% if one %}{% set said = s.description is string and s.oneOf and s.oneOf[0].description != s.description %}"   \
+    "{% if said %}{{ indent + '// ' + s.description + '\n' }}{% endif %}"                                           \
+    "{% if s.default is defined %}{{ indent + '// default: ' + dflt(s, true) + '\n' }}{% endif %}"                  \
+    "{{ indent + mark + '\n' }}{% for v in s.oneOf %}{{ indent + ' | ' + typed(v, indent + '   ') }}"               \
+    "{{ notes(none if (loop.first and said) or v.description == s.description else v.description, v, true) + '\n' }}"  \
+    "{% endfor %}{{ indent + ',\n' }}{% else %}{{ indent + mark + ' ' + typed(s, indent + '    ') + ',' }}"        \
+    "{% if s.oneOf is not defined and s.default is defined %}{{ ' // default: ' + dflt(s, true) }}{% endif %}{{ '\n' }}" \
+    "{% endif %}{% endmacro %}"                                                                                     \
+    "{% macro ts(s, indent) %}{% set types = s.type | default(none) %}"                                             \
+    "{% if s.oneOf is defined and s.oneOf is sequence and s.oneOf is not string %}"                                 \
+    "{% for v in s.oneOf %}{{ '\n' + indent + ' | ' + typed(v, indent + '   ') + notes(v.description, v, false) }}{% endfor %}" \
+    "{% elif types is sequence and types is not string and types | select('string') | list %}"                      \
+    "{% for t in types if t is string %}{{ ('' if loop.first else ' | ') + ('number' if t == 'integer' else t) }}{% endfor %}" \
+    "{% elif types == 'object' %}{% if s.description is string %}{{ indent + '// ' + s.description + '\n' }}{% endif %}{{ '{\n' }}" \
+    "{% for key, v in (s.properties or {}).items() %}{{ property(key, v, indent, key in (s.required or [])) }}{% endfor %}" \
+    "{{ indent + '}' }}"                                                                                            \
+    "{% elif types == 'string' %}{% set names = (s.enum or []) | select('string') | list %}"                        \
+    "{% for e in names %}{{ ('' if loop.first else ' | ') + '\"' + e + '\"' }}{% endfor %}{{ '' if names else 'string' }}" \
+    "{% elif types in ['number', 'integer'] %}{{ 'number' }}{% elif types == 'boolean' %}{{ 'boolean' }}"           \
+    "{% elif types == 'array' %}{{ ts(s.get('items'), indent) + '[]' if 'items' in s else 'Array<any>' }}"          \
+    "{% else %}{{ 'any' }}{% endif %}{% endmacro %}"
+
+#define HARMONY_TOOLS                                                                                               \
+    "{% macro lines(text) %}{% if text %}{% for line in (text[:-1] if text.endswith('\n') else text).split('\n') %}" \
+    "{{ '// ' + line + '\n' }}{% endfor %}{% endif %}{% endmacro %}"                                                \
+    "{% macro described() %}{{ '# Tools\n\n## functions\n\nnamespace functions {\n\n' }}{% for tool in tools %}{% set f = tool.function %}" \
+    "{{ lines(f.description) + 'type ' + f.name + ' = (' }}"                                                        \
+    "{% if f.parameters %}{{ '_: ' + ts(f.parameters, '') }}{% endif %}{{ ') => any;\n\n' }}{% endfor %}"           \
+    "{{ '} // namespace functions' }}{% endmacro %}"
+
+// A system turn of its own, the client's system text as the developer's; reasoning before the first final answer is
+// left out once the assistant has given its last one.
+const char hth_chat_harmony[] =
+    TEXT HARMONY_TYPES HARMONY_TOOLS
+    "{{ '<|start|>system<|message|>' + (model_identity | default('You are ChatGPT, a large language model trained by OpenAI.'))"
+    " + '\nKnowledge cutoff: 2024-06\nCurrent date: ' + strftime_now('%Y-%m-%d') + '\n\nReasoning: '"
+    " + (reasoning_effort | default('medium')) + '\n\n# Valid channels: analysis, commentary, final. Channel must be included"
+    " for every message.' + ('\nCalls to these tools must go to the commentary channel: \\'functions\\'.' if tools else '')"
+    " + '<|end|>' }}"
+    "{% set given = messages and messages[0].role in ['system', 'developer'] %}"
+    "{% if given or tools %}{{ '<|start|>developer<|message|>' }}"
+    "{% if given %}{{ '# Instructions\n\n' + text(messages[0]) + ('\n\n' if tools else '') }}{% endif %}"
+    "{% if tools %}{{ described() }}{% endif %}{{ '<|end|>' }}{% endif %}"
+    "{% set ns = namespace(first=-1, ended=false, names={}, name='') %}"
+    "{% for m in messages %}{% if m.role == 'assistant' %}"
+    "{% set ns.ended = m.content and not m.tool_calls %}{% if ns.ended and ns.first < 0 %}{% set ns.first = loop.index0 %}{% endif %}"
+    "{% endif %}{% endfor %}"
+    "{% for m in messages %}"
+    "{% if m.role in ['system', 'developer'] %}"
+    "{% if not loop.first %}{{ '<|start|>developer<|message|># Instructions\n\n' + text(m) + '<|end|>' }}{% endif %}"
+    "{% elif m.role == 'user' %}{{ '<|start|>user<|message|>' + text(m) + '<|end|>' }}"
+    "{% elif m.role == 'assistant' %}"
+    "{% if m.reasoning_content and not (ns.ended and loop.index0 <= ns.first) %}"
+    "{{ '<|start|>assistant<|channel|>analysis<|message|>' + m.reasoning_content + '<|end|>' }}{% endif %}"
+    "{% if m.content %}{{ '<|start|>assistant<|channel|>' + ('commentary' if m.tool_calls else 'final') + '<|message|>' + text(m)"
+    " + '<|end|>' }}{% endif %}"
+    "{% for call in m.tool_calls or [] %}{% set f = call.function %}{% set ns.name = f.name %}"
+    "{% set ns.names = dict(ns.names, **{call.id | default('', true): f.name}) %}"
+    "{{ '<|start|>assistant to=functions.' + f.name + '<|channel|>commentary <|constrain|>json<|message|>' }}"
+    "{{ (f.arguments if f.arguments is string else f.arguments | tojson) + '<|call|>' }}{% endfor %}"
+    "{% elif m.role == 'tool' %}"
+    "{{ '<|start|>functions.' + (m.name or ns.names.get(m.tool_call_id, ns.name)) }}"
+    "{{ ' to=assistant<|channel|>commentary<|message|>' + text(m) + '<|end|>' }}"
+    "{% else %}{{ raise_exception('Unknown role: ' + m.role) }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start|>assistant' }}{% endif %}";

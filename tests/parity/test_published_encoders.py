@@ -168,3 +168,81 @@ def test_mistral_prompts_have_the_ids_that_mistral_common_gives_them(mistral):
     if version == "v15":
         wanted = mistral_ids(reference, [cases.u("Hi")], TOOLS, reasoning_effort="high")
         assert chat.ask([cases.u("Hi")], TOOLS, kwargs={"reasoning_effort": "high"})["ids"] == wanted
+
+
+HARMONY_TOOL = {"type": "function", "function": {"name": "deep", "description": "Two\nlines", "parameters": {
+    "type": "object", "description": "about", "properties": {
+        "a": {"type": "array", "items": {"type": "object", "properties": {"x": {"type": ["string", "null"]}}, "required": ["x"]}},
+        "b": {"type": "string", "title": "Bee", "description": "b?", "examples": ["one", "two"], "default": "one"},
+        "c": {"oneOf": [{"type": "integer", "description": "a number"}, {"type": "string", "default": "z", "nullable": True}],
+              "description": "either", "default": 3},
+        "d": {"type": "string", "enum": ["p", "q"], "default": "p", "nullable": True},
+        "e": {"type": "object"}, "f": {"$ref": "#/x"}, "g": {"type": "array"}, "h": {"type": "boolean", "default": False},
+        "i": {"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "number", "default": 1.5}]}, "default": [1, "a"]},
+    }, "required": ["a"]}}}
+NO_SCHEMA = {"type": "function", "function": {"name": "none", "description": ""}}
+
+
+@pytest.fixture(scope="module")
+def harmony(models):
+    """prompt(messages, tools, effort) as openai-harmony writes it."""
+    package = pytest.importorskip("openai_harmony")
+    import os
+
+    os.environ["TIKTOKEN_ENCODINGS_BASE"] = str(models("o200k").parent)
+    encoding = package.load_harmony_encoding(package.HarmonyEncodingName.HARMONY_GPT_OSS)
+    Message, Role = package.Message, package.Role
+
+    def tool_of(t):
+        f = t["function"]
+        return package.ToolDescription.new(f["name"], f["description"], parameters=f.get("parameters"))
+
+    def developer(text, tools):
+        content = package.DeveloperContent.new()
+        content = content if text is None else content.with_instructions(text)
+        return Message.from_role_and_content(Role.DEVELOPER, content.with_function_tools([tool_of(t) for t in tools]) if tools else content)
+
+    def answers(m):
+        say = lambda text, channel: Message.from_role_and_content(Role.ASSISTANT, text).with_channel(channel)  # noqa: E731
+        if m.get("reasoning_content"):
+            yield say(m["reasoning_content"], "analysis")
+        if m.get("content"):
+            yield say(m["content"], "commentary" if m.get("tool_calls") else "final")
+        for call in m.get("tool_calls", []):
+            f = call["function"]
+            arguments = json.dumps(json.loads(f["arguments"]), ensure_ascii=False)
+            yield say(arguments, "commentary").with_recipient(f"functions.{f['name']}").with_content_type("<|constrain|>json")
+
+    def prompt(messages, tools, effort):
+        system = package.SystemContent.new().with_reasoning_effort(package.ReasoningEffort(effort.capitalize()))
+        system = system.with_conversation_start_date("2026-02-03")
+        out, messages = [Message.from_role_and_content(Role.SYSTEM, system)], list(messages)
+        given = messages and messages[0]["role"] in ("system", "developer")
+        if given or tools:
+            out.append(developer(messages.pop(0)["content"] if given else None, tools))
+        for m in messages:
+            if m["role"] in ("system", "developer"):
+                out.append(developer(m["content"], None))
+            elif m["role"] == "user":
+                out.append(Message.from_role_and_content(Role.USER, m["content"]))
+            elif m["role"] == "assistant":
+                out += answers(m)
+            else:
+                author = package.Author.new(Role.TOOL, f"functions.{m['name']}")
+                out.append(Message.from_author_and_content(author, m["content"]).with_channel("commentary").with_recipient("assistant"))
+        return encoding.decode(encoding.render_conversation_for_completion(package.Conversation.from_messages(out), Role.ASSISTANT))
+
+    return prompt
+
+
+def test_harmony_prompts_are_those_of_openai_harmony(deepseek, harmony):
+    n = 0
+    for case, messages in conversations():
+        messages = strict(messages)
+        for tools in (None, TOOLS, [HARMONY_TOOL, NO_SCHEMA, cases.SIMPLE]):
+            for effort in ("medium", "high"):
+                wanted = harmony(messages, tools, effort)
+                got = deepseek.ask(messages, tools, format="harmony", kwargs={"reasoning_effort": effort})
+                assert got.get("text") == wanted, f"{case}, tools: {bool(tools)}: {got.get('error')}"
+                n += 1
+    assert n > 100

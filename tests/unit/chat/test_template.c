@@ -54,6 +54,7 @@ static void classic_formats_give_their_authors_prompts(void **state) {
         {"mistral-v15", {"u:U"}, "<s>[MODEL_SETTINGS]{\"reasoning_effort\": \"none\"}[/MODEL_SETTINGS][INST]U[/INST]"},
         {"deepseek-v3.2", {"s:S", "u:U"}, "<s>S<｜User｜>U<｜Assistant｜></think>"},
         {"deepseek-v4", {"s:S", "u:U"}, "<s>S<｜User｜>U<｜Assistant｜></think>"},
+        {"harmony", {"s:S", "u:U"}, NULL}, // has the date in it; compared with openai-harmony elsewhere
         {"mistral-v1", {"s:S", "u:U", "a:A", "u:V"}, "<s> [INST] S\n\nU [/INST] A</s> [INST] V [/INST]"},
         {"mistral-v0", {"u:U", "a:A", "u:V"}, "<s>[INST] U [/INST]A</s>[INST] V [/INST]"},
         {"zephyr", {"s:S", "u:U"}, "<|system|>\nS</s>\n<|user|>\nU</s>\n<|assistant|>\n"},
@@ -72,7 +73,7 @@ static void classic_formats_give_their_authors_prompts(void **state) {
     (void)state;
     assert_null(hth_chat_classic_at(HTH_COUNT(cases))); // none is left out
     for (size_t i = 0; i < HTH_COUNT(cases); i++) {
-        expect(&(hth_chat_choice){.name = cases[i].name}, cases[i].chat, NULL, cases[i].want);
+        if (cases[i].want) expect(&(hth_chat_choice){.name = cases[i].name}, cases[i].chat, NULL, cases[i].want);
     }
 }
 
