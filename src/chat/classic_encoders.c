@@ -229,7 +229,8 @@ const char hth_chat_mistral_v15[] = MISTRAL("15", CALLS, "{{ text(m) }}");
 #define HARMONY_TOOLS                                                                                               \
     "{% macro lines(text) %}{% if text %}{% for line in (text[:-1] if text.endswith('\n') else text).split('\n') %}" \
     "{{ '// ' + line + '\n' }}{% endfor %}{% endif %}{% endmacro %}"                                                \
-    "{% macro described() %}{{ '# Tools\n\n## functions\n\nnamespace functions {\n\n' }}{% for tool in tools %}{% set f = tool.function %}" \
+    "{% macro described() %}{{ '# Tools\n\n## functions\n\nnamespace functions {\n\n' }}"                          \
+    "{% for tool in tools %}{% set f = tool.function %}"                                                            \
     "{{ lines(f.description) + 'type ' + f.name + ' = (' }}"                                                        \
     "{% if f.parameters %}{{ '_: ' + ts(f.parameters, '') }}{% endif %}{{ ') => any;\n\n' }}{% endfor %}"           \
     "{{ '} // namespace functions' }}{% endmacro %}"
