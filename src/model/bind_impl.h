@@ -52,6 +52,7 @@ HTH_NODISCARD hth_code hth_bind_conv(hth_binder *k, int32_t layer, int promise, 
 // Its rates and biases of decay.
 HTH_NODISCARD hth_code hth_bind_decays(hth_binder *k, int32_t layer, hth_recurrent_weights *w);
 HTH_NODISCARD hth_code hth_bind_mamba(hth_binder *k, int32_t layer, hth_recurrent_weights *w); // (bind_mamba.c)
+HTH_NODISCARD hth_code hth_bind_mamba1(hth_binder *k, int32_t layer, hth_recurrent_weights *w);
 HTH_NODISCARD hth_code hth_bind_wkv(hth_binder *k, int32_t layer, hth_recurrent_weights *w); // (bind_wkv.c)
 void hth_bind_mark_used(hth_binder *k, const hth_tensor *t);
 

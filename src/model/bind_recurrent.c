@@ -131,6 +131,7 @@ hth_code hth_bind_recurrent(hth_binder *k, int32_t layer, hth_recurrent_weights 
     switch (k->b->d->layers[layer].recurrent.kind) {
     case HTH_RECURRENT_CONV: return bind_short_conv(k, layer, w);
     case HTH_RECURRENT_DELTA: return bind_delta(k, layer, w);
+    case HTH_RECURRENT_MAMBA1: return hth_bind_mamba1(k, layer, w);
     case HTH_RECURRENT_MAMBA2: return hth_bind_mamba(k, layer, w);
     case HTH_RECURRENT_WKV: return hth_bind_wkv(k, layer, w);
     case HTH_RECURRENT_NONE: break;

@@ -264,6 +264,8 @@ int64_t cpu_delta_width(const hth_recurrent_desc *r);
 void cpu_mamba(const cpu_thread *t, int32_t i, const float *in, float *out);      // of HTH_RECURRENT_MAMBA2
 int64_t cpu_mamba_width(const hth_recurrent_desc *r);
 
+void cpu_mamba1(const cpu_thread *t, int32_t i, const float *in, float *out);     // of HTH_RECURRENT_MAMBA1
+int64_t cpu_mamba1_width(const hth_recurrent_desc *r);
 void cpu_wkv(const cpu_thread *t, int32_t i, const float *in, float *out);        // of HTH_RECURRENT_WKV
 int64_t cpu_wkv_width(const hth_recurrent_desc *r);
 // in [n, d] mixed with the rows before -> branch2; ends with a barrier.

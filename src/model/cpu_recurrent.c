@@ -7,6 +7,7 @@ int64_t cpu_recurrent_width(const hth_recurrent_desc *r) {
     switch (r->kind) {
     case HTH_RECURRENT_CONV: return 3 * (int64_t)r->tail_width;
     case HTH_RECURRENT_DELTA: return cpu_delta_width(r);
+    case HTH_RECURRENT_MAMBA1: return cpu_mamba1_width(r);
     case HTH_RECURRENT_MAMBA2: return cpu_mamba_width(r);
     case HTH_RECURRENT_WKV: return cpu_wkv_width(r);
     case HTH_RECURRENT_NONE: break;
@@ -18,6 +19,7 @@ void cpu_recurrent(const cpu_thread *t, int32_t i, const float *in, float *out) 
     switch (t->c->model->desc.layers[i].recurrent.kind) {
     case HTH_RECURRENT_CONV: cpu_short_conv(t, i, in, out); break;
     case HTH_RECURRENT_DELTA: cpu_delta(t, i, in, out); break;
+    case HTH_RECURRENT_MAMBA1: cpu_mamba1(t, i, in, out); break;
     case HTH_RECURRENT_MAMBA2: cpu_mamba(t, i, in, out); break;
     case HTH_RECURRENT_WKV: cpu_wkv(t, i, in, out); break;
     case HTH_RECURRENT_NONE: break;

@@ -79,6 +79,7 @@ typedef enum hth_recurrent {
     HTH_RECURRENT_NONE,
     HTH_RECURRENT_CONV,  // gated short convolution (LFM2): cpu_conv.c
     HTH_RECURRENT_DELTA, // gated delta rule (Qwen3-Next, Kimi Linear): cpu_delta.c
+    HTH_RECURRENT_MAMBA1, // cpu_mamba1.c
     HTH_RECURRENT_MAMBA2, // cpu_mamba.c
     HTH_RECURRENT_WKV,    // RWKV-7: cpu_wkv.c
 } hth_recurrent;
@@ -91,6 +92,13 @@ typedef struct hth_delta_desc {
     bool decay_by_row;   // each row of a state has a decay of its own (KDA), else a state has one
     hth_act gate_act;    // the results are multiplied by this of their gates
 } hth_delta_desc;
+
+// Mamba 1: one state of head_rows (the state's size) x head_cols (the channels).
+typedef struct hth_mamba1_desc {
+    int32_t step_rank; // of the numbers that steps are projected from
+    bool normed;       // these, what states take in and what they give out go through RMS norms
+    float norm_eps;
+} hth_mamba1_desc;
 
 // Heads of Mamba 2: n_head states of head_rows (the state's size) x head_cols (a head's).
 typedef struct hth_mamba_desc {
@@ -115,6 +123,7 @@ typedef struct hth_recurrent_desc {
     int32_t tail_rows, tail_width;
     int32_t n_head, head_rows, head_cols;
     hth_delta_desc delta; // of HTH_RECURRENT_DELTA
+    hth_mamba1_desc mamba1; // of HTH_RECURRENT_MAMBA1
     hth_mamba_desc mamba; // of HTH_RECURRENT_MAMBA2
     hth_wkv_desc wkv;     // of HTH_RECURRENT_WKV
     float out_scale;      // of the mixer's output; 0: none

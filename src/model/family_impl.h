@@ -55,6 +55,9 @@ void hth_family_falcon_h1(hth_builder *b);
 void hth_family_granite_hybrid(hth_builder *b);
 void hth_family_nemotron_h(hth_builder *b);
 
+// Families with Mamba 1 mixers (family_mamba1.c).
+void hth_family_mamba1(hth_builder *b);
+void hth_family_jamba(hth_builder *b);
 void hth_family_rwkv7(hth_builder *b); // (family_rwkv.c)
 
 // Families with recurrent layers (family_hybrid.c).

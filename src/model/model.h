@@ -25,6 +25,7 @@ typedef struct hth_recurrent_weights {
     // CONV: [3 * d, d] gates before and after the convolution, then its input.
     // DELTA: queries of all heads, keys, values. Where the file groups them by key head, each group being a query, a
     // key, the values and then their gates, this holds the gates too and is_grouped is set.
+    // MAMBA1: x and gates of all channels.
     // MAMBA2: gates of all heads, x of all heads, B and C of all groups, a step for each head.
     // WKV: queries of all heads.
     hth_weight in;
@@ -42,6 +43,10 @@ typedef struct hth_recurrent_weights {
     const float *decay_bias; // [rows of decay]
     const float *decay_rate; // [rows of decay] negative: decay = e^(rate * softplus(x + bias))
     const float *norm;       // [head_cols] of each head's result
+    // MAMBA1: what x, convolved, is projected to: numbers for steps, B, C; then steps. skip [channels], decay_rate
+    // [state, channels], decay_bias [channels] of steps.
+    hth_weight x, step;
+    const float *step_norm, *b_norm, *c_norm; // NULL: no weights
     // WKV: queries are in `in`; decays and gates by way of a few numbers as above, and so betas (how much of what a key
     // held is taken out) and how much of the first layer's values is taken over.
     hth_weight beta_a, value_mix_a, value_mix;

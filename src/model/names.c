@@ -171,6 +171,11 @@ static const role_names table[HTH_ROLE_COUNT] = {
                             "layers.%d.shared_head.norm|norm"},
     [HTH_ROLE_NEXT_OUTPUT] = {"output of a predicting layer", "blk.%d.nextn.shared_head_head", "layers.%d.shared_head.head"},
     [HTH_ROLE_NEXT_EMBD] = {"token embedding of a predicting layer", "blk.%d.nextn.embed_tokens", "layers.%d.embed_tokens"},
+    [HTH_ROLE_SSM_X] = {"projection of the convolved input", "blk.%d.ssm_x", "layers.%d.mixer.x_proj|layers.%d.mamba.x_proj"},
+    [HTH_ROLE_SSM_STEP] = {"projection of steps", "blk.%d.ssm_dt", "layers.%d.mixer.dt_proj|layers.%d.mamba.dt_proj"},
+    [HTH_ROLE_SSM_STEP_NORM] = {"norm of steps", "blk.%d.ssm_dt_norm", "layers.%d.mamba.dt_layernorm"},
+    [HTH_ROLE_SSM_B_NORM] = {"norm of a state's input", "blk.%d.ssm_b_norm", "layers.%d.mamba.b_layernorm"},
+    [HTH_ROLE_SSM_C_NORM] = {"norm of a state's output", "blk.%d.ssm_c_norm", "layers.%d.mamba.c_layernorm"},
     [HTH_ROLE_SSM_SKIP] = {"skip of a recurrent mixer", "blk.%d.ssm_d", "layers.%d.mamba.D|layers.%d.mixer.D"},
 };
 

@@ -77,6 +77,11 @@ typedef enum hth_role {
     HTH_ROLE_RECURRENT_IN, // everything that a recurrent mixer projects its input to
     HTH_ROLE_RECURRENT_OUT,
     HTH_ROLE_SSM_SKIP, // Mamba; it shares rates, biases and norms with the delta rule
+    HTH_ROLE_SSM_X, // Mamba 1
+    HTH_ROLE_SSM_STEP,
+    HTH_ROLE_SSM_STEP_NORM,
+    HTH_ROLE_SSM_B_NORM,
+    HTH_ROLE_SSM_C_NORM,
     HTH_ROLE_CONV, // [channels, taps] or that with a 1 somewhere
     HTH_ROLE_DELTA_QKV,
     HTH_ROLE_DELTA_GATE,

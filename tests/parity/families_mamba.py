@@ -204,6 +204,91 @@ NEMOTRON_H = {
 }
 
 
+MAMBA = {
+    "architectures": ["MambaForCausalLM"],
+    "bos_token_id": 0,
+    "conv_kernel": 4,
+    "eos_token_id": 0,
+    "expand": 2,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.1,
+    "intermediate_size": 144,
+    "layer_norm_epsilon": 1e-05,
+    "model_type": "mamba",
+    "num_hidden_layers": 3,
+    "pad_token_id": 0,
+    "rescale_prenorm_residual": False,
+    "residual_in_fp32": True,
+    "state_size": 12,
+    "tie_word_embeddings": True,
+    "time_step_floor": 0.0001,
+    "time_step_init_scheme": "random",
+    "time_step_max": 0.1,
+    "time_step_min": 0.001,
+    "time_step_rank": 8,
+    "time_step_scale": 1.0,
+    "torch_dtype": "float32",
+    "transformers_version": "4.39.0",
+    "use_bias": False,
+    "use_cache": True,
+    "use_conv_bias": True,
+    "vocab_size": 283,
+}
+JAMBA = {
+    "architectures": ["JambaForCausalLM"],
+    "attention_dropout": 0.0,
+    "attn_layer_offset": 1,
+    "attn_layer_period": 3,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "expert_layer_offset": 1,
+    "expert_layer_period": 2,
+    "hidden_act": "silu",
+    "hidden_size": 72,
+    "initializer_range": 0.02,
+    "intermediate_size": 104,
+    "mamba_conv_bias": True,
+    "mamba_d_conv": 4,
+    "mamba_d_state": 12,
+    "mamba_dt_rank": 8,
+    "mamba_expand": 2,
+    "mamba_proj_bias": False,
+    "max_position_embeddings": 512,
+    "model_type": "jamba",
+    "num_attention_heads": 6,
+    "num_experts": 12,
+    "num_experts_per_tok": 3,
+    "num_hidden_layers": 4,
+    "num_key_value_heads": 2,
+    "num_logits_to_keep": 1,
+    "output_router_logits": False,
+    "pad_token_id": 0,
+    "rms_norm_eps": 0.003,
+    "router_aux_loss_coef": 0.001,
+    "sliding_window": None,
+    "tie_word_embeddings": False,
+    "torch_dtype": "float32",
+    "transformers_version": "4.40.0",
+    "use_cache": True,
+    "use_mamba_kernels": True,
+    "vocab_size": 283,
+}
+
+
+def jamba_names(weights, config):
+    """The hub's convolution, and a tensor for each expert."""
+    out = {}
+    for name, value in hub_convolutions(weights, config).items():
+        if ".switch_mlp." not in name:
+            out[name] = value
+            continue
+        stem, part = name.split(".switch_mlp.")
+        for e in range(len(value)):
+            out[f"{stem}.experts.{e}.{part}"] = value[e]
+    return out
+
+
 def nemotron_names(weights, config):
     """mixer.switch_mlp.fc1 [n_expert, ...] -> mixer.experts.<e>.up_proj"""
     out = {}
@@ -236,6 +321,25 @@ def add_all(add):
     add("mamba2", MAMBA2, to_hub=hub_convolutions, ignored=unread, mutations=limits)
     add("mamba2-mlx", vary(MAMBA2, use_bias=True, use_conv_bias=False, tie_word_embeddings=True, conv_kernel=3), tied=True,
         ignored=unread, mutations=limits)
+    unread = {key: why for key, why in TRAINING.items() if key != "time_step_rank"}
+    unread["expand"] = "intermediate_size says it"
+    add("mamba", MAMBA, tied=True, to_hub=hub_convolutions, embed_std=0.05, ignored=unread)
+    add("mamba-auto-bias", vary(MAMBA, time_step_rank="auto", use_bias=True, use_conv_bias=False, tie_word_embeddings=False,
+                                conv_kernel=3), embed_std=0.05, ignored=unread, mutations={"time_step_rank": 6})
+    add("falcon-mamba", vary(MAMBA, model_type="falcon_mamba", mixer_rms_eps=0.003, tie_word_embeddings=False), embed_std=0.05,
+        to_hub=hub_convolutions, ignored=unread)
+    unread = {"num_logits_to_keep": "what to return, not what to compute", "use_mamba_kernels": "how to run, not what",
+              "sliding_window": "the authors' code does not read it"}
+    changes = {"attn_layer_offset": 2, "attn_layer_period": 2, "expert_layer_offset": 0, "expert_layer_period": 3}
+    # mlx-lm takes the softmax of the chosen experts alone, the authors that of all.
+    add("jamba", JAMBA, to_hub=jamba_names, reference={"routing": "softmax of all"}, ignored=unread, mutations=changes)
+    dense = {key: "there are no experts" for key in ("expert_layer_offset", "expert_layer_period", "num_experts_per_tok")}
+    add("jamba-dense", vary(JAMBA, num_experts=1, mamba_dt_rank="auto", mamba_proj_bias=True, mamba_conv_bias=False,
+                            tie_word_embeddings=True, mamba_expand=3,
+                            layers_block_type=["mamba", "attention", "mamba", "attention"]), tied=True,
+        ignored=dict(unread, attn_layer_offset="layers_block_type says it", attn_layer_period="layers_block_type says it", **dense),
+        no_rewrite="transformers drops layers_block_type",
+        mutations={"num_experts": 4, "mamba_dt_rank": 6, "layers_block_type": ["attention", "mamba", "mamba", "attention"]})
     unread = dict(TRAINING, mamba_expand="the heads say it", mamba_d_ssm="the heads say it", mamba_use_mlp="one kind is published",
                   mlp_expansion_factor="intermediate_size says it", num_logits_to_keep="what to return, not what to compute",
                   mamba_norm_before_gate="there is no norm")

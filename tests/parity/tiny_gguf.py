@@ -34,7 +34,7 @@ ARCH = {
     "lfm2": "lfm2", "lfm2_moe": "lfm2moe", "qwen3_next": "qwen3next", "qwen3_5_text": "qwen35",
     "qwen3_5_moe_text": "qwen35moe", "kimi_linear": "kimi-linear",
     "mamba2": "mamba2", "falcon_h1": "falcon-h1", "granitemoehybrid": "granitehybrid", "nemotron_h": "nemotron_h",
-    "rwkv7": "rwkv7",
+    "rwkv7": "rwkv7", "mamba": "mamba", "falcon_mamba": "mamba", "jamba": "jamba",
 }
 # Converters turn the hub's half-and-half pairs of these into neighbours; the others keep the hub's order.
 PERMUTED = {"llama", "mistral3", "smollm3", "granite", "granitemoe", "minicpm", "internlm2", "deepseek", "granitehybrid"}

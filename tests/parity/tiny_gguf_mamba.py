@@ -1,7 +1,8 @@
 """Mamba 2 and its hybrids in GGUF's conventions (see tiny_gguf.py)."""
 import numpy as np
 
-TYPES = ("mamba2", "falcon_h1", "granitemoehybrid", "nemotron_h")
+FIRST = ("mamba", "falcon_mamba", "jamba")  # Mamba 1
+TYPES = FIRST + ("mamba2", "falcon_h1", "granitemoehybrid", "nemotron_h")
 
 
 def first(c, *names):
@@ -34,14 +35,14 @@ def fold_falcon(c, weights):
 
 def mamba_names(c, weights):
     """Shapes and names of the mixer's tensors."""
-    n_head, head_dim, n_group = sizes(c)
+    n_group = 1 if c["model_type"] in FIRST else sizes(c)[2]
     out = {}
     for name, value in weights.items():
         if name.endswith("conv1d.weight"):
             value = value.reshape(value.shape[0], -1)
         elif name.endswith(".A_log"):
-            value = -np.exp(value.reshape(-1, 1))
-        elif name.endswith(".D"):
+            value = -np.exp(value if value.ndim == 2 else value.reshape(-1, 1))
+        elif name.endswith(".D") and c["model_type"] not in FIRST:
             value = value.reshape(-1, 1)
         elif name.endswith((".mixer.norm.weight", ".mamba.norm.weight")):
             value = value.reshape(n_group, -1)
@@ -66,7 +67,11 @@ def split_shared(c, weights):
 def prepare(c, weights):
     """(config as the writer reads it, tensors, tensors by GGUF's names, numbers by layer)"""
     c, ready, lists = dict(c), {}, {}
-    if c["model_type"] == "mamba2":
+    if c["model_type"] == "jamba":
+        attends = [i % c["attn_layer_period"] == c["attn_layer_offset"] for i in range(c["num_hidden_layers"])]
+        lists["attention.head_count_kv"] = [c["num_key_value_heads"] if a else 0 for a in attends]
+        weights = {name.replace(".feed_forward.experts.", ".mlp.experts."): value for name, value in weights.items()}
+    if c["model_type"] in ("mamba2", "mamba", "falcon_mamba"):
         c.update(num_attention_heads=0, num_key_value_heads=0, intermediate_size=0, max_position_embeddings=2**20,
                  rms_norm_eps=c["layer_norm_epsilon"])
     if c["model_type"] == "falcon_h1":
@@ -83,6 +88,14 @@ def prepare(c, weights):
 
 
 def write_keys(w, c):
+    if c["model_type"] in FIRST:
+        w.number("ssm.conv_kernel", first(c, "mamba_d_conv", "conv_kernel"))
+        w.number("ssm.inner_size", 2 * c["hidden_size"])
+        w.number("ssm.state_size", first(c, "mamba_d_state", "state_size"))
+        w.number("ssm.time_step_rank", first(c, "mamba_dt_rank", "time_step_rank"))
+        if c["model_type"] != "jamba":
+            w.number("ssm.dt_b_c_rms", c["model_type"] == "falcon_mamba")
+        return
     n_head, head_dim, n_group = sizes(c)
     w.number("ssm.conv_kernel", first(c, "mamba_d_conv", "conv_kernel"))
     w.number("ssm.inner_size", n_head * head_dim)
@@ -104,7 +117,9 @@ def write_keys(w, c):
 
 def is_unread(c, key):
     """Keys that converters write and that mean nothing."""
-    if c["model_type"] == "mamba2":
+    if c["model_type"] == "jamba":
+        return key.startswith("rope.")
+    if c["model_type"] in ("mamba2", "mamba", "falcon_mamba"):
         return key in ("feed_forward_length", "attention.head_count", "attention.head_count_kv", "attention.layer_norm_epsilon")
     if c["model_type"] == "nemotron_h":
         return key in ("attention.layer_norm_epsilon", "expert_shared_count") or key.startswith("rope.")
@@ -122,4 +137,6 @@ def rows(row, by_name):
     made = [row("mamba2", **free), row("falcon-h1"),
             row("granite-hybrid", **free), row("granite-hybrid-dense", **free, mamba_conv_bias=True), row("nemotron-h", **free),
             row("nemotron-h-moe", **free), row("nemotron-h-latent", **free)]
+    # The norms of steps have the epsilon of the others there.
+    made += [row("mamba"), row("falcon-mamba", mixer_rms_eps=1e-5), row("jamba")]
     return made

@@ -249,6 +249,7 @@ def published_behaviour(adjust):
     import mlx.core as mx
     import mlx.nn as nn
 
+    softmax = mx.softmax
     gelu, bfloat16, std, take, choose = nn.gelu, mx.bfloat16, mx.std, mx.take_along_axis, mx.argpartition
     rms_norm = mx.fast.rms_norm
     if "weightless_eps" in adjust:  # Llama 4 fixes it where the config has a key
@@ -262,6 +263,9 @@ def published_behaviour(adjust):
             return chosen / mx.sum(chosen, axis=axis, keepdims=True)
 
         mx.take_along_axis = take_weights
+    if adjust.get("routing") == "softmax of all":  # routers alone ask for a precise one
+        mx.take_along_axis = lambda values, indices, axis: take(softmax(values, axis=-1), indices, axis=axis)
+        mx.softmax = lambda x, axis=-1, precise=False, stream=None: x if precise else softmax(x, axis=axis)
     if adjust.get("std") == "sample":
         mx.std = lambda x, axis=None, keepdims=False: std(x, axis=axis, keepdims=keepdims, ddof=1)
     if adjust.get("gelu") == "tanh":
@@ -272,7 +276,7 @@ def published_behaviour(adjust):
         yield
     finally:
         nn.gelu, mx.bfloat16, mx.std, mx.take_along_axis, mx.argpartition = gelu, bfloat16, std, take, choose
-        mx.fast.rms_norm = rms_norm
+        mx.fast.rms_norm, mx.softmax = rms_norm, softmax
 
 
 def run_reference(model, tokens, adjust):
@@ -354,6 +358,8 @@ def random_parameter(family, name, shape, rng):
         return rng.standard_normal(shape) * 1.5
     if leaf in ("layer_scalar", "correct_output_scale"):
         return rng.uniform(0.5, 1.4, shape)
+    if "dt_layernorm" in name or ("_layernorm" in name and name.rsplit(".", 2)[1] in ("b_layernorm", "c_layernorm")):
+        return rng.uniform(0.4, 1.9, shape)
     if leaf == "A_log":  # decays of Mamba: fast and slow ones
         return rng.uniform(-2.5, 1.5, shape)
     if leaf in RWKV_PARTS:

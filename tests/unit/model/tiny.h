@@ -24,6 +24,7 @@ typedef enum tiny_kind {
     TINY_LATENT,  // latent attention: compressed queries, keys and values
     TINY_FALCON_H1, // attention and Mamba 2 side by side, with multipliers
     TINY_NEMOTRON_H, // layers of one kind each: Mamba 2, feed-forward, attention
+    TINY_JAMBA,      // Mamba 1 in layers 0 and 2
     TINY_RWKV7,      // states handed from row to row, and the row before in mixer and feed-forward
     TINY_CAUSAL_COUNT,
     TINY_BERT = TINY_CAUSAL_COUNT, // encoder
@@ -739,6 +740,47 @@ static inline void tiny_nemotron_h(tiny *t) {
     tiny_matrix(t, "", "lm_head", TINY_VOCAB, s.d, 2);
 }
 
+// 96 channels with states of 10, and steps from 6 numbers.
+static inline void tiny_jamba(tiny *t) {
+    static const char *const norms[] = {"input_layernorm", "pre_ff_layernorm", NULL};
+    const tiny_shape s = {.d = 48, .n_head = 6, .n_kv = 2, .head_dim = 8, .d_ff = 56, .norm = 1};
+    tiny_common(t, "jamba", &s, 3);
+    tiny_set(t, "rms_norm_eps", "1e-5");
+    tiny_set(t, "attn_layer_offset", "1");
+    tiny_set(t, "attn_layer_period", "3");
+    tiny_set(t, "num_experts", "1");
+    tiny_set(t, "mamba_d_conv", "4");
+    tiny_set(t, "mamba_d_state", "10");
+    tiny_set(t, "mamba_dt_rank", "6");
+    for (int i = 0; i < 3; i++) {
+        char p[64];
+        snprintf(p, sizeof p, "model.layers.%d.", i);
+        tiny_norms(t, p, &s, norms);
+        tiny_matrix(t, p, "feed_forward.gate_proj", s.d_ff, s.d, 1);
+        tiny_matrix(t, p, "feed_forward.up_proj", s.d_ff, s.d, 1);
+        tiny_matrix(t, p, "feed_forward.down_proj", s.d, s.d_ff, 1);
+        if (i == 1) {
+            tiny_attention(t, p, &s);
+            continue;
+        }
+        tiny_matrix(t, p, "mamba.in_proj", 2 * 96, s.d, 1);
+        tiny_named(t, p, "mamba.conv1d.weight", 96, 4, 0, 1);
+        tiny_vector(t, p, "mamba.conv1d.bias", 96, 0);
+        tiny_matrix(t, p, "mamba.x_proj", 6 + 2 * 10, 96, 1);
+        tiny_matrix(t, p, "mamba.dt_proj", 96, 6, 1);
+        tiny_vector(t, p, "mamba.dt_proj.bias", 96, 0);
+        tiny_named(t, p, "mamba.A_log", 96, 10, -1, 1.5f);
+        tiny_vector(t, p, "mamba.D", 96, 1);
+        tiny_vector(t, p, "mamba.dt_layernorm.weight", 6, 1);
+        tiny_vector(t, p, "mamba.b_layernorm.weight", 10, 1);
+        tiny_vector(t, p, "mamba.c_layernorm.weight", 10, 1);
+        tiny_matrix(t, p, "mamba.out_proj", s.d, 96, 1);
+    }
+    tiny_matrix(t, "model.", "embed_tokens", TINY_VOCAB, s.d, 4);
+    tiny_vector(t, "model.", "final_layernorm.weight", s.d, 1);
+    tiny_matrix(t, "", "lm_head", TINY_VOCAB, s.d, 2);
+}
+
 // Two matrices with 6 numbers between them, and a bias.
 static inline void tiny_rank_6(tiny *t, const char *p, const char *what, int64_t d, bool has_bias) {
     char q[96];
@@ -784,8 +826,8 @@ static inline void tiny_rwkv7(tiny *t) {
 static inline void tiny_make(tiny_kind kind, tiny *t) {
     static void (*const makers[TINY_COUNT])(tiny *) = {tiny_llama,  tiny_gemma3,    tiny_gemma4,     tiny_gemma3n,
                                                        tiny_cohere, tiny_phi3,      tiny_lfm2,       tiny_qwen35,
-                                                       tiny_latent, tiny_falcon_h1,  tiny_nemotron_h, tiny_rwkv7,
-                                                       tiny_bert};
+                                                       tiny_latent, tiny_falcon_h1,  tiny_nemotron_h, tiny_jamba,
+                                                       tiny_rwkv7,  tiny_bert};
     makers[kind](t);
 }
 
