@@ -6,7 +6,6 @@
 
 #define MAX_EVENTS 256       // per round, so that one call does not keep an HTTP thread
 #define PRINTED_ENOUGH 65536 // bytes per round
-#define PING_MS 15000
 
 // ---- telling
 
@@ -286,6 +285,7 @@ typedef struct reply {
     hth_str *out; // while filling
     hth_call_whole whole;
     uint64_t last_ns; // when something was printed
+    hth_answer how;
 } reply;
 
 static void print(void *user, const hth_call_event *e) {
@@ -300,7 +300,8 @@ static hth_fill fill(void *user, hth_str *out) {
     while (state == HTH_CALL_MORE && out->len < PRINTED_ENOUGH)
         state = hth_call_read(r->call, MAX_EVENTS, print, r);
     const uint64_t now = hth_clock_ns();
-    if (out->len == 0 && state == HTH_CALL_WAIT && now - r->last_ns > (uint64_t)PING_MS * 900000) {
+    const bool is_quiet = r->how.quiet_ms > 0 && now - r->last_ns > (uint64_t)r->how.quiet_ms * 900000;
+    if (out->len == 0 && state == HTH_CALL_WAIT && is_quiet) {
         if (r->printer->ping)
             r->printer->ping(r->user, out);
         else
@@ -341,9 +342,6 @@ static void close_reply(void *user) {
 }
 
 void hth_call_answer(hth_call *c, const hth_printer *printer, void *user) {
-    static const hth_answer stream = {
-        .fill = fill, .gone = on_gone, .close = close_reply, .quiet_ms = PING_MS};
-    static const hth_answer whole = {.poll = poll, .gone = on_gone, .close = close_reply};
     hth_exchange *x = c->x;
     reply *r = hth_arena_alloc(hth_exchange_arena(x), 1, sizeof *r);
     if (!r) {
@@ -354,7 +352,15 @@ void hth_call_answer(hth_call *c, const hth_printer *printer, void *user) {
         return;
     }
     *r = (reply){.call = c, .printer = printer, .user = user, .last_ns = hth_clock_ns()};
-    hth_exchange_bind(x, c->ask->stream ? &stream : &whole, r);
+    r->how = (hth_answer){.gone = on_gone, .close = close_reply};
+    if (c->ask->stream) {
+        const int64_t ping_ms = c->s->config->ping_ms;
+        r->how.fill = fill;
+        r->how.quiet_ms = ping_ms > 0 && ping_ms < UINT32_MAX ? (uint32_t)ping_ms : 0;
+    } else {
+        r->how.poll = poll;
+    }
+    hth_exchange_bind(x, &r->how, r);
     if (c->ask->stream)
         hth_reply_stream(x, 200,
                          printer->stream_type ? printer->stream_type : "text/event-stream; charset=utf-8");

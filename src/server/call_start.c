@@ -6,6 +6,7 @@
 
 #include "os/clock.h"
 #include "server/call_impl.h"
+#include "server/defaults.h"
 #include "server/options.h"
 
 #define MAX_ARENA ((uint64_t)1 << 30)
@@ -150,26 +151,27 @@ static bool keep_waiting(void *user, int64_t done, int64_t total) {
     return !c->x || !atomic_load(hth_exchange_gone(c->x));
 }
 
-// What a created model adds to every request for it: an ask of the call's own.
-static bool lay_preset(hth_call *c, hth_fault *fault) {
+// What a created model and the server add to the request: an ask of the call's own.
+static bool lay_defaults(hth_call *c, hth_fault *fault) {
     const hth_preset *p = &c->use->card->preset;
-    if (!p->system && !p->options_json && !p->messages_json) return true;
     hth_ask *own = hth_arena_alloc(&c->arena, 1, sizeof *own);
     if (!own) return call_no_memory(fault);
     *own = *c->ask;
     c->ask = own;
-    return hth_preset_lay(p, &c->arena, own, fault);
+    if ((p->system || p->options_json || p->messages_json) && !hth_preset_lay(p, &c->arena, own, fault)) return false;
+    return hth_defaults_lay(c->s->config, &c->arena, own, fault);
 }
 
 static bool find_model(hth_call *c, hth_fault *fault) {
     const hth_ask *a = c->ask;
     hth_err err;
     hth_acquire p = {.name = a->model.p, .on_wait = keep_waiting, .user = c};
+    if (c->s->config->load_timeout_ms > 0) p.deadline_ms = c->s->config->load_timeout_ms;
     if (a->keep_alive_ms != HTH_KEEP_ALIVE_UNSET) {
         p.has_keep_alive = true;
         p.keep_alive_ms = a->keep_alive_ms == HTH_KEEP_ALIVE_FOREVER ? -1 : a->keep_alive_ms;
     }
-    if (hth_models_acquire(c->s->models, &p, &c->use, &err) == HTH_OK) return lay_preset(c, fault);
+    if (hth_models_acquire(c->s->models, &p, &c->use, &err) == HTH_OK) return lay_defaults(c, fault);
     (void)hth_refuse_err(fault, &err, NULL);
     if (fault->kind == HTH_FAULT_NO_MODEL) snprintf(fault->param, sizeof fault->param, "model");
     if (err.code == HTH_ERR_LIMIT) fault->kind = HTH_FAULT_NO_MEMORY;

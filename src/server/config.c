@@ -219,7 +219,7 @@ static hth_code take_scalar(hth_config *c, const hth_setting *s, const hth_json 
     static const char *const wanted[] = {
         [SET_BOOL] = "true or false", [SET_INT] = "a whole number",
         [SET_NUM] = "a number",       [SET_BYTES] = "a number or a text like \"8G\"",
-        [SET_MIB] = "a number",       [SET_TIME] = "a text like \"5m\" or seconds"};
+        [SET_CACHE] = "a number",       [SET_TIME] = "a text like \"5m\" or seconds"};
     return hth_fail(err, HTH_ERR_RANGE, "%s must be %s", where, is_text ? "a text" : wanted[s->kind]);
 }
 

@@ -33,7 +33,6 @@ typedef enum hth_reasoning_format {
     HTH_REASONING_AUTO,            // apart from the content where the template knows reasoning
     HTH_REASONING_NONE,            // left in the content
     HTH_REASONING_DEEPSEEK,        // apart
-    HTH_REASONING_DEEPSEEK_LEGACY, // apart, and in the content as well
 } hth_reasoning_format;
 
 typedef enum hth_on_off { HTH_SWITCH_AUTO, HTH_SWITCH_ON, HTH_SWITCH_OFF } hth_on_off;
@@ -70,7 +69,7 @@ typedef struct hth_config {
     const char *tls_cert, *tls_key; // NULL: a self-signed one where `tls`
 
     // limits
-    uint64_t max_body_bytes, max_header_bytes;
+    uint64_t max_body_bytes;
     int64_t n_connection, n_queue, n_http_thread;
     int64_t read_timeout_ms;  // for a request to arrive whole, and between its bytes
     int64_t write_timeout_ms; // for a reader that takes nothing
@@ -82,7 +81,6 @@ typedef struct hth_config {
     hth_config_list models, aliases; // aliases[i] names models[i]; each may hold several, with commas
     const char *models_dir;   // NULL: none
     bool any_model;           // an unknown model's name means the first model
-    bool autoload;            // models of the folder are loaded when they are asked for
     int64_t n_model;          // most that are loaded at once; 0: as many as memory holds
     int64_t keep_alive_ms, load_timeout_ms;
     uint64_t memory_bytes;    // for all models together; 0: what the machine has free
@@ -93,7 +91,6 @@ typedef struct hth_config {
     int64_t n_ctx, n_parallel, n_thread, n_chunk, n_predict, n_keep;
     const char *k_type, *v_type, *activations; // NULL: the engine's own
     bool cache;               // beginnings of ended requests are kept
-    uint64_t cache_bytes;     // 0: all that is free
     const char *cache_folder; // NULL: none
     bool context_shift;
     bool kv_unified;          // as llama-server: n_ctx is each answer's, not shared out among n_parallel
@@ -105,17 +102,15 @@ typedef struct hth_config {
     int reasoning;            // hth_on_off: thinking, where the template can do both
     int64_t reasoning_budget; // tokens; -1: no limit
     bool prefill_assistant;
-    bool embedding, rerank;   // the model is for these alone
     const char *pooling;      // NULL: the model's own
 
     // what is served
-    bool metrics, slots, props, ui;
+    bool metrics, slots, props;
     const char *slot_folder;  // where /slots/N?action=save writes; NULL: refused
     const char *state_folder; // keys, certificate, stored responses; NULL: the usual one
     bool store;               // /v1/responses keeps what it is told to
     uint64_t store_bytes;
     int64_t store_age_ms;
-    const char *media_from;   // hosts that remote media may come from, with commas; NULL: none
 
     // what is told
     int log_level;            // hth_log_level

@@ -9,7 +9,7 @@ typedef enum hth_setting_kind {
     SET_INT,    // int64_t in [lo, hi]
     SET_NUM,    // double in [lo, hi]
     SET_BYTES,  // uint64_t: "500M", "8G", powers of 1000
-    SET_MIB,    // uint64_t bytes, given as whole MiB as llama-server does
+    SET_CACHE,  // bool: llama-server's MiB of its cache, of which 0 is none
     SET_TIME,   // int64_t ms: a duration
     SET_TEXT,   // const char *
     SET_NAME,   // const char *, one of `choices`

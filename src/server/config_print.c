@@ -13,12 +13,12 @@ static void print_value(const hth_config *c, const hth_setting *s, hth_json_out 
     const void *at = (const char *)c + s->offset;
     const hth_config_list *list = at;
     switch (s->kind) {
-    case SET_BOOL: hth_json_out_bool(j, key, *(const bool *)at); break;
+    case SET_BOOL:
+    case SET_CACHE: hth_json_out_bool(j, key, *(const bool *)at); break;
     case SET_INT:
     case SET_TIME: hth_json_out_int(j, key, *(const int64_t *)at); break;
     case SET_NUM: hth_json_out_num(j, key, *(const double *)at); break;
-    case SET_BYTES:
-    case SET_MIB: hth_json_out_int(j, key, (int64_t) * (const uint64_t *)at); break;
+    case SET_BYTES: hth_json_out_int(j, key, (int64_t) * (const uint64_t *)at); break;
     case SET_TEXT:
     case SET_NAME: hth_json_out_text(j, key, *(const char *const *)at); break;
     case SET_CHOICE: {
@@ -150,7 +150,6 @@ size_t hth_config_check(const hth_config *c, hth_str *problems) {
     if (!c->tls_cert != !c->tls_key) problem(problems, &n, "--tls-cert and --tls-key are given together");
     if (c->chat_template && c->chat_template_file)
         problem(problems, &n, "--chat-template and --chat-template-file exclude each other");
-    if (c->embedding && c->rerank) problem(problems, &n, "--embedding and --rerank exclude each other");
     if (c->lora.n > 0 && c->models.n == 0) problem(problems, &n, "--lora needs a --model");
     if (*c->prefix && *c->prefix != '/') problem(problems, &n, "--prefix must begin with /");
     check_json("--chat-template-kwargs", c->chat_template_kwargs, problems, &n);

@@ -184,13 +184,14 @@ static hth_code note_idle(hth_config *c, const char *where, const char *text, co
     return HTH_OK;
 }
 
-static hth_code parse_mib(const hth_setting *s, const char *where, const char *text, hth_config *c,
-                          hth_err *err) {
+static hth_code store_cache(hth_config *c, const hth_setting *s, const char *where, const char *text,
+                            hth_err *err) {
     int64_t mib;
     HTH_TRY(parse_int(s, where, text, &mib, err));
-    if (mib == 0) c->cache = false; // the one setting of this kind: no memory for a cache is no cache
-    *(uint64_t *)(void *)((char *)c + s->offset) = mib > 0 ? (uint64_t)mib << 20 : 0;
-    return HTH_OK;
+    c->cache = mib != 0;
+    if (mib <= 0) return HTH_OK;
+    return note_idle(c, where, text, &(hth_setting){.help = "what is kept takes the memory that is free"},
+                     err);
 }
 
 static hth_code store_value(hth_config *c, const hth_setting *s, const char *text, const char *where,
@@ -203,7 +204,7 @@ static hth_code store_value(hth_config *c, const hth_setting *s, const char *tex
     case SET_INT: return parse_int(s, where, text, to, err);
     case SET_NUM: return parse_num(s, where, text, to, err);
     case SET_BYTES: return parse_bytes(where, text, to, err);
-    case SET_MIB: return parse_mib(s, where, text, c, err);
+    case SET_CACHE: return store_cache(c, s, where, text, err);
     case SET_TIME:
         if (hth_duration_parse(text, strlen(text), to)) return HTH_OK;
         return hth_fail(err, HTH_ERR_RANGE, "%s must be a time like 30s, 5m or 1h, not '%s'", where, text);

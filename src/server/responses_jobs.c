@@ -10,6 +10,7 @@
 #include "os/clock.h"
 #include "os/file.h"
 #include "server/access.h"
+#include "server/config.h"
 #include "server/store.h"
 
 #define MAX_JOBS 4096
@@ -18,7 +19,6 @@
 #define MAX_EVENTS_BYTES ((size_t)64 << 20)
 #define MAX_BATCH 64 // events of a call before others have their turn
 #define FILL_BYTES ((size_t)64 << 10)
-#define QUIET_MS 15000
 
 // What an engine's thread holds of a job. Tickets are given again but never freed before the end, so one that
 // is told late is told to somebody else at worst, who finds nothing new.
@@ -328,6 +328,7 @@ typedef struct reader {
     hth_exchange *x;
     size_t at; // next event
     uint64_t last_ns;
+    hth_answer how;
 } reader;
 
 static void poll(void *user, hth_exchange *x) {
@@ -363,7 +364,8 @@ static hth_fill fill(void *user, hth_str *out) {
     const bool is_all = last >= j->n_event, has_ended = j->has_ended;
     hth_unlock(&j->lock);
     if (last > r->at) r->at = last;
-    if (out->len == 0 && !has_ended && now - r->last_ns > (uint64_t)QUIET_MS * 1000000 / 2)
+    if (out->len == 0 && !has_ended && r->how.quiet_ms > 0 &&
+        now - r->last_ns > (uint64_t)r->how.quiet_ms * 900000)
         hth_str_puts(out, ": still at work\n\n");
     if (out->len > 0) r->last_ns = now;
     return !is_all ? HTH_FILL_MORE : has_ended ? HTH_FILL_END : HTH_FILL_WAIT;
@@ -389,9 +391,7 @@ static void close_reader(void *user) {
 }
 
 void responses_job_answer(responses_job *j, hth_exchange *x, bool stream, int64_t after) {
-    static const hth_answer events = {
-        .fill = fill, .gone = gone, .close = close_reader, .quiet_ms = QUIET_MS};
-    static const hth_answer whole = {.poll = poll, .gone = gone, .close = close_reader};
+    const int64_t ping_ms = j->owner_of->s->config->ping_ms;
     hth_fault fault = {0};
     reader *r = hth_arena_alloc(hth_exchange_arena(x), 1, sizeof *r);
     hth_lock(&j->lock);
@@ -409,7 +409,13 @@ void responses_job_answer(responses_job *j, hth_exchange *x, bool stream, int64_
         return;
     }
     *r = (reader){.job = j, .x = x, .at = (size_t)(after + 1), .last_ns = hth_clock_ns()};
-    hth_exchange_bind(x, stream ? &events : &whole, r);
+    r->how = (hth_answer){.gone = gone, .close = close_reader};
+    if (stream)
+        r->how.fill = fill;
+    else
+        r->how.poll = poll;
+    if (stream && ping_ms > 0 && ping_ms < UINT32_MAX) r->how.quiet_ms = (uint32_t)ping_ms;
+    hth_exchange_bind(x, &r->how, r);
     if (stream)
         hth_reply_stream(x, 200, "text/event-stream; charset=utf-8");
     else

@@ -86,9 +86,27 @@ static uint64_t on_head(void *user, hth_exchange *x) {
     return has_body ? s->config->max_body_bytes : SMALL_BODY;
 }
 
+static const char *method_name(hth_method m) {
+    switch (m) {
+    case HTH_GET: return "GET";
+    case HTH_POST: return "POST";
+    case HTH_PUT: return "PUT";
+    case HTH_PATCH: return "PATCH";
+    case HTH_DELETE: return "DELETE";
+    case HTH_HEAD: return "HEAD";
+    case HTH_OPTIONS: return "OPTIONS";
+    default: return "?";
+    }
+}
+
 static void on_request(void *user, hth_exchange *x) {
     hth_server *s = user;
     const visit *v = hth_exchange_visit(x);
+    size_t n;
+    const char *body = hth_exchange_body(x, &n);
+    if (n > 0 && hth_logger_wants_bodies(s->logger) && !(hth_exchange_route(x)->flags & HTH_ROUTE_BLOB)) {
+        hth_logger_body(s->logger, method_name(hth_exchange_method(x)), hth_exchange_path(x), body, n);
+    }
     hth_exchange_route(x)->handle(s, x, &v->match);
 }
 
@@ -102,19 +120,6 @@ static void on_fault(void *user, hth_exchange *x, const hth_fault *fault) {
     d->write_fault(fault, status, &body);
     hth_reply(x, status, "application/json; charset=utf-8", &body);
     hth_str_free(&body);
-}
-
-static const char *method_name(hth_method m) {
-    switch (m) {
-    case HTH_GET: return "GET";
-    case HTH_POST: return "POST";
-    case HTH_PUT: return "PUT";
-    case HTH_PATCH: return "PATCH";
-    case HTH_DELETE: return "DELETE";
-    case HTH_HEAD: return "HEAD";
-    case HTH_OPTIONS: return "OPTIONS";
-    default: return "?";
-    }
 }
 
 static void on_end(void *user, hth_exchange *x, int status) {

@@ -184,3 +184,41 @@ def test_under_llama_servers_name_it_takes_that_command_line(hearth, models, tmp
     settings = json.loads(done.stdout)
     assert settings["settings"]["port"]["value"] == 8080 and settings["settings"]["ctx"]["value"] == 256
     assert settings["notes"] == ["flag -ngl has no effect: this build computes on the CPU"]
+
+
+# ---- what the server was told holds where a request says nothing
+
+
+def test_settings_are_what_requests_begin_with(hearth, models, tmp_path):
+    log = tmp_path / "bodies.jsonl"
+    flags = ["--ctx", "1024", "--predict", "3", "--temp", "1.5", "--seed", "7", "--request-log", log, "--reasoning-format", "none",
+             "--chat-template-kwargs", '{"unknown": 1}']
+    with Server(hearth, models("default"), *flags, env={"HEARTH_TEST_SCRIPTS": "1"}) as s:
+        def ask(headers=None, **more):
+            body = {"model": "", "messages": [{"role": "user", "content": "Tell me a story."}]} | more
+            return s.json("/v1/chat/completions", body, headers=headers or {})
+
+        first = ask()
+        assert first["usage"]["completion_tokens"] == 3
+        assert ask()["choices"][0]["message"] == first["choices"][0]["message"]  # the same seed
+        assert ask(max_tokens=5)["usage"]["completion_tokens"] == 5
+        said = ask(headers={"X-Hearth-Script": "%3Cthink%3Ea%3C/think%3Eb"}, max_tokens=50)["choices"][0]["message"]
+        assert said["content"] == "<think>a</think>b"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    bodies = [json.loads(json.loads(line)["body"]) for line in log.read_text().splitlines()]
+    assert [b.get("max_tokens") for b in bodies] == [None, None, 5, 50]
+
+
+def test_a_request_that_takes_too_long_ends(hearth, models):
+    with Server(hearth, models("default"), "--ctx", "2048", "--request-timeout", "50ms") as s:
+        reply = s.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "word " * 1500}], "max_tokens": 500})
+        assert reply.status == 504
+
+
+def test_lines_of_the_log_are_json_where_that_is_wanted(hearth, models, tmp_path):
+    with Server(hearth, models("default"), "--ctx", "256", "--log-format", "json", "--log-file", tmp_path / "log") as s:
+        s.get("/v1/models?api_key=secret")
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    asked = [line for line in lines if line.get("path") == "/v1/models"]
+    assert len(asked) == 1 and (asked[0]["method"], asked[0]["status"], asked[0]["address"]) == ("GET", 200, "127.0.0.1")
+    assert "secret" not in (tmp_path / "log").read_text()

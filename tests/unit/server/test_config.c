@@ -58,7 +58,7 @@ static void a_server_told_nothing_listens_where_ollama_does(void **state) {
     assert_string_equal(c.host, "127.0.0.1");
     assert_int_equal(c.port, 11434);
     assert_int_equal(c.keep_alive_ms, 300000);
-    assert_true(c.metrics && c.slots && c.ui);
+    assert_true(c.metrics && c.slots && c.cache);
     assert_true(isnan(c.sampling.temperature));
     loads(LOAD(HTH_CONFIG_LLAMA_SERVER));
     assert_int_equal(c.port, 8080);
@@ -99,7 +99,7 @@ static void llama_servers_spellings_are_understood(void **state) {
     assert_string_equal(c.k_type, "q8_0");
     assert_string_equal(c.v_type, "q4_0");
     assert_int_equal(c.api_keys.n, 2);
-    assert_false(c.slots || c.ui);
+    assert_false(c.slots);
     assert_true(c.metrics);
     assert_int_equal(c.n_predict, 32);
     assert_int_equal(c.n_chunk, 128);
@@ -221,13 +221,13 @@ static void checking_finds_every_problem(void **state) {
     (void)state;
     hth_str problems;
     hth_str_init(&problems, HTH_MEM_MISC, 65536);
-    loads(LOAD(HTH_CONFIG_HEARTH, "/nonexistent/x.gguf", "--tls-cert", "/nonexistent/c", "--prefix", "abc", "--embedding", "--rerank",
+    loads(LOAD(HTH_CONFIG_HEARTH, "/nonexistent/x.gguf", "--tls-cert", "/nonexistent/c", "--prefix", "abc", "--chat-template", "a", "--chat-template-file", "/nonexistent/t",
                "--chat-template-kwargs", "[1]", "--samplers", "top_q"));
-    assert_int_equal(hth_config_check(&c, &problems), 7);
+    assert_int_equal(hth_config_check(&c, &problems), 8);
     assert_non_null(strstr(problems.p, "model /nonexistent/x.gguf: there is no such file or folder"));
     assert_non_null(strstr(problems.p, "--tls-cert and --tls-key are given together"));
     assert_non_null(strstr(problems.p, "--prefix must begin with /"));
-    assert_non_null(strstr(problems.p, "--embedding and --rerank exclude each other"));
+    assert_non_null(strstr(problems.p, "--chat-template and --chat-template-file exclude each other"));
     assert_non_null(strstr(problems.p, "top_q"));
     hth_str_free(&problems);
 }
