@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "server/anthropic_impl.h"
+#include "server/field_sets.h"
 
 static hth_chat_text text_of(const hth_json *v) {
     return (hth_chat_text){v->u.str, v->n};
@@ -411,7 +412,7 @@ static const hth_field fields[] = {
      .help = "most tokens of the answer, thoughts included"},
     CUSTOM("system", "string|array", read_system, false,
            "the system's text; a first block that changes with each request is left out (P17)"),
-    CUSTOM("stop_sequences", "array", hth_ask_read_stop, false, "texts that end the answer"),
+    CUSTOM("stop_sequences", "string|array", hth_ask_read_stop, false, "texts that end the answer"),
     {.name = "stream",
      .kind = HTH_FIELD_BOOL,
      .offset = offsetof(anthropic_request, ask.stream),
@@ -438,6 +439,7 @@ static const hth_field fields[] = {
     IGNORED("container", "this server runs no code"),
     {.name = "mcp_servers", .kind = HTH_FIELD_REFUSED, .help = "this server calls no others"},
 };
+const hth_field_set hth_anthropic_set = {fields, HTH_COUNT(fields)};
 
 // What the fields say together.
 static void finish(anthropic_request *r) {

@@ -4,6 +4,7 @@
 
 #include "server/body.h"
 #include "server/llama.h"
+#include "server/field_sets.h"
 
 typedef struct request {
     hth_ask ask; // first: the shared readers fill it
@@ -211,7 +212,7 @@ static bool read_extra(hth_fields *f, const hth_json *v, void *to) {
         BOOL("return_tokens", wants_tokens, "with the ids of tokens"),                                       \
         BOOL("return_progress", ask.progress, "streams tell how far the prompt is"),                         \
         BOOL("timings_per_token", wants_timings, "each piece of a stream tells times"),                      \
-        CUSTOM("response_fields", "array", read_fields,                                                      \
+        CUSTOM("response_fields", "string|array", read_fields,                                                      \
                "members of the reply that are wanted; a/b is b inside of a"),                                \
         CUSTOM("lora", "array", read_lora, "[{id, scale}] of the server's adapters; the others are off"),    \
         CUSTOM("priority", "string", hth_ask_read_priority, "background: others go first"),                  \
@@ -234,6 +235,7 @@ static bool read_extra(hth_fields *f, const hth_json *v, void *to) {
         IGNORED("verbose", "nothing more is told")
 
 static const hth_field completion_fields[] = {COMMON};
+const hth_field_set hth_llama_completion_set = {completion_fields, HTH_COUNT(completion_fields)};
 
 static const hth_field infill_fields[] = {
     COMMON,
@@ -249,6 +251,7 @@ static const hth_field infill_fields[] = {
      .required = true},
     CUSTOM("input_extra", "array", read_extra, "other files: [{filename, text}]"),
 };
+const hth_field_set hth_llama_infill_set = {infill_fields, HTH_COUNT(infill_fields)};
 
 // ---- completion and infill
 
@@ -375,6 +378,7 @@ static const hth_field embedding_fields[] = {
     CUSTOM("embd_normalize", "number", read_normalize, "2: to length 1, -1: as it is"),
     IGNORED("encoding_format", "numbers are numbers here; base64 is for /v1/embeddings"),
 };
+const hth_field_set hth_llama_embedding_set = {embedding_fields, HTH_COUNT(embedding_fields)};
 
 static void print_embeddings(void *user, const hth_call_whole *w, hth_str *out) {
     (void)user;

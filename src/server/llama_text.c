@@ -5,6 +5,7 @@
 #include "formats/utf8.h"
 #include "server/body.h"
 #include "server/llama.h"
+#include "server/field_sets.h"
 #include "server/openai.h" // chats have OpenAI's shape here
 
 // ---- prompts
@@ -129,11 +130,13 @@ static const hth_field tokenize_fields[] = {
      .help = "control tokens are found in the text; true where it is not given"},
     BOOL(with_pieces, "with what each token stands for"),
 };
+const hth_field_set hth_llama_tokenize_set = {tokenize_fields, HTH_COUNT(tokenize_fields)};
 
 static const hth_field detokenize_fields[] = {
     MODEL(text_request),
     {.name = "tokens", .kind = HTH_FIELD_CUSTOM, .words = "array", .read = read_tokens, .help = "ids"},
 };
+const hth_field_set hth_llama_detokenize_set = {detokenize_fields, HTH_COUNT(detokenize_fields)};
 
 static bool begin(hth_server *s, hth_exchange *x, const hth_field *table, size_t n, text_request *r,
                   hth_use **use, hth_fault *fault) {
@@ -295,6 +298,7 @@ static const hth_field template_fields[] = {
      .read = read_answer,
      .help = "opens the answer; true where it is not given"},
 };
+const hth_field_set hth_llama_template_set = {template_fields, HTH_COUNT(template_fields)};
 
 void llama_apply_template(hth_server *s, hth_exchange *x, const hth_match *m) {
     (void)m;

@@ -8,6 +8,7 @@
 #include "server/body.h"
 #include "server/ollama.h"
 #include "server/options.h"
+#include "server/field_sets.h"
 
 #define MAX_ADAPTERS 8
 
@@ -206,6 +207,7 @@ static const hth_field create_fields[] = {
     {.name = "parser", .kind = HTH_FIELD_IGNORED, .help = "the template says it"},
     {.name = "requires", .kind = HTH_FIELD_IGNORED, .help = "versions are not compared"},
 };
+const hth_field_set hth_ollama_create_set = {create_fields, HTH_COUNT(create_fields)};
 
 // Options of the model that it is made from stay unless they are given anew.
 static bool merge_options(request *r, hth_fields *f, const char *base) {
@@ -309,8 +311,10 @@ typedef struct names {
     { .name = #name_, .kind = HTH_FIELD_TEXT, .offset = offsetof(names, name_), .help = help_ }
 
 static const hth_field copy_fields[] = {NAME(source, "the model"), NAME(destination, "the new name")};
+const hth_field_set hth_ollama_copy_set = {copy_fields, HTH_COUNT(copy_fields)};
 static const hth_field delete_fields[] = {NAME(model, "the model"),
                                           NAME(name, "the same, as older clients say it")};
+const hth_field_set hth_ollama_delete_set = {delete_fields, HTH_COUNT(delete_fields)};
 
 static void answer(hth_exchange *x, bool ok, hth_code code, const hth_err *err, hth_fault *fault) {
     if (ok && code != HTH_OK) ok = hth_refuse_err(fault, err, NULL);

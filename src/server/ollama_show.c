@@ -5,6 +5,7 @@
 #include "formats/container.h"
 #include "server/body.h"
 #include "server/ollama.h"
+#include "server/field_sets.h"
 
 #define MAX_LISTED 64 // items of an array that is shown; longer ones only where everything is asked for
 #define MAX_OPTIONS_TREE ((uint64_t)64 << 20)
@@ -31,6 +32,7 @@ static const hth_field fields[] = {
     {.name = "template", .kind = HTH_FIELD_IGNORED, .help = "shows the model's own"},
     {.name = "options", .kind = HTH_FIELD_IGNORED, .help = "shows the model's own"},
 };
+const hth_field_set hth_ollama_show_set = {fields, HTH_COUNT(fields)};
 
 // ---- model_info
 

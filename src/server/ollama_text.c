@@ -6,6 +6,7 @@
 #include "server/body.h"
 #include "server/ollama.h"
 #include "server/options.h"
+#include "server/field_sets.h"
 
 // What a request says; begins with the ask, which the shared readers fill.
 typedef struct request {
@@ -187,6 +188,7 @@ static const hth_field chat_fields[] = {
     CUSTOM("messages", "array", read_messages, "none: the model is loaded"),
     CUSTOM("tools", "array", read_tools, "functions that the model may call"),
 };
+const hth_field_set hth_ollama_chat_set = {chat_fields, HTH_COUNT(chat_fields)};
 
 static const hth_field generate_fields[] = {
     COMMON,
@@ -199,6 +201,7 @@ static const hth_field generate_fields[] = {
     REFUSED("template", "templates are Jinja and belong to a created model"),
     REFUSED("images", "models take text only"),
 };
+const hth_field_set hth_ollama_generate_set = {generate_fields, HTH_COUNT(generate_fields)};
 
 static const hth_field embed_fields[] = {
     COMMON,
@@ -212,11 +215,13 @@ static const hth_field embed_fields[] = {
      .hi = 1 << 20,
      .help = "the first so many numbers, normalized again"},
 };
+const hth_field_set hth_ollama_embed_set = {embed_fields, HTH_COUNT(embed_fields)};
 
 static const hth_field embeddings_fields[] = {
     COMMON,
     CUSTOM("prompt", "string", read_input, "one text"),
 };
+const hth_field_set hth_ollama_embeddings_set = {embeddings_fields, HTH_COUNT(embeddings_fields)};
 
 const hth_field *ollama_chat_fields(size_t *n) {
     *n = HTH_COUNT(chat_fields);

@@ -3,6 +3,7 @@
 
 #include "base/attr.h"
 #include "server/openai_generation.h"
+#include "server/field_sets.h"
 
 // ---- the request
 
@@ -100,7 +101,7 @@ static bool read_function_call(hth_fields *f, const hth_json *v, void *to) {
     return openai_read_tool_choice(f, v, to);
 }
 
-const hth_field openai_chat_fields[] = {
+static const hth_field openai_chat_fields[] = {
     {.name = "messages",
      .kind = HTH_FIELD_CUSTOM,
      .words = "array",
@@ -135,7 +136,7 @@ const hth_field openai_chat_fields[] = {
     OPENAI_IGNORED("verbosity", "the model is not told"),
     OPENAI_IGNORED("moderation", "nothing is judged"),
 };
-const size_t openai_n_chat_fields = HTH_COUNT(openai_chat_fields);
+const hth_field_set hth_openai_chat_set = {openai_chat_fields, HTH_COUNT(openai_chat_fields)};
 
 // ---- the reply
 
@@ -447,7 +448,7 @@ static bool read_request(hth_exchange *x, openai_request **out, hth_fields *f, h
     if (!r) return hth_fields_no_memory(f);
     hth_ask_init(&r->ask);
     *out = r;
-    if (!hth_fields_read(f, openai_chat_fields, openai_n_chat_fields, root, r)) return false;
+    if (!hth_fields_read(f, openai_chat_fields, HTH_COUNT(openai_chat_fields), root, r)) return false;
     r->ask.kind = HTH_ASK_CHAT;
     r->ask.logprobs = r->wants_logprobs;
     r->ask.n_top = r->wants_logprobs ? r->top_logprobs : 0;

@@ -4,6 +4,7 @@
 
 #include "base/attr.h"
 #include "server/openai_generation.h"
+#include "server/field_sets.h"
 
 // ---- the request
 
@@ -26,7 +27,7 @@ static bool read_logprobs(hth_fields *f, const hth_json *v, void *to) {
     return true;
 }
 
-const hth_field openai_completion_fields[] = {
+static const hth_field openai_completion_fields[] = {
     {.name = "prompt",
      .kind = HTH_FIELD_CUSTOM,
      .words = "string|array",
@@ -35,7 +36,7 @@ const hth_field openai_completion_fields[] = {
      .help = "a text, texts, token ids, or lists of them"},
     OPENAI_ROW("suffix", TEXT, ask.suffix, "what stands after the completion: the model fills in the middle"),
     OPENAI_ROW("echo", BOOL, ask.echo, "the prompt comes first"),
-    OPENAI_CUSTOM("logprobs", "number", read_logprobs,
+    OPENAI_CUSTOM("logprobs", "number|boolean", read_logprobs,
                   "logprobs of the tokens, and of so many likeliest ones"),
     {.name = "best_of",
      .kind = HTH_FIELD_INT,
@@ -46,7 +47,7 @@ const hth_field openai_completion_fields[] = {
      .help = "as many as n"},
     OPENAI_GENERATION,
 };
-const size_t openai_n_completion_fields = HTH_COUNT(openai_completion_fields);
+const hth_field_set hth_openai_completion_set = {openai_completion_fields, HTH_COUNT(openai_completion_fields)};
 
 // ---- logprobs, in the older shape: lists beside each other
 
@@ -240,7 +241,7 @@ static bool read_request(hth_exchange *x, openai_request **out, hth_fields *f, h
     if (!r) return hth_fields_no_memory(f);
     hth_ask_init(&r->ask);
     *out = r;
-    if (!hth_fields_read(f, openai_completion_fields, openai_n_completion_fields, root, r)) return false;
+    if (!hth_fields_read(f, openai_completion_fields, HTH_COUNT(openai_completion_fields), root, r)) return false;
     hth_ask *a = &r->ask;
     a->kind = HTH_ASK_TEXT;
     a->logprobs = r->wants_logprobs;

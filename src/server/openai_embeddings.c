@@ -5,6 +5,7 @@
 
 #include "base/attr.h"
 #include "server/openai.h"
+#include "server/field_sets.h"
 
 typedef struct vector_request {
     hth_ask ask; // first: readers of fields find it there
@@ -56,6 +57,7 @@ static const hth_field embedding_fields[] = {
      .offset = offsetof(vector_request, user),
      .help = "taken; nothing is done with it"},
 };
+const hth_field_set hth_openai_embedding_set = {embedding_fields, HTH_COUNT(embedding_fields)};
 
 static bool read_query(hth_fields *f, const hth_json *v, void *to) {
     hth_ask *a = to;
@@ -126,6 +128,7 @@ static const hth_field rerank_fields[] = {
      .read = hth_ask_read_keep_alive,
      .help = "how long the model stays loaded afterwards"},
 };
+const hth_field_set hth_openai_rerank_set = {rerank_fields, HTH_COUNT(rerank_fields)};
 
 // ---- vectors
 

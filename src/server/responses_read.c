@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/responses_impl.h"
+#include "server/field_sets.h"
 
 typedef struct reader {
     hth_fields *f;
@@ -499,7 +500,7 @@ static const hth_field fields[] = {
     CUSTOM("parallel_tool_calls", "boolean", read_parallel, "false: at most one call"),
     CUSTOM("text", "object", read_text, "format, verbosity"),
     CUSTOM("reasoning", "object", read_reasoning, "effort, summary"),
-    CUSTOM("include", "array", read_include, "reasoning.encrypted_content, message.output_text.logprobs"),
+    CUSTOM("include", "string|array", read_include, "reasoning.encrypted_content, message.output_text.logprobs"),
     CUSTOM("metadata", "object", read_metadata, "kept with the response"),
     {.name = "truncation",
      .kind = HTH_FIELD_WORD,
@@ -523,6 +524,7 @@ static const hth_field fields[] = {
     {.name = "prompt", .kind = HTH_FIELD_REFUSED, .help = "there are no stored prompts"},
     {.name = "moderation", .kind = HTH_FIELD_REFUSED, .help = "there is no moderation"},
 };
+const hth_field_set hth_responses_set = {fields, HTH_COUNT(fields)};
 
 static bool finish(hth_fields *f, responses_request *r) {
     hth_ask *a = &r->ask;
