@@ -53,7 +53,7 @@ struct hth_call {
     hth_segment *prompt; // [n_prompt] of a chat
     size_t n_prompt;
     hth_grammar *grammar;
-    hth_grammar_vocab *vocab;
+    const hth_grammar_vocab *vocab; // the model's
     const hth_chat_format *format; // NULL: text is content
     hth_chat_begins begins;
     hth_chat_tools tools;

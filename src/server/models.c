@@ -420,6 +420,25 @@ void hth_models_release(hth_models *m, hth_use *pub) {
     hth_free(u);
 }
 
+hth_code hth_models_vocab(hth_models *m, const hth_use *pub, const hth_grammar_vocab **out, hth_err *err) {
+    slot *s = ((const use *)(const void *)pub)->slot;
+    hth_grammar_vocab *made;
+    hth_lock(&m->lock);
+    *out = s->vocab;
+    hth_unlock(&m->lock);
+    if (*out) return HTH_OK;
+    HTH_TRY(hth_grammar_vocab_new(pub->tokenizer, &made, err)); // without the lock: it goes through all tokens
+    hth_lock(&m->lock);
+    if (!s->vocab) {
+        s->vocab = made;
+        made = NULL;
+    }
+    *out = s->vocab;
+    hth_unlock(&m->lock);
+    hth_grammar_vocab_free(made); // somebody else was faster
+    return HTH_OK;
+}
+
 // ---- adapters
 
 size_t hth_models_get_lora(hth_models *m, hth_models_lora list[HTH_MAX_LORA]) {

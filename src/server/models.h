@@ -16,6 +16,7 @@
 
 #include "chat/template.h"
 #include "engine/engine.h"
+#include "grammar/grammar.h"
 #include "model/lora.h"
 
 typedef struct hth_models hth_models;
@@ -154,6 +155,9 @@ void hth_models_release(hth_models *m, hth_use *use); // takes use; NULL is vali
 // Unloads as soon as nobody uses it. `wait`: returns when that has happened. HTH_ERR_NOTFOUND where no such
 // model is loaded.
 HTH_NODISCARD hth_code hth_models_unload(hth_models *m, const char *name, bool wait, hth_err *err);
+
+// The vocabulary of the model as constrained output needs it; made when it is first asked for. Stays with the use.
+HTH_NODISCARD hth_code hth_models_vocab(hth_models *m, const hth_use *use, const hth_grammar_vocab **out, hth_err *err);
 
 typedef enum hth_load_phase {
     HTH_LOAD_WAITING,

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "base/arena.h"
+#include "grammar/grammar.h"
 #include "model/lora.h"
 #include "os/sync.h"
 #include "server/models.h"
@@ -93,6 +94,7 @@ struct slot {
     hth_engine *engine;                            // owned, as is what follows
     hth_chat_template *chat;
     char chat_note[256];
+    hth_grammar_vocab *vocab; // NULL: not asked for yet
     slot_adapter *adapters;
     hth_err err; // of FAILED
 };

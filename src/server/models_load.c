@@ -94,9 +94,11 @@ static void close_parts(slot *s) {
         hth_free(a->path);
         hth_free(a);
     }
-    hth_engine_close(s->engine);
+    hth_engine_close(s->engine); // its requests are over: nobody is guided any more
+    hth_grammar_vocab_free(s->vocab);
     s->engine = NULL;
     s->chat = NULL;
+    s->vocab = NULL;
     s->promised_bytes = 0;
 }
 
