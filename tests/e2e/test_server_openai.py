@@ -4,10 +4,12 @@ import base64
 import json
 import struct
 import threading
+import typing
 import urllib.parse
 
 import numpy
 import openai
+import pydantic
 import pytest
 
 from server import Server
@@ -302,6 +304,68 @@ def test_scripts_need_the_tests_permission(hearth, models):
         c = client_of(s)
         done = ask(c, model=c.models.list().data[0].id, extra_headers=script("never"))
         assert done.choices[0].message.content != "never"
+
+
+# ---- forms that the answer must have
+
+
+class City(pydantic.BaseModel):
+    name: str
+    population: int
+    kind: typing.Literal["village", "town", "city"]
+
+
+def test_structured_answers_are_parsed_by_the_client(client, model):
+    done = client.chat.completions.parse(model=model, messages=ASK, max_tokens=200, temperature=0, response_format=City)
+    city = done.choices[0].message.parsed
+    assert isinstance(city, City) and city.kind in ("village", "town", "city")
+
+
+def test_p24_a_schema_holds_while_streaming_and_for_every_answer(chat):
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1, "maximum": 9}}, "required": ["n"], "additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}
+    for choice in chat(response_format=form, n=3, temperature=1.5, max_tokens=60).choices:
+        assert json.loads(choice.message.content)["n"] in range(1, 10)
+    text = "".join(c.choices[0].delta.content or "" for c in chat(response_format=form, temperature=1.5, max_tokens=60, stream=True))
+    assert list(json.loads(text)) == ["n"]
+
+
+def test_any_json_object_can_be_asked_for(chat):
+    assert isinstance(json.loads(chat(response_format={"type": "json_object"}, max_tokens=200, extra_body={"seed": 1}).choices[0].message.content), dict)
+
+
+def test_a_grammar_is_kept_and_a_broken_one_refused(chat):
+    done = chat(extra_body={"grammar": 'root ::= "yes" | "no" " " "never"'}).choices[0].message.content
+    assert done in ("yes", "no never")
+    with pytest.raises(openai.BadRequestError):
+        chat(extra_body={"grammar": "root ::= ("})
+
+
+def test_p24_a_schema_that_cannot_be_kept_is_refused(chat):
+    form = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": {"type": "nonsense"}}}
+    with pytest.raises(openai.BadRequestError) as e:
+        chat(response_format=form)
+    assert e.value.param == "response_format"
+
+
+def test_p24_a_form_holds_where_the_template_thinks(tools_server):
+    c = client_of(tools_server)
+    done = ask(c, model=c.models.list().data[0].id, max_tokens=80, response_format={"type": "json_object"}, extra_body={"enable_thinking": True})
+    assert isinstance(json.loads(done.choices[0].message.content), dict)
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
+def test_a_call_that_must_come_comes(tools_server, choice):
+    c = client_of(tools_server)
+    done = ask(c, model=c.models.list().data[0].id, tools=[TOOL], tool_choice=choice, max_tokens=200, temperature=1, seed=5)
+    call = done.choices[0].message.tool_calls[0].function
+    assert call.name == "get_weather" and isinstance(json.loads(call.arguments)["city"], str)
+    assert done.choices[0].finish_reason == "tool_calls"
+
+
+def test_tools_that_are_not_wanted_are_not_called(scripted):
+    choice = scripted(CALL, tool_choice="none").choices[0]
+    assert not choice.message.tool_calls and choice.finish_reason == "stop"
 
 
 # ---- completions
