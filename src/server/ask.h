@@ -63,7 +63,7 @@ typedef struct hth_ask_lora {
 
 // What a dialect calls the things that may have to be refused later; NULL: the name of the field in hth_ask.
 typedef struct hth_ask_names {
-    const char *messages, *prompt, *tools, *tool_choice, *format, *max_tokens, *n, *suffix, *adapters, *logprobs;
+    const char *messages, *prompt, *tools, *tool_choice, *format, *max_tokens, *n, *suffix, *adapters, *logprobs, *thinking;
 } hth_ask_names;
 
 #define HTH_KEEP_ALIVE_UNSET INT64_MIN

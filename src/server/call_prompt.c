@@ -61,21 +61,19 @@ static bool read_tools(hth_call *c, hth_jinja_value *list, hth_fault *fault) {
 
 // ---- rendering
 
-// What the template is told about thinking.
-static bool apply_thinking(hth_call *c, hth_jinja_value *kwargs, hth_fault *fault) {
+// What the template is told about thinking; `plan` says what it cannot be told.
+static bool apply_thinking(hth_call *c, hth_jinja_value *kwargs, hth_chat_reasoning_plan *plan,
+                           hth_fault *fault) {
     const hth_ask *a = c->ask;
-    const hth_jinja_value on = {.kind = HTH_JINJA_BOOL, .u.b = a->thinking == HTH_THINK_ON};
-    hth_jinja_value effort;
+    hth_chat_reasoning_choice choice = {.budget = a->thinking_budget > 0 ? a->thinking_budget : 0};
     hth_err err;
-    hth_code code = HTH_OK;
-    if (a->thinking != HTH_THINK_DEFAULT) {
-        code = hth_jinja_set(&c->arena, kwargs, "enable_thinking", 15, HTH_JINJA_OF_TEMPLATE, on, &err);
-    }
-    if (code == HTH_OK && a->effort.p)
-        code = hth_jinja_make_str(&c->arena, a->effort.p, a->effort.n, HTH_JINJA_OF_CLIENT, &effort, &err);
-    if (code == HTH_OK && a->effort.p) {
-        code = hth_jinja_set(&c->arena, kwargs, "reasoning_effort", 16, HTH_JINJA_OF_TEMPLATE, effort, &err);
-    }
+    if (a->effort.p && !hth_chat_reasoning_parse(a->effort.p, &choice)) choice.effort = HTH_CHAT_EFFORT_AUTO;
+    choice.think = a->thinking == HTH_THINK_OFF ? HTH_CHAT_THINK_OFF
+                 : a->thinking == HTH_THINK_ON  ? HTH_CHAT_THINK_ON
+                                                : HTH_CHAT_THINK_AUTO;
+    if (a->thinking == HTH_THINK_DEFAULT && !a->effort.p && choice.budget == 0) return true;
+    const hth_code code =
+        hth_chat_reasoning_apply(&c->use->reasoning, &choice, &c->arena, kwargs, plan, &err);
     return code == HTH_OK || hth_refuse_err(fault, &err, NULL);
 }
 
@@ -131,6 +129,23 @@ static bool check_messages(const hth_call *c, hth_fault *fault) {
                       "'%s' must hold at least one message", CALL_NAME(c, messages));
 }
 
+static bool skip_thought(hth_call *c, hth_fault *fault) {
+    hth_str text;
+    hth_str_init(&text, HTH_MEM_SERVER, 4096);
+    hth_chat_format_skip_thought(c->format, c->begins, &text);
+    c->ends_thought = text.failed ? NULL : hth_arena_strndup(&c->arena, hth_str_text(&text), text.len);
+    hth_str_free(&text);
+    c->begins = HTH_CHAT_BEGINS_CONTENT;
+    return c->ends_thought || call_no_memory(fault);
+}
+
+// What was asked for and the family does not know.
+static void tell_ignored(const hth_call *c, const hth_chat_reasoning_plan *plan) {
+    if (c->x && (plan->ignores_effort || plan->ignores_on)) {
+        hth_reply_header(c->x, "X-Hearth-Ignored", CALL_NAME(c, thinking));
+    }
+}
+
 bool call_render(hth_call *c, hth_jinja_text *text, hth_fault *fault) {
     const hth_ask *a = c->ask;
     if (!c->use->chat) {
@@ -141,20 +156,20 @@ bool call_render(hth_call *c, hth_jinja_text *text, hth_fault *fault) {
     if (!check_messages(c, fault)) return false;
     hth_jinja_value tools = {0}, kwargs = a->kwargs;
     hth_err err;
+    hth_chat_reasoning_plan plan = {0};
     const bool has_tools = a->n_tool > 0 && a->tool_choice != HTH_TOOLS_NONE;
     if (has_tools && !read_tools(c, &tools, fault)) return false;
     if (kwargs.kind == HTH_JINJA_MISSING && hth_jinja_make_dict(&c->arena, &kwargs, &err) != HTH_OK)
         return call_no_memory(fault);
-    c->format = hth_chat_format_of(c->use->chat, c->use->tokenizer);
-    if (!apply_thinking(c, &kwargs, fault)) return false;
-    if (!render_messages(c, has_tools ? &tools : NULL, &kwargs, NULL, text, fault)) return false;
+    c->format = c->use->format;
+    if (!apply_thinking(c, &kwargs, &plan, fault)) return false;
+    tell_ignored(c, &plan);
+    if (!render_messages(c, has_tools ? &tools : NULL, &kwargs, plan.word, text, fault)) return false;
     c->begins = hth_chat_format_begins(c->format, text);
-    // A form that the answer must have leaves no room for a thought: it is over before it begins.
-    const bool is_over = a->thinking == HTH_THINK_OFF || a->format != HTH_FORMAT_TEXT;
-    c->ends_thought =
-        is_over && c->begins == HTH_CHAT_BEGINS_THOUGHT ? hth_chat_format_ends_thought(c->format) : NULL;
-    if (c->ends_thought) c->begins = HTH_CHAT_BEGINS_CONTENT;
-    return true;
+    // A form that the answer must have leaves no room for a thought that is open: it is over before it
+    // begins.
+    const bool has_form = a->format != HTH_FORMAT_TEXT && c->begins == HTH_CHAT_BEGINS_THOUGHT;
+    return !(plan.must_skip || has_form) || skip_thought(c, fault);
 }
 
 // The rendered text as segments of the call's own.
@@ -255,8 +270,9 @@ static bool choose_adapters(hth_call *c, hth_fault *fault) {
     c->adapters = (hth_lora_set){.uses = uses};
     for (size_t i = 0; i < a->n_lora; i++) {
         if ((uint64_t)a->lora[i].id >= use->n_lora) {
-            return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, adapters), "'%s' names adapter %lld; the server has %zu",
-                              CALL_NAME(c, adapters), (long long)a->lora[i].id, use->n_lora);
+            return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, adapters),
+                              "'%s' names adapter %lld; the server has %zu", CALL_NAME(c, adapters),
+                              (long long)a->lora[i].id, use->n_lora);
         }
         const hth_lora_use one = {.lora = use->lora[a->lora[i].id].lora, .scale = (float)a->lora[i].scale};
         if (one.scale != 0 && c->adapters.n < HTH_MAX_LORA) uses[c->adapters.n++] = one;
@@ -274,7 +290,12 @@ static void fill_params(hth_call *c) {
         .add_special = a->kind != HTH_ASK_CHAT && !a->no_special,
         .priority = a->priority,
         .no_cache = a->no_cache,
-        .salt = {a->salt.p ? a->salt.p : who ? who->name : NULL, a->salt.p ? a->salt.n : who ? strlen(who->name) : 0},
+        .salt = {a->salt.p ? a->salt.p
+                 : who     ? who->name
+                           : NULL,
+                 a->salt.p ? a->salt.n
+                 : who     ? strlen(who->name)
+                           : 0},
         .deadline_ms = a->deadline_ms,
         .sampling = &c->sampling,
         .n = (int32_t)(a->n ? a->n : 1),

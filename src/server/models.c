@@ -384,6 +384,8 @@ static hth_code acquire(hth_models *m, const hth_acquire *p, bool waits, hth_use
                        .tokenizer = hth_engine_tokenizer(u->slot->engine),
                        .chat = u->slot->chat,
                        .chat_note = u->slot->chat_note,
+                       .format = u->slot->format,
+                       .reasoning = u->slot->reasoning,
                        .adapters = &u->set,
                        .lora = u->lora,
                        .load_ns = waited ? hth_clock_ns() - started : 0};

@@ -14,7 +14,7 @@
 #ifndef HTH_SERVER_MODELS_H
 #define HTH_SERVER_MODELS_H
 
-#include "chat/template.h"
+#include "chat/reasoning.h"
 #include "engine/engine.h"
 #include "grammar/grammar.h"
 #include "model/lora.h"
@@ -126,6 +126,8 @@ typedef struct hth_use {
     hth_tokenizer *tokenizer;      // NULL: the model carries none
     const hth_chat_template *chat; // NULL: none, for this reason:
     const char *chat_note;
+    const hth_chat_format *format; // how the family writes thoughts and calls; NULL where chat is
+    hth_chat_reasoning reasoning;  // what the template can be told about thinking
     const hth_lora_set *adapters; // the server's and a created model's own, those with a scale; n may be 0
     const hth_lora_use *lora; // [n_lora] the server's alone, by their numbers, with the scales that hold now
     size_t n_lora;

@@ -94,6 +94,8 @@ struct slot {
     hth_engine *engine;                            // owned, as is what follows
     hth_chat_template *chat;
     char chat_note[256];
+    const hth_chat_format *format;
+    hth_chat_reasoning reasoning;
     hth_grammar_vocab *vocab; // NULL: not asked for yet
     slot_adapter *adapters;
     hth_err err; // of FAILED

@@ -246,8 +246,10 @@ static hth_code open_chat(job *j, hth_err *err) {
     if (code != HTH_OK) {
         j->chat = NULL;
         snprintf(j->s->chat_note, sizeof j->s->chat_note, "%.250s", why.msg);
+        return HTH_OK;
     }
-    return HTH_OK;
+    j->s->format = hth_chat_format_of(j->chat, t);
+    return hth_chat_reasoning_find(j->chat, j->s->format, &j->s->reasoning, err);
 }
 
 static hth_code load(job *j, hth_err *err) {

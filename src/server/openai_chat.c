@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "base/attr.h"
-#include "server/openai_generation.h"
 #include "server/field_sets.h"
+#include "server/openai_generation.h"
 
 // ---- the request
 
@@ -461,8 +461,10 @@ static bool read_request(hth_exchange *x, openai_request **out, hth_fields *f, h
 
 void openai_chat(hth_server *s, hth_exchange *x, const hth_match *m) {
     static const hth_printer printer = {.event = print_event, .whole = print_whole};
-    static const hth_ask_names names = {
-        .format = "response_format", .logprobs = "top_logprobs", .adapters = "lora"};
+    static const hth_ask_names names = {.format = "response_format",
+                                        .thinking = "reasoning_effort",
+                                        .logprobs = "top_logprobs",
+                                        .adapters = "lora"};
     openai_request *r;
     hth_fields f;
     hth_fault fault = {0};
