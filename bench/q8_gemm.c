@@ -38,7 +38,8 @@ static void convert(const hth_q8_kernels *k, uint32_t t, int64_t row) {
     const hth_type_info *info = hth_type_get(t);
     int64_t row_bytes = COLS / info->block_len * info->block_bytes;
     for (int i = 0; i < PANELS; i++)
-        k->panel[t](w + (row + i * HTH_PANEL_ROWS) * row_bytes, row_bytes, HTH_PANEL_ROWS, COLS, &panels[i]);
+        k->panel[t](&(hth_q8_rows){.code = w + (row + i * HTH_PANEL_ROWS) * row_bytes, .row_bytes = row_bytes}, HTH_PANEL_ROWS,
+                    COLS, &panels[i]);
 }
 
 static hth_q8 q8_from(int64_t t) {

@@ -49,7 +49,7 @@ static void multiply(const job *j) {
     // A matrix of a model: some thousand rows at a time.
     for (int64_t r = j->first; r < j->last; r += 1024) {
         int64_t n = j->last - r < 1024 ? j->last - r : 1024;
-        j->k->gemv[j->type](w + r * j->row_bytes, j->row_bytes, n, COLS, &x, j->n_tok, y + r, j->n_row);
+        j->k->gemv[j->type](&(hth_q8_rows){.code = w + r * j->row_bytes, .row_bytes = j->row_bytes}, n, COLS, &x, j->n_tok, y + r, j->n_row);
     }
 }
 

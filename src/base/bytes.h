@@ -12,6 +12,14 @@ static inline uint32_t hth_load_u32(const uint8_t *p) {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
+// n bytes, 1 ... 8; put together in a register where n is known when compiled.
+static inline uint64_t hth_load_bytes(const uint8_t *p, int n) {
+    uint64_t v = 0;
+    if (n >= 4) v = hth_load_u32(p);
+    for (int i = n >= 4 ? 4 : 0; i < n; i++) v |= (uint64_t)p[i] << (8 * i);
+    return v;
+}
+
 static inline float hth_load_f32(const uint8_t *p) {
     return hth_f32_from_bits(hth_load_u32(p));
 }

@@ -65,6 +65,8 @@ static const struct entry {
     const char *name;
     size_t offset;
 } entries[] = {
+    ENTRY("dequantize f8_e4m3", dequantize_f8[0]),
+    ENTRY("dequantize f8_e5m2", dequantize_f8[1]),
     ENTRY("gemm_f32", gemm_f32),
     ENTRY("gemm_f16", gemm_f16),
     ENTRY("gemm_bf16", gemm_bf16),

@@ -77,6 +77,9 @@ typedef struct hth_kernels {
     // numbers that are no type.
     hth_dequantize_fn dequantize[HTH_TYPE_GGML_COUNT];
 
+    // dst = scale * x, x in e4m3 [0] or e5m2 [1] (base/fp.h).
+    void (*dequantize_f8[2])(const uint8_t *src, float scale, float *dst, int64_t n);
+
     // y[t * y_stride + r] = sum over k of w[r * w_stride + k] * x[t * x_stride + k]
     //   w [n_row, n_col], x [n_tok, n_col], y [n_tok, n_row]; strides in elements.
     // Any n_row and n_tok >= 0; the caller gives panels that fit in cache.

@@ -47,16 +47,31 @@ void hth_bf16_amx(hth_bf16_kernels *k);
 // (types with a minimum only) m. Any alignment.
 typedef void (*hth_q8_codes_fn)(const uint8_t *block, uint8_t *code, float *d, float *m);
 hth_q8_codes_fn hth_q8_codes(uint32_t type); // NULL: the type has no integer path
-hth_q8_type hth_q8_type_of(uint32_t type);
+// Columns c ... c + n - 1 of one row in any layout, whole units, at most 256: code [n], d and m by group of the layout's type.
+void hth_q8_read(uint32_t layout, const hth_q8_rows *w, int64_t row, int64_t c, int64_t n, uint8_t *code, float *d, float *m);
+// D and M of planes for columns c ... c + n - 1 of one row, by group of the layout's type.
+void hth_q8_read_scales(uint32_t layout, const hth_q8_rows *w, int64_t row, int64_t c, int64_t n, float *d, float *m);
+hth_q8_type hth_q8_type_of(uint32_t layout); // {0, 0, false}: no integer path
 typedef struct hth_q8_range {
     uint8_t least, most;
 } hth_q8_range;
-hth_q8_range hth_q8_range_of(uint32_t type); // of its codes
+hth_q8_range hth_q8_range_of(uint32_t layout); // of its codes
 
-// The type of a type's panels where none, some or all are wide. Some: those of types whose activations other engines
+// X(name, layout) for each of them.
+#define HTH_Q8_FOR_LAYOUTS(X)                                                                                          \
+    X(Q4_0, HTH_TYPE_Q4_0) X(Q4_1, HTH_TYPE_Q4_1) X(Q5_0, HTH_TYPE_Q5_0) X(Q5_1, HTH_TYPE_Q5_1) X(Q8_0, HTH_TYPE_Q8_0) \
+    X(Q2_K, HTH_TYPE_Q2_K) X(Q3_K, HTH_TYPE_Q3_K) X(Q4_K, HTH_TYPE_Q4_K) X(Q5_K, HTH_TYPE_Q5_K) X(Q6_K, HTH_TYPE_Q6_K) \
+    X(IQ1_S, HTH_TYPE_IQ1_S) X(IQ1_M, HTH_TYPE_IQ1_M) X(IQ2_XXS, HTH_TYPE_IQ2_XXS) X(IQ2_XS, HTH_TYPE_IQ2_XS)          \
+    X(IQ2_S, HTH_TYPE_IQ2_S) X(IQ3_XXS, HTH_TYPE_IQ3_XXS) X(IQ3_S, HTH_TYPE_IQ3_S) X(IQ4_NL, HTH_TYPE_IQ4_NL)          \
+    X(IQ4_XS, HTH_TYPE_IQ4_XS) X(TQ1_0, HTH_TYPE_TQ1_0) X(TQ2_0, HTH_TYPE_TQ2_0) X(MXFP4, HTH_TYPE_MXFP4)              \
+    X(NVFP4, HTH_TYPE_NVFP4) X(Q1_0, HTH_TYPE_Q1_0) X(Q2_0, HTH_TYPE_Q2_0) X(AFFINE_2, HTH_Q8_AFFINE_2)                \
+    X(AFFINE_3, HTH_Q8_AFFINE_3) X(AFFINE_4, HTH_Q8_AFFINE_4) X(AFFINE_5, HTH_Q8_AFFINE_5)                             \
+    X(AFFINE_6, HTH_Q8_AFFINE_6) X(AFFINE_8, HTH_Q8_AFFINE_8) X(E2M1, HTH_Q8_E2M1) X(E2M1_16, HTH_Q8_E2M1_16)
+
+// The type of a layout's panels where none, some or all are wide. Some: those of types whose activations other engines
 // quantize per 256, which costs far more than wide panels do.
 typedef enum hth_q8_wide { HTH_Q8_NONE_WIDE, HTH_Q8_SOME_WIDE, HTH_Q8_ALL_WIDE } hth_q8_wide;
-hth_q8_type hth_q8_panel_type_of(uint32_t type, hth_q8_wide wide);
+hth_q8_type hth_q8_panel_type_of(uint32_t layout, hth_q8_wide wide);
 
 // Wide codes of up to 256 columns of one row are made of the type's own codes, groups of 16 or 32 with D and M: all
 // that the groups can hold is spread over 1 ... 254. Numbers of 16 bits, modulo 2^16:
@@ -68,8 +83,7 @@ hth_q8_type hth_q8_panel_type_of(uint32_t type, hth_q8_wide wide);
 // and D and M are NaN.
 #define HTH_Q8_WIDE_LEAST_STEP 0x1p-120f
 
-void hth_ref_q8_panel(uint32_t type, hth_q8_type panel, const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t n_col,
-                      const hth_panel *out);
+void hth_ref_q8_panel(uint32_t layout, hth_q8_type panel, const hth_q8_rows *w, int64_t n_row, int64_t n_col, const hth_panel *out);
 void hth_ref_q8_quantize_tiles(const float *x, int64_t n, const hth_q8 *out, int64_t row); // quantize_prompt with tiles
 
 void hth_ref_q8_gemm(hth_q8_kernels *k);  // quantize, panel, gemm

@@ -11,7 +11,7 @@
 
 static void fill_ref(hth_q8_kernels *k, bool exact) {
     (void)exact;
-    for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++) {
+    for (uint32_t t = 0; t < HTH_Q8_LAYOUTS; t++) {
         k->type[t] = hth_q8_type_of(t);
         k->panel_type[t] = hth_q8_panel_type_of(t, HTH_Q8_NONE_WIDE);
     }
@@ -130,13 +130,13 @@ static bool find_entry(int i, char op[48], size_t *offset) {
         return true;
     }
     i -= (int)HTH_COUNT(common);
-    for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++) {
-        if (!hth_q8_codes(t)) continue;
+    for (uint32_t t = 0; t < HTH_Q8_LAYOUTS; t++) {
+        if (!hth_q8_type_of(t).group) continue;
         if (i >= 2) {
             i -= 2;
             continue;
         }
-        snprintf(op, 48, "%s %s", i == 0 ? "panel_q8" : "gemv_q8", hth_type_get(t)->name);
+        snprintf(op, 48, "%s %s", i == 0 ? "panel_q8" : "gemv_q8", hth_q8_layout_name(t));
         *offset = (i == 0 ? offsetof(hth_q8_kernels, panel) : offsetof(hth_q8_kernels, gemv)) + t * sizeof(void (*)(void));
         return true;
     }

@@ -7,6 +7,9 @@
 //          (8 for q4_0, 128 for q8_0, 32 for q6_K, ...), and code - zero fits a signed byte
 // and activations as  x[t][c] = d[t][c / 32] * q[t][c],  q in -127 ... 127.
 //
+// Weights are blocks of a ggml type, which carry their scales, or lie in planes (quant/weight.h): codes, scales and
+// biases apart, as MLX writes them. Either is a *layout*.
+//
 // Two uses with two arithmetics, so that a row's bits depend on its kind only (model/executor.h):
 //   prompt rows     a panel of HTH_PANEL_ROWS weight rows is converted once and multiplied with all tokens. Many
 //                   types become wide panels: codes of 8 bits with D and M per 256, whose rounding costs less
@@ -22,6 +25,43 @@
 #define HTH_PANEL_ROWS 16
 #define HTH_GEMV_TOKENS 16
 #define HTH_Q8_WIDE 256
+
+// The layouts: every ggml type, and planes. Of affine ones D and M are scale and bias as they lie there; of the others,
+// whose codes are e2m1 numbers, D is half the scale, because the codes are twice the numbers.
+enum {
+    HTH_Q8_AFFINE_2 = HTH_TYPE_GGML_COUNT, // codes of two bits, and so on: one little-endian stream of bits a row
+    HTH_Q8_AFFINE_3,
+    HTH_Q8_AFFINE_4,
+    HTH_Q8_AFFINE_5,
+    HTH_Q8_AFFINE_6,
+    HTH_Q8_AFFINE_8,
+    HTH_Q8_E2M1,    // scales per 32 or more: bytes, 2^(e - 127)
+    HTH_Q8_E2M1_16, // per 16: bytes, e4m3
+    HTH_Q8_LAYOUTS
+};
+const char *hth_q8_layout_name(uint32_t layout); // "q4_K", "affine4"; NULL: none
+// Columns that stand for themselves in memory: a block, or so many of planes that they begin and end at a byte.
+int64_t hth_q8_layout_unit(uint32_t layout);
+
+// Rows of weights in a layout.
+typedef struct hth_q8_rows {
+    const uint8_t *code; // the first row; blocks where the layout has blocks
+    int64_t row_bytes;   // from one row to the next
+    // Of planes:
+    const uint8_t *scale, *bias; // of the first row; bias NULL where the layout has none
+    int64_t scale_bytes;         // from one row to the next, of both
+    uint32_t scale_type;         // of AFFINE: HTH_TYPE_F32, F16, BF16
+    int group;                   // columns per scale: a power of two, 16 to 512
+} hth_q8_rows;
+
+// The same from row r on.
+static inline hth_q8_rows hth_q8_rows_from(const hth_q8_rows *w, int64_t r) {
+    hth_q8_rows from = *w;
+    from.code += r * w->row_bytes;
+    if (from.scale) from.scale += r * w->scale_bytes;
+    if (from.bias) from.bias += r * w->scale_bytes;
+    return from;
+}
 
 // Quantized activations of n_tok rows; memory of the caller, 64-byte aligned, rows padded with zeros to a
 // multiple of 64 columns.
@@ -63,8 +103,8 @@ typedef struct hth_q8_type {
 } hth_q8_type;
 
 typedef struct hth_q8_kernels {
-    hth_q8_type type[HTH_TYPE_GGML_COUNT];
-    hth_q8_type panel_type[HTH_TYPE_GGML_COUNT]; // of panels: as `type`, or wide: {256, 0, true}
+    hth_q8_type type[HTH_Q8_LAYOUTS];
+    hth_q8_type panel_type[HTH_Q8_LAYOUTS]; // of panels: as `type`, or wide: {256, 0, true}
     bool tiles;                                  // whether prompt rows are read from tiles; then all panels are wide
 
     // One row of n columns (a multiple of 32): d = max|x| / 127, q = round to nearest even of x / d (0 where
@@ -76,9 +116,9 @@ typedef struct hth_q8_kernels {
     //                  (float)sum. Columns from n to the padded end are set to zero.
     void (*quantize_prompt)(const float *x, int64_t n, const hth_q8 *out, int64_t row);
 
-    // Converts n_row (1 ... 16) rows of n_col columns, row r beginning at w + r * row_bytes. n_col is a multiple
-    // of the type's block length. NULL for types without integer path.
-    void (*panel[HTH_TYPE_GGML_COUNT])(const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t n_col, const hth_panel *out);
+    // Converts n_row (1 ... 16) rows of n_col columns, a multiple of the layout's unit. NULL for layouts without
+    // integer path.
+    void (*panel[HTH_Q8_LAYOUTS])(const hth_q8_rows *w, int64_t n_row, int64_t n_col, const hth_panel *out);
 
     // y[t * y_stride + r] for r < n_row and all tokens; w holds a panel for each sixteen rows. Arithmetic of one
     // output, for groups in order, sums beginning at 0:
@@ -92,11 +132,11 @@ typedef struct hth_q8_kernels {
     void (*gemm)(const hth_panel *w, hth_q8_type type, int64_t n_row, int64_t n_col, const hth_q8 *x, int64_t n_tok,
                  float *y, int64_t y_stride);
 
-    // y[t * y_stride + r] for n_row rows (any number) in the file's layout and 1 ... HTH_GEMV_TOKENS tokens. Integer
+    // y[t * y_stride + r] for n_row rows (any number) as they lie in the file and 1 ... HTH_GEMV_TOKENS tokens. Integer
     // sums per group are exact; the order of the float additions is the level's own, but the same for every
-    // n_row and n_tok. NULL for types without integer path.
-    void (*gemv[HTH_TYPE_GGML_COUNT])(const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t n_col, const hth_q8 *x,
-                                      int64_t n_tok, float *y, int64_t y_stride);
+    // n_row and n_tok. NULL for layouts without integer path.
+    void (*gemv[HTH_Q8_LAYOUTS])(const hth_q8_rows *w, int64_t n_row, int64_t n_col, const hth_q8 *x, int64_t n_tok, float *y,
+                                 int64_t y_stride);
 } hth_q8_kernels;
 
 // The table for this CPU (and the HEARTH_CPU mask), and the best one without wide panels or tiles, whose products
@@ -105,7 +145,7 @@ const hth_q8_kernels *hth_q8_get(void);
 const hth_q8_kernels *hth_q8_get_exact(void);
 void hth_q8_fill(hth_q8_kernels *out, uint32_t cpu_features);
 void hth_q8_fill_exact(hth_q8_kernels *out, uint32_t cpu_features);
-// As hth_kernels_describe: "gemm_q8", "gemv_q8 q4_K", "panel_q8 q4_K".
+// As hth_kernels_describe: "gemm_q8", "gemv_q8 q4_K", "panel_q8 affine4".
 bool hth_q8_describe(const hth_q8_kernels *k, int i, char op[48], const char **level);
 
 #endif

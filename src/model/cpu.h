@@ -107,7 +107,7 @@ typedef struct cpu_executor {
     const hth_q8_kernels *q8, *q8_exact;
     hth_bf16_kernels bf16;
     // Whether integer products beat f32 ones here: where only the reference has them, they do not.
-    bool fast_gemm, fast_gemv[HTH_TYPE_GGML_COUNT];
+    bool fast_gemm, fast_gemv[HTH_Q8_LAYOUTS];
     float *memory; // scratch, grows to the largest step so far
     size_t memory_len;
     uint8_t *moe_memory; // the same for routed experts

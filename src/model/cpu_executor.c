@@ -569,7 +569,7 @@ hth_code hth_executor_cpu_new(hth_team *team, hth_executor **out, hth_err *err) 
     hth_q8_kernels ref;
     hth_q8_fill(&ref, 0);
     ex->fast_gemm = ex->q8->gemm != ref.gemm;
-    for (int t = 0; t < HTH_TYPE_GGML_COUNT; t++) ex->fast_gemv[t] = ex->q8->gemv[t] != ref.gemv[t];
+    for (int t = 0; t < HTH_Q8_LAYOUTS; t++) ex->fast_gemv[t] = ex->q8->gemv[t] != ref.gemv[t];
     *out = &ex->base;
     return HTH_OK;
 }

@@ -8,13 +8,30 @@
 
 #include <string.h>
 
-// Where an expert's codes begin.
+// Where an expert's plane begins, and its codes.
+static const uint8_t *plane_of(const hth_plane *p, int64_t expert) {
+    return p->experts ? hth_ref_host(p->experts[expert]) : hth_ref_host(p->at) + (uint64_t)expert * p->expert_bytes;
+}
 static const uint8_t *codes_of(const hth_weight *w, int64_t expert) {
-    return w->codes.experts ? hth_ref_host(w->codes.experts[expert])
-                            : hth_ref_host(w->codes.at) + (uint64_t)expert * w->codes.expert_bytes;
+    return plane_of(&w->codes, expert);
+}
+
+// A row of numbers of 8 bits with a scale for some columns each.
+static void read_f8_row(const hth_kernels *k, const hth_weight *w, int64_t expert, int64_t row, float *dst) {
+    const uint8_t *src = codes_of(w, expert) + (uint64_t)(w->row0 + row) * w->codes.row_bytes + (uint64_t)w->col0;
+    const int64_t group = w->group;
+    for (int64_t c = 0, n; c < w->n_col; c += n) {
+        n = group - (w->col0 + c) % group;
+        if (n > w->n_col - c) n = w->n_col - c;
+        k->dequantize_f8[w->type == HTH_TYPE_F8_E5M2](src + c, hth_weight_scale(w, expert, row, c), dst + c, n);
+    }
 }
 
 void cpu_weight_row(const hth_kernels *k, const hth_weight *w, int64_t expert, int64_t row, float *dst) {
+    if ((w->scheme == HTH_SCHEME_FP8 || w->scheme == HTH_SCHEME_MXFP8) && !w->flags) {
+        read_f8_row(k, w, expert, row, dst);
+        return;
+    }
     if (w->scheme != HTH_SCHEME_BLOCK || w->type >= HTH_TYPE_GGML_COUNT ||
         !k->dequantize[w->type] || (w->flags & HTH_WEIGHT_PLUS_ONE)) {
         hth_weight_row_f32(w, expert, row, 0, w->n_col, dst);
@@ -94,11 +111,34 @@ void cpu_multiply_f32(const cpu_thread *t, const cpu_product *p, int64_t first, 
 
 // ---- 8-bit activations
 
+static int affine_layout(const hth_weight *w) {
+    static const int layouts[9] = {[2] = HTH_Q8_AFFINE_2, [3] = HTH_Q8_AFFINE_3, [4] = HTH_Q8_AFFINE_4,
+                                   [5] = HTH_Q8_AFFINE_5, [6] = HTH_Q8_AFFINE_6, [8] = HTH_Q8_AFFINE_8};
+    const bool is_read = w->scale_type == HTH_TYPE_F32 || w->scale_type == HTH_TYPE_F16 || w->scale_type == HTH_TYPE_BF16;
+    return is_read && w->bits <= 8 && layouts[w->bits] ? layouts[w->bits] : -1;
+}
+
+// The layout of a weight in the terms of kernels/q8.h; -1: none.
+static int layout_of(const hth_weight *w) {
+    const bool is_group = w->group >= 32 && w->group <= 512 && (w->group & (w->group - 1)) == 0;
+    const bool is_byte = w->scale_type == HTH_TYPE_U8;
+    switch (w->scheme) {
+    case HTH_SCHEME_BLOCK: return w->type < HTH_TYPE_GGML_COUNT ? (int)w->type : -1;
+    case HTH_SCHEME_AFFINE: return is_group && !w->flags ? affine_layout(w) : -1;
+    case HTH_SCHEME_MXFP4: return is_group && !w->flags && (is_byte || w->scale_type == HTH_TYPE_F8_E8M0) ? HTH_Q8_E2M1 : -1;
+    case HTH_SCHEME_NVFP4:
+        return w->group == 16 && !w->flags && (is_byte || w->scale_type == HTH_TYPE_F8_E4M3) ? HTH_Q8_E2M1_16 : -1;
+    case HTH_SCHEME_NONE:
+    case HTH_SCHEME_MXFP8:
+    case HTH_SCHEME_FP8: break;
+    }
+    return -1;
+}
+
 static bool is_integer(const cpu_step *c, const cpu_product *p) {
-    const hth_weight *w = p->w;
-    return !p->exact && c->is_integer && w->scheme == HTH_SCHEME_BLOCK && w->type < HTH_TYPE_GGML_COUNT &&
-           c->q8->type[w->type].group != 0 && c->q8->panel[w->type] &&
-           w->n_col % HTH_Q8_BLOCK == 0;
+    const int layout = p->exact || !c->is_integer ? -1 : layout_of(p->w);
+    return layout >= 0 && c->q8->type[layout].group != 0 && c->q8->panel[layout] && p->w->n_col % HTH_Q8_BLOCK == 0 &&
+           p->w->n_col % hth_q8_layout_unit((uint32_t)layout) == 0;
 }
 
 // The rows of `all` from i on.
@@ -204,15 +244,28 @@ static hth_q8 quantize_input(const cpu_thread *t, const cpu_input *in, const cpu
     return own;
 }
 
-static const uint8_t *rows_of(const hth_weight *w, int64_t expert, int64_t row) {
-    const hth_type_info *info = hth_type_get(w->type);
-    return codes_of(w, expert) + (uint64_t)(w->row0 + row) * w->codes.row_bytes +
-           (uint64_t)(w->col0 / info->block_len) * info->block_bytes;
+// Rows of an expert from `row` on.
+static hth_q8_rows rows_of(const hth_weight *w, int64_t expert, int64_t row) {
+    const uint64_t at = (uint64_t)(w->row0 + row), col = (uint64_t)w->col0;
+    hth_q8_rows rows = {.code = codes_of(w, expert) + at * w->codes.row_bytes, .row_bytes = (int64_t)w->codes.row_bytes};
+    if (w->scheme == HTH_SCHEME_BLOCK) {
+        const hth_type_info *info = hth_type_get(w->type);
+        rows.code += col / info->block_len * info->block_bytes;
+        return rows;
+    }
+    const uint64_t scale_off = at * w->scales.row_bytes + col / w->group * hth_type_get(w->scale_type)->block_bytes;
+    rows.code += col * (w->scheme == HTH_SCHEME_AFFINE ? w->bits : 4) / 8;
+    rows.scale = plane_of(&w->scales, expert) + scale_off;
+    if (w->scheme == HTH_SCHEME_AFFINE) rows.bias = plane_of(&w->biases, expert) + scale_off;
+    rows.scale_bytes = (int64_t)w->scales.row_bytes;
+    rows.scale_type = w->scale_type;
+    rows.group = (int)w->group;
+    return rows;
 }
 
 // Where panel i of a thread's panels lies.
 static hth_panel panel_at(const cpu_thread *t, const hth_weight *w, int i) {
-    const int64_t group = t->c->q8->panel_type[w->type].group, n_code = HTH_PANEL_ROWS * ((w->n_col + 63) / 64 * 64);
+    const int64_t group = t->c->q8->panel_type[layout_of(w)].group, n_code = HTH_PANEL_ROWS * ((w->n_col + 63) / 64 * 64);
     const int64_t n_scale = HTH_PANEL_ROWS * ((w->n_col + group - 1) / group);
     const size_t bytes = t->c->s.q8_panel_bytes / CPU_Q8_PANELS;
     uint8_t *at = t->c->s.q8_panels + (size_t)t->i * t->c->s.q8_panel_bytes + (size_t)i * bytes;
@@ -225,7 +278,7 @@ static void add_rest(const cpu_thread *t, const hth_weight *w, const hth_panel *
                      float *y, int64_t y_stride) {
     float more[CPU_Q8_TOKENS * CPU_Q8_PANELS * HTH_PANEL_ROWS];
     const hth_q8 x = part_of(t, &t->c->s.q8, tok, 1);
-    t->c->q8->gemm(panels, t->c->q8->panel_type[w->type], n_row, w->n_col, &x, n_tok, more, n_row);
+    t->c->q8->gemm(panels, t->c->q8->panel_type[layout_of(w)], n_row, w->n_col, &x, n_tok, more, n_row);
     for (int64_t i = 0; i < n_tok; i++) t->c->k->add(y + i * y_stride, y + i * y_stride, more + i * n_row, n_row);
 }
 
@@ -233,6 +286,7 @@ static void add_rest(const cpu_thread *t, const hth_weight *w, const hth_panel *
 static void multiply_prompt(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, int64_t tok, int64_t tok_end) {
     const hth_q8_kernels *k = t->c->q8;
     const hth_weight *w = p->w;
+    const int layout = layout_of(w);
     for (int64_t r = first; r < last; r += CPU_Q8_PANELS * HTH_PANEL_ROWS) {
         hth_panel panels[CPU_Q8_PANELS];
         const int64_t n_row = last - r < CPU_Q8_PANELS * HTH_PANEL_ROWS ? last - r : CPU_Q8_PANELS * HTH_PANEL_ROWS;
@@ -240,13 +294,14 @@ static void multiply_prompt(const cpu_thread *t, const cpu_product *p, int64_t f
             const int64_t n = n_row - at < HTH_PANEL_ROWS ? n_row - at : HTH_PANEL_ROWS;
             hth_panel *panel = &panels[at / HTH_PANEL_ROWS];
             *panel = panel_at(t, w, (int)(at / HTH_PANEL_ROWS));
-            k->panel[w->type](rows_of(w, p->expert, r + at), (int64_t)w->codes.row_bytes, n, w->n_col, panel);
+            const hth_q8_rows rows = rows_of(w, p->expert, r + at);
+            k->panel[layout](&rows, n, w->n_col, panel);
         }
         for (int64_t i = tok; i < tok_end; i += CPU_Q8_TOKENS) {
             const int64_t n_tok = tok_end - i < CPU_Q8_TOKENS ? tok_end - i : CPU_Q8_TOKENS;
             const hth_q8 x = part_of(t, &t->c->s.q8, i, 0);
             float *y = p->y + i * p->y_stride + r;
-            k->gemm(panels, k->panel_type[w->type], n_row, w->n_col, &x, n_tok, y, p->y_stride);
+            k->gemm(panels, k->panel_type[layout], n_row, w->n_col, &x, n_tok, y, p->y_stride);
             if (t->c->n_part == 2) add_rest(t, w, panels, n_row, i, n_tok, y, p->y_stride);
         }
     }
@@ -256,11 +311,11 @@ static void multiply_prompt(const cpu_thread *t, const cpu_product *p, int64_t f
 static void multiply_generated(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const hth_q8 *q8,
                                int64_t tok, int64_t tok_end) {
     const hth_weight *w = p->w;
+    const hth_q8_rows rows = rows_of(w, p->expert, first);
     for (int64_t i = tok; i < tok_end; i += HTH_GEMV_TOKENS) {
         const int64_t n_tok = tok_end - i < HTH_GEMV_TOKENS ? tok_end - i : HTH_GEMV_TOKENS;
         const hth_q8 x = q8_from(q8, i);
-        t->c->q8->gemv[w->type](rows_of(w, p->expert, first), (int64_t)w->codes.row_bytes, last - first, w->n_col, &x, n_tok,
-                                p->y + i * p->y_stride + first, p->y_stride);
+        t->c->q8->gemv[layout_of(w)](&rows, last - first, w->n_col, &x, n_tok, p->y + i * p->y_stride + first, p->y_stride);
     }
 }
 
@@ -274,11 +329,11 @@ static void multiply_generated_parts(const cpu_thread *t, const cpu_product *p, 
     const int64_t most = (int64_t)(t->c->s.q8_panel_bytes / (2 * TOKENS * sizeof *parts));
     for (int64_t r = first; r < last; r += most) {
         const int64_t n_row = last - r < most ? last - r : most;
+        const hth_q8_rows rows = rows_of(w, p->expert, r);
         for (int64_t i = tok; i < tok_end; i += TOKENS) {
             const int64_t n_tok = tok_end - i < TOKENS ? tok_end - i : TOKENS;
             const hth_q8 x = q8_from(q8, 2 * i);
-            t->c->q8->gemv[w->type](rows_of(w, p->expert, r), (int64_t)w->codes.row_bytes, n_row, w->n_col, &x, 2 * n_tok, parts,
-                                    n_row);
+            t->c->q8->gemv[layout_of(w)](&rows, n_row, w->n_col, &x, 2 * n_tok, parts, n_row);
             for (int64_t j = 0; j < n_tok; j++) {
                 t->c->k->add(p->y + (i + j) * p->y_stride + r, parts + 2 * j * n_row, parts + (2 * j + 1) * n_row, n_row);
             }
@@ -317,9 +372,9 @@ static void multiply_kind(const cpu_thread *t, const cpu_product *p, int64_t fir
                           const hth_q8 *q8, int64_t tok, int64_t tok_end) {
     const bool is_prompt = in->kinds[tok] != HTH_ROW_GENERATED;
     if (is_prompt && is_bf16(t->c, p)) {
-        t->c->ex->bf16.gemm(rows_of(p->w, p->expert, first), (int64_t)p->w->codes.row_bytes, last - first, p->w->n_col,
+        t->c->ex->bf16.gemm(rows_of(p->w, p->expert, first).code, (int64_t)p->w->codes.row_bytes, last - first, p->w->n_col,
                             t->c->s.bf16, t->c->n_part, tok, tok_end, p->y + first, p->y_stride);
-    } else if (!is_integer(t->c, p) || (!is_prompt && !t->c->ex->fast_gemv[p->w->type])) {
+    } else if (!is_integer(t->c, p) || (!is_prompt && !t->c->ex->fast_gemv[layout_of(p->w)])) {
         multiply_f32(t, p, first, last, in, tok, tok_end);
     } else if (is_prompt) {
         multiply_prompt(t, p, first, last, tok, tok_end);
@@ -436,7 +491,7 @@ bool cpu_reads_bytes(const cpu_step *c, const cpu_product *products, int n_produ
     if (c->step->hook && c->step->hook->add) return false;
     for (int64_t i = 0; i < n_tok && !generated; i++) generated = kinds[i] == HTH_ROW_GENERATED;
     for (int i = 0; i < n_product; i++) {
-        if (!is_integer(c, &products[i]) || (generated && !c->ex->fast_gemv[products[i].w->type])) return false;
+        if (!is_integer(c, &products[i]) || (generated && !c->ex->fast_gemv[layout_of(products[i].w)])) return false;
     }
     return true;
 }

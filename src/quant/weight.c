@@ -47,8 +47,7 @@ static void read_affine_group(const uint8_t *codes, int bits, float scale, float
                               float *dst) {
     uint64_t mask = (1u << bits) - 1;
     for (int64_t i = 0; i < n; i += 8, codes += bits) {
-        uint64_t word = 0;
-        for (int k = 0; k < bits; k++) word |= (uint64_t)codes[k] << (8 * k);
+        const uint64_t word = hth_load_bytes(codes, bits);
         for (int j = 0; j < 8; j++) dst[i + j] = scale * (float)(word >> (bits * j) & mask) + bias;
     }
 }
@@ -117,6 +116,11 @@ void hth_weight_row_f32(const hth_weight *w, int64_t expert, int64_t row, int64_
     }
     if (w->flags & HTH_WEIGHT_PLUS_ONE)
         for (int64_t i = 0; i < n; i++) dst[i] += 1.0f;
+}
+
+float hth_weight_scale(const hth_weight *w, int64_t expert, int64_t row, int64_t col) {
+    const int64_t r = w->row0 + row, c = w->col0 + col;
+    return read_scale(w, plane_row(&w->scales, expert, w->scheme == HTH_SCHEME_FP8 ? r / w->scale_rows : r), c / w->group);
 }
 
 // Bytes of codes in n_col columns of one row.

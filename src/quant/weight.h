@@ -81,6 +81,9 @@ int64_t hth_weight_granule(const hth_weight *w);
 // the granule. Reference arithmetic, the specification of every faster kernel.
 void hth_weight_row_f32(const hth_weight *w, int64_t expert, int64_t row, int64_t col, int64_t n, float *dst);
 
+// The scale at [row, col] of a weight with scales in a plane.
+float hth_weight_scale(const hth_weight *w, int64_t expert, int64_t row, int64_t col);
+
 // Bytes that reading the whole weight touches (all planes, slice only).
 uint64_t hth_weight_bytes(const hth_weight *w);
 

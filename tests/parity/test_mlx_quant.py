@@ -143,6 +143,14 @@ def test_a_quantized_mlx_folder_gives_the_logits_of_its_weights(case):
     assert tiny_models.nmse(np.load(folder / "ref.npy"), got) <= 1e-10
 
 
+@pytest.mark.parametrize("rows", [[], ["--as-generated"]], ids=["prompt", "generated"])
+@pytest.mark.parametrize("case", [pytest.param(c, id=name_of(c)) for c in CASES])
+def test_integer_products_with_16_bits_give_them_too(case, rows):
+    folder = build(case)
+    got = harness.logits(folder, np.load(folder / "tokens.npy"), "--activations", "q16", *rows)
+    assert tiny_models.nmse(np.load(folder / "ref.npy"), got) <= 2e-5
+
+
 @pytest.mark.parametrize("case", [pytest.param(c, id=name_of(c)) for c in CASES])
 def test_the_reference_reads_the_quantized_folder_alike(case):
     folder = build(case)

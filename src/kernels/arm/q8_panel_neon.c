@@ -22,11 +22,9 @@ static HTH_ALWAYS_INLINE void transpose(const uint8_t *src, int64_t stride, uint
     vst1q_u8(dst + 192, vreinterpretq_u8_u64(vtrn2q_u64(ab1, cd1)));
 }
 
-static void convert(uint32_t t, const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t n_col, const hth_panel *out) {
-    const hth_type_info *info = hth_type_get(t);
-    const int64_t len = info->block_len, group = hth_q8_type_of(t).group;
-    const bool has_min = hth_q8_type_of(t).has_min;
-    hth_q8_codes_fn codes = hth_q8_codes(t);
+static void convert(uint32_t layout, const hth_q8_rows *w, int64_t n_row, int64_t n_col, const hth_panel *out) {
+    const int64_t group = hth_q8_type_of(layout).group;
+    const bool has_min = hth_q8_type_of(layout).has_min;
     uint8_t code[HTH_PANEL_ROWS][STEP] __attribute__((aligned(64)));
     float d[HTH_PANEL_ROWS][16], m[HTH_PANEL_ROWS][16];
     memset(code, 0, sizeof code);
@@ -34,11 +32,7 @@ static void convert(uint32_t t, const uint8_t *w, int64_t row_bytes, int64_t n_r
     memset(m, 0, sizeof m);
     for (int64_t c = 0; c < n_col; c += STEP) {
         const int64_t n = n_col - c < STEP ? n_col - c : STEP;
-        for (int64_t r = 0; r < n_row; r++) {
-            const uint8_t *b = w + r * row_bytes + c / len * info->block_bytes;
-            for (int64_t i = 0; i < n; i += len, b += info->block_bytes)
-                codes(b, code[r] + i, d[r] + i / group, m[r] + i / group);
-        }
+        for (int64_t r = 0; r < n_row; r++) hth_q8_read(layout, w, r, c, n, code[r], d[r], m[r]);
         for (int64_t i = 0; i < n; i += 16)
             for (int r = 0; r < HTH_PANEL_ROWS; r += 4) transpose(code[r] + i, STEP, out->code + (c + i) * 16 + 4 * r);
         for (int64_t g = 0; g < n / group; g++)
@@ -49,16 +43,11 @@ static void convert(uint32_t t, const uint8_t *w, int64_t row_bytes, int64_t n_r
     }
 }
 
-#define FOR_EACH_TYPE(X)                                                                                             \
-    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_NL) X(IQ4_XS) X(IQ2_XXS)   \
-    X(IQ2_XS) X(IQ2_S) X(IQ3_XXS) X(IQ3_S) X(IQ1_S) X(IQ1_M) X(TQ1_0) X(TQ2_0) X(MXFP4) X(NVFP4) X(Q1_0) X(Q2_0)
-
-#define DEFINE_PANEL(T)                                                                                              \
-    static void panel_##T##_neon(const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t n_col,                  \
-                                 const hth_panel *out) {                                                             \
-        convert(HTH_TYPE_##T, w, row_bytes, n_row, n_col, out);                                                      \
+#define DEFINE_PANEL(T, layout)                                                                                  \
+    static void panel_##T##_neon(const hth_q8_rows *w, int64_t n_row, int64_t n_col, const hth_panel *out) {     \
+        convert(layout, w, n_row, n_col, out);                                                                   \
     }
-FOR_EACH_TYPE(DEFINE_PANEL)
+HTH_Q8_FOR_LAYOUTS(DEFINE_PANEL)
 #undef DEFINE_PANEL
 
 static void quantize_neon(const float *x, int64_t n, int8_t *q, float *d, int32_t *sum) {
@@ -103,8 +92,8 @@ void hth_q8_panel_neon(hth_q8_kernels *k) {
 #if defined(__aarch64__)
     k->quantize = quantize_neon;
     k->quantize_prompt = quantize_prompt_neon;
-#define SET_PANEL(T) k->panel[HTH_TYPE_##T] = panel_##T##_neon;
-    FOR_EACH_TYPE(SET_PANEL)
+#define SET_PANEL(T, layout) k->panel[layout] = panel_##T##_neon;
+    HTH_Q8_FOR_LAYOUTS(SET_PANEL)
 #undef SET_PANEL
 #else
     (void)k;

@@ -279,12 +279,58 @@ static void codes_iq1_m(const uint8_t *b, uint8_t *code, float *d, float *m) {
     }
 }
 
+// --- planes ---
+
+static void read_planes(uint32_t layout, const hth_q8_rows *w, int64_t row, int64_t c, int64_t n, uint8_t *code) {
+    static const int bits_of[] = {2, 3, 4, 5, 6, 8, 4, 4};
+    const int bits = bits_of[layout - HTH_Q8_AFFINE_2];
+    const uint8_t *p = w->code + row * w->row_bytes + c * bits / 8;
+    for (int64_t i = 0; i < n; i += 8, p += bits) { // eight codes fill `bits` bytes
+        const uint64_t word = hth_load_bytes(p, bits);
+        for (int k = 0; k < 8; k++) {
+            const uint8_t v = (uint8_t)(word >> (bits * k) & ((1u << bits) - 1));
+            code[i + k] = layout >= HTH_Q8_E2M1 ? (uint8_t)(12 + hth_e2m1_twice[v]) : v;
+        }
+    }
+}
+
+static float read_number(const uint8_t *plane, uint32_t type, int64_t i) {
+    if (type == HTH_TYPE_F32) return hth_f32_from_bits(hth_load_u32(plane + 4 * i));
+    return type == HTH_TYPE_F16 ? hth_f16_to_f32(hth_load_u16(plane + 2 * i)) : hth_bf16_to_f32(hth_load_u16(plane + 2 * i));
+}
+
+void hth_q8_read_scales(uint32_t layout, const hth_q8_rows *w, int64_t row, int64_t c, int64_t n, float *d, float *m) {
+    const uint8_t *scale = w->scale + row * w->scale_bytes, *bias = w->bias ? w->bias + row * w->scale_bytes : NULL;
+    const int64_t step = layout == HTH_Q8_E2M1_16 ? 16 : 32;
+    for (int64_t at = c, end; at < c + n; at = end) { // columns of one scale
+        const int64_t i = at / w->group;
+        float v, b = 0;
+        end = (i + 1) * w->group < c + n ? (i + 1) * w->group : c + n;
+        if (layout == HTH_Q8_E2M1) v = 0.5f * hth_e8m0_to_f32(scale[i]);
+        else if (layout == HTH_Q8_E2M1_16) v = 0.5f * hth_e4m3_to_f32(scale[i]);
+        else v = read_number(scale, w->scale_type, i), b = read_number(bias, w->scale_type, i);
+        for (int64_t k = (at - c) / step; k < (end - c) / step; k++) d[k] = v, m[k] = b;
+    }
+}
+
+const char *hth_q8_layout_name(uint32_t layout) {
+    static const char *const names[] = {"affine2", "affine3", "affine4", "affine5", "affine6", "affine8", "e2m1", "e2m1_16"};
+    if (layout >= HTH_TYPE_GGML_COUNT) return layout < HTH_Q8_LAYOUTS ? names[layout - HTH_Q8_AFFINE_2] : NULL;
+    const hth_type_info *info = hth_type_get(layout);
+    return info ? info->name : NULL;
+}
+
+int64_t hth_q8_layout_unit(uint32_t layout) {
+    if (layout >= HTH_TYPE_GGML_COUNT) return layout == HTH_Q8_AFFINE_2 || layout == HTH_Q8_AFFINE_3 ? 64 : 32;
+    return hth_type_get(layout)->block_len;
+}
+
 static const struct row {
     hth_q8_type type;
     hth_q8_codes_fn codes;
     hth_q8_range range;
     bool is_wide; // where some panels are
-} rows[HTH_TYPE_GGML_COUNT] = {
+} rows[HTH_Q8_LAYOUTS] = {
     [HTH_TYPE_Q4_0] = {{32, 8, false}, codes_q4_0, {0, 15}, false},
     [HTH_TYPE_Q4_1] = {{32, 0, true}, codes_q4_1, {0, 15}, false},
     [HTH_TYPE_Q5_0] = {{32, 16, false}, codes_q5_0, {0, 31}, false},
@@ -310,22 +356,43 @@ static const struct row {
     [HTH_TYPE_NVFP4] = {{16, 12, false}, codes_nvfp4, {0, 24}, false},
     [HTH_TYPE_Q1_0] = {{32, 1, false}, codes_q1_0, {0, 2}, false},
     [HTH_TYPE_Q2_0] = {{32, 1, false}, codes_q2_0, {0, 3}, false},
+    [HTH_Q8_AFFINE_2] = {{32, 0, true}, NULL, {0, 3}, false},
+    [HTH_Q8_AFFINE_3] = {{32, 0, true}, NULL, {0, 7}, false},
+    [HTH_Q8_AFFINE_4] = {{32, 0, true}, NULL, {0, 15}, false},
+    [HTH_Q8_AFFINE_5] = {{32, 0, true}, NULL, {0, 31}, false},
+    [HTH_Q8_AFFINE_6] = {{32, 0, true}, NULL, {0, 63}, false},
+    [HTH_Q8_AFFINE_8] = {{32, 0, true}, NULL, {0, 255}, false},
+    [HTH_Q8_E2M1] = {{32, 12, false}, NULL, {0, 24}, false},
+    [HTH_Q8_E2M1_16] = {{16, 12, false}, NULL, {0, 24}, false},
 };
 
 hth_q8_codes_fn hth_q8_codes(uint32_t type) {
     return type < HTH_TYPE_GGML_COUNT ? rows[type].codes : NULL;
 }
 
-hth_q8_type hth_q8_type_of(uint32_t type) {
-    return type < HTH_TYPE_GGML_COUNT ? rows[type].type : (hth_q8_type){0, 0, false};
+hth_q8_type hth_q8_type_of(uint32_t layout) {
+    return layout < HTH_Q8_LAYOUTS ? rows[layout].type : (hth_q8_type){0, 0, false};
 }
 
-hth_q8_range hth_q8_range_of(uint32_t type) {
-    return type < HTH_TYPE_GGML_COUNT ? rows[type].range : (hth_q8_range){0, 0};
+hth_q8_range hth_q8_range_of(uint32_t layout) {
+    return layout < HTH_Q8_LAYOUTS ? rows[layout].range : (hth_q8_range){0, 0};
 }
 
-hth_q8_type hth_q8_panel_type_of(uint32_t type, hth_q8_wide wide) {
-    if (type >= HTH_TYPE_GGML_COUNT || !rows[type].codes) return (hth_q8_type){0, 0, false};
-    bool is_wide = wide == HTH_Q8_ALL_WIDE || (wide == HTH_Q8_SOME_WIDE && rows[type].is_wide);
-    return is_wide ? (hth_q8_type){HTH_Q8_WIDE, 0, true} : rows[type].type;
+hth_q8_type hth_q8_panel_type_of(uint32_t layout, hth_q8_wide wide) {
+    if (layout >= HTH_Q8_LAYOUTS || !rows[layout].type.group) return (hth_q8_type){0, 0, false};
+    bool is_wide = wide == HTH_Q8_ALL_WIDE || (wide == HTH_Q8_SOME_WIDE && rows[layout].is_wide);
+    return is_wide ? (hth_q8_type){HTH_Q8_WIDE, 0, true} : rows[layout].type;
+}
+
+void hth_q8_read(uint32_t layout, const hth_q8_rows *w, int64_t row, int64_t c, int64_t n, uint8_t *code, float *d, float *m) {
+    if (layout >= HTH_TYPE_GGML_COUNT) {
+        read_planes(layout, w, row, c, n, code);
+        hth_q8_read_scales(layout, w, row, c, n, d, m);
+        return;
+    }
+    const hth_type_info *info = hth_type_get(layout);
+    const int group = rows[layout].type.group;
+    const uint8_t *block = w->code + row * w->row_bytes + c / info->block_len * info->block_bytes;
+    for (int64_t i = 0; i < n; i += info->block_len, block += info->block_bytes)
+        rows[layout].codes(block, code + i, d + i / group, m + i / group);
 }

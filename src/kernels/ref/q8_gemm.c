@@ -93,18 +93,15 @@ static void widen(const float *d, const float *m, int n_group, hth_q8_type type,
     }
 }
 
-static void convert_row(uint32_t t, hth_q8_type panel, const uint8_t *w, int64_t n_col, const hth_panel *out, int64_t r) {
-    const hth_type_info *info = hth_type_get(t);
-    const hth_q8_type type = hth_q8_type_of(t);
-    const int64_t unit = panel.group == HTH_Q8_WIDE ? HTH_Q8_WIDE : info->block_len;
-    for (int64_t c = 0; c < n_col; c += unit) {
-        const int64_t n = n_col - c < unit ? n_col - c : unit;
-        uint8_t code[256];
+static void convert_row(uint32_t layout, hth_q8_type panel, const hth_q8_rows *w, int64_t n_col, const hth_panel *out, int64_t r) {
+    const hth_q8_type type = hth_q8_type_of(layout);
+    for (int64_t c = 0; c < n_col; c += HTH_Q8_WIDE) {
+        const int64_t n = n_col - c < HTH_Q8_WIDE ? n_col - c : HTH_Q8_WIDE;
+        uint8_t code[HTH_Q8_WIDE];
         float d[16] = {0}, m[16] = {0}, wide_d, wide_m;
-        for (int64_t i = 0; i < n; i += info->block_len, w += info->block_bytes)
-            hth_q8_codes(t)(w, code + i, d + i / type.group, m + i / type.group);
+        hth_q8_read(layout, w, r, c, n, code, d, m);
         if (panel.group == HTH_Q8_WIDE) {
-            widen(d, m, (int)(n / type.group), type, hth_q8_range_of(t), code, &wide_d, &wide_m);
+            widen(d, m, (int)(n / type.group), type, hth_q8_range_of(layout), code, &wide_d, &wide_m);
             d[0] = wide_d, m[0] = wide_m;
         }
         for (int64_t i = 0; i < n; i++) out->code[(c + i) / 4 * 64 + r * 4 + i % 4] = code[i];
@@ -116,14 +113,14 @@ static void convert_row(uint32_t t, hth_q8_type panel, const uint8_t *w, int64_t
     }
 }
 
-void hth_ref_q8_panel(uint32_t t, hth_q8_type panel, const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t n_col,
+void hth_ref_q8_panel(uint32_t layout, hth_q8_type panel, const hth_q8_rows *w, int64_t n_row, int64_t n_col,
                       const hth_panel *out) {
     const int64_t n_code = panel.group == HTH_Q8_WIDE ? (n_col + 63) / 64 * 64 : n_col;
     const int64_t n_scale = (n_col + panel.group - 1) / panel.group * HTH_PANEL_ROWS;
     memset(out->code, 0, (size_t)(n_code * HTH_PANEL_ROWS));
     memset(out->scale, 0, (size_t)n_scale * sizeof(float));
     if (panel.has_min) memset(out->min, 0, (size_t)n_scale * sizeof(float));
-    for (int64_t r = 0; r < n_row; r++) convert_row(t, panel, w + r * row_bytes, n_col, out, r);
+    for (int64_t r = 0; r < n_row; r++) convert_row(layout, panel, w, n_col, out, r);
 }
 
 // --- products ---
@@ -193,24 +190,18 @@ static void gemm_ref(const hth_panel *w, hth_q8_type type, int64_t n_row, int64_
     }
 }
 
-#define FOR_EACH_TYPE(X)                                                                                             \
-    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_NL) X(IQ4_XS) X(IQ2_XXS)   \
-    X(IQ2_XS) X(IQ2_S) X(IQ3_XXS) X(IQ3_S) X(IQ1_S) X(IQ1_M) X(TQ1_0) X(TQ2_0) X(MXFP4) X(NVFP4) X(Q1_0) X(Q2_0)
-
-#define DEFINE_PANEL(T)                                                                                              \
-    static void panel_##T##_ref(const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t n_col,                   \
-                                const hth_panel *out) {                                                              \
-        const hth_q8_type type = hth_q8_type_of(HTH_TYPE_##T);                                                       \
-        hth_ref_q8_panel(HTH_TYPE_##T, type, w, row_bytes, n_row, n_col, out);                                       \
+#define DEFINE_PANEL(T, layout)                                                                                 \
+    static void panel_##T##_ref(const hth_q8_rows *w, int64_t n_row, int64_t n_col, const hth_panel *out) {     \
+        hth_ref_q8_panel(layout, hth_q8_type_of(layout), w, n_row, n_col, out);                                 \
     }
-FOR_EACH_TYPE(DEFINE_PANEL)
+HTH_Q8_FOR_LAYOUTS(DEFINE_PANEL)
 #undef DEFINE_PANEL
 
 void hth_ref_q8_gemm(hth_q8_kernels *k) {
     k->quantize = quantize_ref;
     k->quantize_prompt = quantize_prompt_ref;
     k->gemm = gemm_ref;
-#define SET_PANEL(T) k->panel[HTH_TYPE_##T] = panel_##T##_ref;
-    FOR_EACH_TYPE(SET_PANEL)
+#define SET_PANEL(T, layout) k->panel[layout] = panel_##T##_ref;
+    HTH_Q8_FOR_LAYOUTS(SET_PANEL)
 #undef SET_PANEL
 }

@@ -13,8 +13,7 @@
 
 void hth_q8_gemv_avx512(hth_q8_kernels *k) {
 #if defined(__x86_64__)
-#define SET(TYPE) k->gemv[HTH_TYPE_##TYPE] = gemv_##TYPE;
-    FOR_GEMV_TYPES(SET)
+    HTH_Q8_FOR_LAYOUTS(SET_GEMV)
     hth_q8_widen_grids();
 #else
     (void)k;

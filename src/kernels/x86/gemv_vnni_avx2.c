@@ -22,8 +22,7 @@ static HTH_ALWAYS_INLINE __m256i dot_bytes(__m256i dot, __m256i code, __m256i q,
 
 void hth_q8_gemv_avx_vnni(hth_q8_kernels *k) {
 #if defined(__x86_64__)
-#define SET(TYPE) k->gemv[HTH_TYPE_##TYPE] = gemv_##TYPE;
-    FOR_GEMV_TYPES(SET)
+    HTH_Q8_FOR_LAYOUTS(SET_GEMV)
     hth_q8_widen_grids();
 #else
     (void)k;

@@ -258,9 +258,51 @@ static HTH_ALWAYS_INLINE void codes_tq2_0(const uint8_t *b, uint8_t *code, float
     }
 }
 
-// --- rows of types with a codebook: levels and signs are spread to bytes and looked up together ---
+// --- rows of codes in planes, whose scales lie elsewhere ---
+
+// Sixteen bytes: the codes in them in order, of four bits.
+static HTH_ALWAYS_INLINE vb neighbours(const uint8_t *p) {
+    const __m128i a = load_half(p), low = _mm_and_si128(a, _mm_set1_epi8(15));
+    const __m128i high = _mm_and_si128(_mm_srli_epi16(a, 4), _mm_set1_epi8(15));
+    return _mm256_set_m128i(_mm_unpackhi_epi8(low, high), _mm_unpacklo_epi8(low, high));
+}
+
+static HTH_ALWAYS_INLINE void codes_affine_4(const uint8_t *b, uint8_t *code, float *d, float *m) {
+    (void)d, (void)m;
+    store(code, neighbours(b));
+}
+
+static HTH_ALWAYS_INLINE void codes_affine_8(const uint8_t *b, uint8_t *code, float *d, float *m) {
+    (void)d, (void)m;
+    store(code, load(b));
+}
+
+static HTH_ALWAYS_INLINE void codes_e2m1(const uint8_t *b, uint8_t *code, float *d, float *m) {
+    (void)d, (void)m;
+    store(code, lookup(e2m1_codes, neighbours(b)));
+}
 
 static const uint64_t every_byte = 0x0101010101010101;
+
+// Eight codes fill n_bit bytes.
+static HTH_ALWAYS_INLINE void codes_affine(const uint8_t *b, const int n_bit, uint8_t *code) {
+    HTH_UNROLL for (int i = 0; i < 4; i++) {
+        const uint64_t bytes = _pdep_u64(hth_load_bytes(b + i * n_bit, n_bit), every_byte * ((1u << n_bit) - 1));
+        memcpy(code + 8 * i, &bytes, sizeof bytes);
+    }
+}
+#define DEFINE_CODES(n_bit)                                                                                          \
+    static HTH_ALWAYS_INLINE void codes_affine_##n_bit(const uint8_t *b, uint8_t *code, float *d, float *m) {        \
+        (void)d, (void)m;                                                                                            \
+        codes_affine(b, n_bit, code);                                                                                \
+    }
+DEFINE_CODES(2)
+DEFINE_CODES(3)
+DEFINE_CODES(5)
+DEFINE_CODES(6)
+#undef DEFINE_CODES
+
+// --- rows of types with a codebook: levels and signs are spread to bytes and looked up together ---
 
 // Eight numbers: levels of two bits, a sign above.
 static HTH_ALWAYS_INLINE uint64_t spread_2(uint16_t entry, uint32_t signs) {
@@ -495,65 +537,83 @@ static HTH_ALWAYS_INLINE void widen(rows *a, uint32_t type, int64_t n_row, int64
     }
 }
 
-// wide: known when compiled.
-static HTH_ALWAYS_INLINE void convert(codes_fn *codes, uint32_t type, const int len, const int bytes, const int group,
-                                      const bool has_min, const bool wide, const uint8_t *w, int64_t row_bytes,
-                                      int64_t n_row, int64_t n_col, const hth_panel *out) {
+// A layout as it is known when compiled: blocks, or codes of so many bits in planes.
+typedef struct source {
+    uint32_t layout;
+    codes_fn *codes;
+    int len, bytes; // of a block, of 32 columns of planes
+    int group;
+    bool has_min, wide;
+} source;
+
+// Columns c ... c + n - 1 of row r.
+static HTH_ALWAYS_INLINE void read_row(const source s, const hth_q8_rows *w, int64_t r, int64_t c, int64_t n, rows *out) {
+    const uint8_t *b = w->code + r * w->row_bytes + c / s.len * s.bytes;
+    _mm_prefetch((const char *)b + 512, _MM_HINT_T0);
+    for (int64_t i = 0; i < n; i += s.len, b += s.bytes)
+        s.codes(b, out->code[r] + i, out->d[r] + i / s.group, out->m[r] + i / s.group);
+    if (s.layout >= HTH_TYPE_GGML_COUNT) hth_q8_read_scales(s.layout, w, r, c, n, out->d[r], out->m[r]);
+}
+
+static HTH_ALWAYS_INLINE void convert(const source s, const hth_q8_rows *w, int64_t n_row, int64_t n_col, const hth_panel *out) {
     rows a __attribute__((aligned(64)));
     if (n_row < HTH_PANEL_ROWS) memset(&a, 0, sizeof a);
     for (int64_t c = 0; c < n_col; c += STEP) {
         int64_t n = n_col - c < STEP ? n_col - c : STEP;
-        for (int64_t r = 0; r < n_row; r++) {
-            const uint8_t *b = w + r * row_bytes + c / len * bytes;
-            _mm_prefetch((const char *)b + 512, _MM_HINT_T0);
-            for (int64_t i = 0; i < n; i += len, b += bytes)
-                codes(b, a.code[r] + i, a.d[r] + i / group, a.m[r] + i / group);
-        }
-        if (wide) widen(&a, type, n_row, n, group, has_min, out->scale + c / STEP * 16, out->min + c / STEP * 16);
-        for (int64_t i = 0; i < (wide ? (n + 63) / 64 * 64 : n); i += 32) {
+        for (int64_t r = 0; r < n_row; r++) read_row(s, w, r, c, n, &a);
+        if (s.wide) widen(&a, s.layout, n_row, n, s.group, s.has_min, out->scale + c / STEP * 16, out->min + c / STEP * 16);
+        for (int64_t i = 0; i < (s.wide ? (n + 63) / 64 * 64 : n); i += 32) {
             transpose(a.code[0] + i, STEP, out->code + (c + i) * 16);
             transpose(a.code[8] + i, STEP, out->code + (c + i) * 16 + 32);
         }
-        if (!wide) put_scales(out->scale + c / group * 16, a.d, n / group);
-        if (!wide && has_min) put_scales(out->min + c / group * 16, a.m, n / group);
+        if (!s.wide) put_scales(out->scale + c / s.group * 16, a.d, n / s.group);
+        if (!s.wide && s.has_min) put_scales(out->min + c / s.group * 16, a.m, n / s.group);
     }
 }
 
-#define FOR_EACH_TYPE(X)                                                                                             \
-    X(Q4_0, q4_0, 32, 18, 32, false)                                                                                 \
-    X(Q4_1, q4_1, 32, 20, 32, true)                                                                                  \
-    X(Q5_0, q5_0, 32, 22, 32, false)                                                                                 \
-    X(Q5_1, q5_1, 32, 24, 32, true)                                                                                  \
-    X(Q8_0, q8_0, 32, 34, 32, false)                                                                                 \
-    X(IQ4_NL, iq4_nl, 32, 18, 32, false)                                                                             \
-    X(MXFP4, mxfp4, 32, 17, 32, false)                                                                               \
-    X(NVFP4, nvfp4, 64, 36, 16, false)                                                                               \
-    X(Q1_0, q1_0, 128, 18, 32, false)                                                                                \
-    X(Q2_0, q2_0, 64, 18, 32, false)                                                                                 \
-    X(Q2_K, q2_k, 256, 84, 16, true)                                                                                 \
-    X(Q3_K, q3_k, 256, 110, 16, false)                                                                               \
-    X(Q4_K, q4_k, 256, 144, 32, true)                                                                                \
-    X(Q5_K, q5_k, 256, 176, 32, true)                                                                                \
-    X(Q6_K, q6_k, 256, 210, 16, false)                                                                               \
-    X(IQ4_XS, iq4_xs, 256, 136, 32, false)                                                                           \
-    X(IQ2_XXS, iq2_xxs, 256, 66, 32, false)                                                                          \
-    X(IQ2_XS, iq2_xs, 256, 74, 16, false)                                                                            \
-    X(IQ2_S, iq2_s, 256, 82, 16, false)                                                                              \
-    X(IQ3_XXS, iq3_xxs, 256, 98, 32, false)                                                                          \
-    X(IQ3_S, iq3_s, 256, 110, 32, false)                                                                             \
-    X(IQ1_S, iq1_s, 256, 50, 32, false)                                                                              \
-    X(IQ1_M, iq1_m, 256, 56, 16, false)                                                                              \
-    X(TQ1_0, tq1_0, 256, 54, 32, false)                                                                              \
-    X(TQ2_0, tq2_0, 256, 66, 32, false)
+#define FOR_EACH_LAYOUT(X)                                                                                           \
+    X(HTH_TYPE_Q4_0, q4_0, 32, 18, 32, false)                                                                        \
+    X(HTH_TYPE_Q4_1, q4_1, 32, 20, 32, true)                                                                         \
+    X(HTH_TYPE_Q5_0, q5_0, 32, 22, 32, false)                                                                        \
+    X(HTH_TYPE_Q5_1, q5_1, 32, 24, 32, true)                                                                         \
+    X(HTH_TYPE_Q8_0, q8_0, 32, 34, 32, false)                                                                        \
+    X(HTH_TYPE_IQ4_NL, iq4_nl, 32, 18, 32, false)                                                                    \
+    X(HTH_TYPE_MXFP4, mxfp4, 32, 17, 32, false)                                                                      \
+    X(HTH_TYPE_NVFP4, nvfp4, 64, 36, 16, false)                                                                      \
+    X(HTH_TYPE_Q1_0, q1_0, 128, 18, 32, false)                                                                       \
+    X(HTH_TYPE_Q2_0, q2_0, 64, 18, 32, false)                                                                        \
+    X(HTH_TYPE_Q2_K, q2_k, 256, 84, 16, true)                                                                        \
+    X(HTH_TYPE_Q3_K, q3_k, 256, 110, 16, false)                                                                      \
+    X(HTH_TYPE_Q4_K, q4_k, 256, 144, 32, true)                                                                       \
+    X(HTH_TYPE_Q5_K, q5_k, 256, 176, 32, true)                                                                       \
+    X(HTH_TYPE_Q6_K, q6_k, 256, 210, 16, false)                                                                      \
+    X(HTH_TYPE_IQ4_XS, iq4_xs, 256, 136, 32, false)                                                                  \
+    X(HTH_TYPE_IQ2_XXS, iq2_xxs, 256, 66, 32, false)                                                                 \
+    X(HTH_TYPE_IQ2_XS, iq2_xs, 256, 74, 16, false)                                                                   \
+    X(HTH_TYPE_IQ2_S, iq2_s, 256, 82, 16, false)                                                                     \
+    X(HTH_TYPE_IQ3_XXS, iq3_xxs, 256, 98, 32, false)                                                                 \
+    X(HTH_TYPE_IQ3_S, iq3_s, 256, 110, 32, false)                                                                    \
+    X(HTH_TYPE_IQ1_S, iq1_s, 256, 50, 32, false)                                                                     \
+    X(HTH_TYPE_IQ1_M, iq1_m, 256, 56, 16, false)                                                                     \
+    X(HTH_TYPE_TQ1_0, tq1_0, 256, 54, 32, false)                                                                     \
+    X(HTH_TYPE_TQ2_0, tq2_0, 256, 66, 32, false)                                                                     \
+    X(HTH_Q8_AFFINE_2, affine_2, 32, 8, 32, true)                                                                    \
+    X(HTH_Q8_AFFINE_3, affine_3, 32, 12, 32, true)                                                                   \
+    X(HTH_Q8_AFFINE_4, affine_4, 32, 16, 32, true)                                                                   \
+    X(HTH_Q8_AFFINE_5, affine_5, 32, 20, 32, true)                                                                   \
+    X(HTH_Q8_AFFINE_6, affine_6, 32, 24, 32, true)                                                                   \
+    X(HTH_Q8_AFFINE_8, affine_8, 32, 32, 32, true)                                                                   \
+    X(HTH_Q8_E2M1, e2m1, 32, 16, 32, false)                                                                          \
+    X(HTH_Q8_E2M1_16, e2m1, 32, 16, 16, false)
 
-#define DEFINE_PANEL(T, t, len, bytes, group, has_min, wide, name)                                                   \
-    static void name(const uint8_t *w, int64_t row_bytes, int64_t n_row, int64_t n_col, const hth_panel *out) {      \
-        convert(codes_##t, HTH_TYPE_##T, len, bytes, group, has_min, wide, w, row_bytes, n_row, n_col, out);         \
+#define DEFINE_PANEL(L, t, len, bytes, group, has_min, wide, name)                                                   \
+    static void name(const hth_q8_rows *w, int64_t n_row, int64_t n_col, const hth_panel *out) {                     \
+        convert((source){L, codes_##t, len, bytes, group, has_min, wide}, w, n_row, n_col, out);                     \
     }
-#define DEFINE_BOTH(T, t, len, bytes, group, has_min)                                                                \
-    DEFINE_PANEL(T, t, len, bytes, group, has_min, false, panel_##t##_avx2)                                          \
-    DEFINE_PANEL(T, t, len, bytes, group, has_min, true, panel_wide_##t##_avx2)
-FOR_EACH_TYPE(DEFINE_BOTH)
+#define DEFINE_BOTH(L, t, len, bytes, group, has_min)                                                                \
+    DEFINE_PANEL(L, t, len, bytes, group, has_min, false, panel_##t##_##group##_avx2)                                \
+    DEFINE_PANEL(L, t, len, bytes, group, has_min, true, panel_wide_##t##_##group##_avx2)
+FOR_EACH_LAYOUT(DEFINE_BOTH)
 #undef DEFINE_PANEL
 #undef DEFINE_BOTH
 
@@ -616,8 +676,8 @@ void hth_q8_panel_avx2(hth_q8_kernels *k) {
 #if defined(__x86_64__)
     k->quantize = quantize_avx2;
     k->quantize_prompt = quantize_prompt_avx2;
-#define SET_PANEL(T, t, len, bytes, group, has_min) k->panel[HTH_TYPE_##T] = panel_##t##_avx2;
-    FOR_EACH_TYPE(SET_PANEL)
+#define SET_PANEL(L, t, len, bytes, group, has_min) k->panel[L] = panel_##t##_##group##_avx2;
+    FOR_EACH_LAYOUT(SET_PANEL)
 #undef SET_PANEL
 #else
     (void)k;
@@ -626,10 +686,10 @@ void hth_q8_panel_avx2(hth_q8_kernels *k) {
 
 void hth_q8_panel_wide_avx2(hth_q8_kernels *k, hth_q8_wide wide) {
 #if defined(__x86_64__)
-    for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++) k->panel_type[t] = hth_q8_panel_type_of(t, wide);
-#define SET_PANEL(T, t, len, bytes, per, has_min)                                                                    \
-    if (k->panel_type[HTH_TYPE_##T].group == HTH_Q8_WIDE) k->panel[HTH_TYPE_##T] = panel_wide_##t##_avx2;
-    FOR_EACH_TYPE(SET_PANEL)
+    for (uint32_t t = 0; t < HTH_Q8_LAYOUTS; t++) k->panel_type[t] = hth_q8_panel_type_of(t, wide);
+#define SET_PANEL(L, t, len, bytes, per, has_min)                                                                    \
+    if (k->panel_type[L].group == HTH_Q8_WIDE) k->panel[L] = panel_wide_##t##_##per##_avx2;
+    FOR_EACH_LAYOUT(SET_PANEL)
 #undef SET_PANEL
 #else
     (void)k, (void)wide;

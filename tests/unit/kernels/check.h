@@ -45,7 +45,7 @@ static const int64_t sizes[] = {0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 100, 2
 
 // Memory that ends at (or begins after) a page which faults when touched. One buffer per slot; the next
 // call for the slot reuses it.
-enum { GUARD_SLOTS = 6, GUARD_BYTES = 1 << 20 };
+enum { GUARD_SLOTS = 8, GUARD_BYTES = 1 << 20 };
 typedef enum guard_side { GUARD_BEFORE, GUARD_AFTER, GUARD_SIDES } guard_side;
 
 static inline void *guarded(int slot, size_t n_bytes, guard_side side) {

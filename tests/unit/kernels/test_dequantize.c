@@ -38,6 +38,30 @@ static void every_level_gives_the_bits_of_the_type(void **state) {
     }
 }
 
+// All numbers of 8 bits, any number of them, with everyday and odd scales.
+static void every_level_reads_all_bytes(void **state) {
+    (void)state;
+    static const float scales[] = {1, -0.37f, 0x1p-140f, 0x1p125f, 0};
+    hth_kernels k;
+    const char *level;
+    FOR_EACH_LEVEL(k, level) {
+        for (int e5m2 = 0; e5m2 < 2; e5m2++) {
+            for (size_t s = 0; s < HTH_COUNT(scales); s++) {
+                for (int64_t n = 0; n <= 256; n += n < 70 ? 1 : 31) {
+                    uint8_t *src = guarded(0, (size_t)n, GUARD_AFTER);
+                    float *got = guarded_floats(1, n, GUARD_AFTER), want[256];
+                    for (int64_t i = 0; i < n; i++) {
+                        src[i] = (uint8_t)(i + 186 - (int64_t)(s * 60));
+                        want[i] = scales[s] * (e5m2 ? hth_e5m2_to_f32(src[i]) : hth_e4m3_to_f32(src[i]));
+                    }
+                    k.dequantize_f8[e5m2](src, scales[s], got, n);
+                    assert_same_floats(level, e5m2 ? "e5m2" : "e4m3", got, want, n);
+                }
+            }
+        }
+    }
+}
+
 // Random bytes seldom make these: all f16 and bf16 numbers there are.
 static void every_level_reads_all_halves(void **state) {
     (void)state;
@@ -78,7 +102,7 @@ static void every_level_reads_all_mxfp4_scales(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_level_gives_the_bits_of_the_type),
-        cmocka_unit_test(every_level_reads_all_halves),
+        cmocka_unit_test(every_level_reads_all_bytes), cmocka_unit_test(every_level_reads_all_halves),
         cmocka_unit_test(every_level_reads_all_mxfp4_scales),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

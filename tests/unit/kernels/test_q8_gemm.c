@@ -53,8 +53,8 @@ static void every_type_has_an_entry_at_every_level(void **state) {
     FOR_EACH_Q8_LEVEL(k, level) {
         assert_non_null(k.quantize);
         assert_non_null(k.gemm);
-        for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++) {
-            bool has = hth_q8_codes(t) != NULL;
+        for (uint32_t t = 0; t < HTH_Q8_LAYOUTS; t++) {
+            bool has = t >= HTH_TYPE_GGML_COUNT || hth_q8_codes(t) != NULL;
             assert_int_equal(k.type[t].group != 0, has);
             assert_int_equal(k.panel[t] != NULL, has);
             assert_int_equal(k.panel_type[t].group != 0, has);
@@ -68,7 +68,7 @@ static void every_type_has_an_entry_at_every_level(void **state) {
         assert_string_not_equal(level, "none");
         n++;
     }
-    assert_int_equal(n, 3 + 2 * 25);
+    assert_int_equal(n, 3 + 2 * (25 + 8));
     assert_false(hth_q8_describe(hth_q8_get(), -1, op, &level));
 }
 
@@ -96,13 +96,14 @@ static void panels_are_those_of_ref(void **state) {
                 uint8_t *w = guarded(0, bytes, trial % 2 ? GUARD_AFTER : GUARD_BEFORE);
                 fill_bytes(w, bytes);
                 if (trial == 3) memset(w, 0, bytes); // no step at all
+                const hth_q8_rows from = {.code = w, .row_bytes = row_bytes};
                 for (int i = 0; i < 2; i++) {
                     memset(code[i], 0xee, sizeof code[i]);
                     memset(scale[i], 0xee, sizeof scale[i]);
                     memset(min[i], 0xee, sizeof min[i]);
                     hth_panel out = {code[i], scale[i], k.panel_type[t].has_min ? min[i] : NULL};
-                    if (i) k.panel[t](w, row_bytes, n_row, n_col, &out);
-                    else hth_ref_q8_panel(t, k.panel_type[t], w, row_bytes, n_row, n_col, &out);
+                    if (i) k.panel[t](&from, n_row, n_col, &out);
+                    else hth_ref_q8_panel(t, k.panel_type[t], &from, n_row, n_col, &out);
                 }
                 if (memcmp(code[0], code[1], sizeof code[0]) || !same_floats(scale[0], scale[1], MAX_COL) ||
                     !same_floats(min[0], min[1], MAX_COL))
@@ -186,7 +187,7 @@ static void wide_panels_are_near_the_weights(void **state) {
         if (info->quantize) info->quantize(x, w, ROWS * N, NULL);
         else fill_bytes(w, sizeof w);
         hth_panel out = {code, scale, min};
-        hth_ref_q8_panel(t, (hth_q8_type){HTH_Q8_WIDE, 0, true}, w, row_bytes, ROWS, N, &out);
+        hth_ref_q8_panel(t, (hth_q8_type){HTH_Q8_WIDE, 0, true}, &(hth_q8_rows){.code = w, .row_bytes = row_bytes}, ROWS, N, &out);
         for (int r = 0; r < ROWS; r++) {
             info->dequantize(w + r * row_bytes, want, N);
             float least = 0, most = 0;
@@ -219,7 +220,7 @@ static void a_poisoned_group_poisons_its_row_of_a_wide_panel(void **state) {
             w[144 + 5 * 18 + 1] = what ? 0x7c : 0x7e; // the scale of a block of row 1: infinity, NaN
             w[144 + 5 * 18] = 0;
             hth_panel out = {code, scale, min};
-            k.panel[HTH_TYPE_Q4_0](w, 144, 3, 256, &out);
+            k.panel[HTH_TYPE_Q4_0](&(hth_q8_rows){.code = w, .row_bytes = 144}, 3, 256, &out);
             for (int r = 0; r < 3; r++) assert_true(r == 1 ? isnan(scale[r]) && isnan(min[r]) : isfinite(scale[r]) && isfinite(min[r]));
         }
     }
@@ -409,7 +410,7 @@ static double error_of_a_wide_product(bool tiles) {
     const hth_panel panel = {code, scale, min};
     const hth_q8 in = {.q = q, .d = d, .sum = sum, .q_stride = COLS, .d_stride = 32, .tiles = tiles ? t16 : NULL,
                        .wide_d = wide_d, .wide_sum = wide_sum, .wide_stride = 4, .tile_stride = 8192};
-    hth_ref_q8_panel(HTH_TYPE_Q8_0, type, w, COLS / 32 * 34, ROWS, COLS, &panel);
+    hth_ref_q8_panel(HTH_TYPE_Q8_0, type, &(hth_q8_rows){.code = w, .row_bytes = COLS / 32 * 34}, ROWS, COLS, &panel);
     for (int t = 0; t < TOK; t++) {
         if (tiles) hth_ref_q8_quantize_tiles(x + t * COLS, COLS, &in, t);
         else ref.quantize_prompt(x + t * COLS, COLS, &in, t);

@@ -63,7 +63,7 @@ static void call(const hth_q8_kernels *k, uint32_t t, const weights *w, int64_t 
     x.q += tok * x.q_stride;
     x.d += tok * x.d_stride;
     x.sum += tok * 2 * x.d_stride;
-    k->gemv[t](w->w + row * w->row_bytes, w->row_bytes, n_row, w->n_col, &x, n_tok, y + tok * y_stride + row, y_stride);
+    k->gemv[t](&(hth_q8_rows){.code = w->w + row * w->row_bytes, .row_bytes = w->row_bytes}, n_row, w->n_col, &x, n_tok, y + tok * y_stride + row, y_stride);
 }
 
 // The sum of codes times q in double precision, and the sum of its terms' magnitudes.
