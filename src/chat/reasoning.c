@@ -75,7 +75,25 @@ static bool differ(const answer *a, const answer *b) {
     return a->all.p && b->all.p && (a->all.n != b->all.n || memcmp(a->all.p, b->all.p, a->all.n) != 0);
 }
 
+static bool has_needle(const answer *a) {
+    const size_t k = sizeof NEEDLE - 1;
+    for (size_t i = 0; a->all.p && i + k <= a->all.n; i++) {
+        if (memcmp(a->all.p + i, NEEDLE, k) == 0) return true;
+    }
+    return false;
+}
+
 static const hth_chat_part question_part = {HTH_CHAT_PART_TEXT, {"x", 1}};
+
+// Whether any word is written as it is: then "none" means nothing to the template.
+static hth_code echoes(const hth_chat_template *t, const char *key, bool *out, hth_err *err) {
+    const hth_chat_message m = {.role = {"user", 4}, .parts = &question_part, .n_part = 1};
+    answer a;
+    HTH_TRY(ask(t, &m, 1, key, "\"" NEEDLE "\"", &a, err));
+    *out = has_needle(&a);
+    free_answer(&a);
+    return HTH_OK;
+}
 
 // Whether two values of a variable give two texts.
 static hth_code tells(const hth_chat_template *t, const char *key, const char *one, const char *other, bool *out, hth_err *err) {
@@ -89,26 +107,18 @@ static hth_code tells(const hth_chat_template *t, const char *key, const char *o
     return code;
 }
 
-static bool has_needle(const answer *a) {
-    const size_t k = sizeof NEEDLE - 1;
-    for (size_t i = 0; a->all.p && i + k <= a->all.n; i++) {
-        if (memcmp(a->all.p + i, NEEDLE, k) == 0) return true;
-    }
-    return false;
-}
-
 // Whether a thought of an earlier answer is written again: before another question, or before a tool's result.
-static hth_code keeps(const hth_chat_template *t, bool is_current, bool *out, hth_err *err) {
+static hth_code keeps(const hth_chat_template *t, const hth_chat_reasoning *r, bool is_current, bool *out, hth_err *err) {
     const hth_chat_call call = {{"call00001", 9}, {"probe", 5}, {"{}", 2}};
     const hth_chat_message m[] = {
         {.role = {"user", 4}, .parts = &question_part, .n_part = 1},
-        {.role = {"assistant", 9}, .parts = &question_part, .n_part = 1, .reasoning = {NEEDLE, sizeof NEEDLE - 1},
+        {.role = {"assistant", 9}, .parts = &question_part, .n_part = !is_current, .reasoning = {NEEDLE, sizeof NEEDLE - 1},
          .calls = &call, .n_call = is_current},
         {.role = is_current ? (hth_chat_text){"tool", 4} : (hth_chat_text){"user", 4}, .parts = &question_part, .n_part = 1,
          .call_id = is_current ? call.id : (hth_chat_text){NULL, 0}, .name = is_current ? call.name : (hth_chat_text){NULL, 0}},
     };
     answer a;
-    HTH_TRY(ask(t, m, HTH_COUNT(m), NULL, NULL, &a, err));
+    HTH_TRY(ask(t, m, HTH_COUNT(m), r->switch_key, r->switch_on, &a, err));
     *out = has_needle(&a);
     free_answer(&a);
     return HTH_OK;
@@ -132,6 +142,11 @@ hth_code hth_chat_reasoning_find(const hth_chat_template *t, const hth_chat_form
     bool yes;
     for (size_t i = 0; i < HTH_COUNT(switches) && !r.switch_key; i++) {
         HTH_TRY(tells(t, switches[i].key, switches[i].off, switches[i].on, &yes, err));
+        if (yes && switches[i].off[0] == '"') {
+            bool is_echo;
+            HTH_TRY(echoes(t, switches[i].key, &is_echo, err));
+            yes = !is_echo;
+        }
         if (!yes) continue;
         r.switch_key = switches[i].key;
         r.switch_off = switches[i].off;
@@ -147,8 +162,8 @@ hth_code hth_chat_reasoning_find(const hth_chat_template *t, const hth_chat_form
     }
     if (!r.switch_key) find_words(t, &r);
     r.thinks = r.switch_key || r.effort_key || r.budget_key || r.word_off || hth_chat_format_has_thoughts(f, t);
-    HTH_TRY(keeps(t, false, &r.keeps_earlier, err));
-    HTH_TRY(keeps(t, true, &r.keeps_current, err));
+    HTH_TRY(keeps(t, &r, false, &r.keeps_earlier, err));
+    HTH_TRY(keeps(t, &r, true, &r.keeps_current, err));
     *out = r;
     return HTH_OK;
 }

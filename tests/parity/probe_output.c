@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "base/json_out.h"
+#include "chat/classic.h"
 #include "chat/output.h"
+#include "chat/reasoning.h"
 
 #define MAX_BYTES ((uint64_t)1 << 30)
 
@@ -19,11 +21,23 @@ typedef struct probe {
     hth_jinja_text prompt;
     hth_chat_tools tools;
     hth_chat_output_params params;
+    hth_tokenizer *tokenizer;
+    hth_chat_reasoning reasoning;
+    hth_chat_reasoning_plan plan;
 } probe;
 
 static const hth_json *get(const probe *p, const char *key) {
     const hth_json *v = hth_json_get(p->root, key);
     return v && v->kind != HTH_JSON_NULL ? v : NULL;
+}
+
+// Asks for thinking as a request would.
+static hth_code think(probe *p, hth_jinja_value *kwargs, hth_err *err) {
+    hth_chat_reasoning_choice choice;
+    HTH_TRY(hth_chat_reasoning_find(p->t, hth_chat_format_of(p->t, NULL), &p->reasoning, err));
+    if (!hth_chat_reasoning_parse(get(p, "think")->u.str, &choice)) return hth_fail(err, HTH_ERR_RANGE, "no such word");
+    choice.budget = hth_json_int(p->root, "budget", 0, NULL);
+    return hth_chat_reasoning_apply(&p->reasoning, &choice, &p->arena, kwargs, &p->plan, err);
 }
 
 static hth_code render(probe *p, const char *line, size_t n, hth_err *err) {
@@ -40,14 +54,16 @@ static hth_code render(probe *p, const char *line, size_t n, hth_err *err) {
         HTH_TRY(hth_jinja_from_json(&p->arena, tools, line, n, HTH_JINJA_OF_CLIENT, &tool_value, err));
         r.tools = &tool_value;
     }
-    if (kwargs) {
-        HTH_TRY(hth_jinja_from_json(&p->arena, kwargs, line, n, HTH_JINJA_OF_CLIENT, &kwarg_value, err));
-        r.kwargs = &kwarg_value;
-    }
+    HTH_TRY(hth_jinja_make_dict(&p->arena, &kwarg_value, err));
+    if (kwargs) HTH_TRY(hth_jinja_from_json(&p->arena, kwargs, line, n, HTH_JINJA_OF_CLIENT, &kwarg_value, err));
+    if (get(p, "think")) HTH_TRY(think(p, &kwarg_value, err));
+    r.kwargs = &kwarg_value;
     return hth_chat_render(p->t, &r, &p->prompt, err);
 }
 
 static hth_code prepare(probe *p, const char *line, size_t n, hth_err *err) {
+    const char *classic = hth_json_str(p->root, "classic", NULL, NULL);
+    if (classic) HTH_TRY(hth_chat_template_open(NULL, NULL, &(hth_chat_choice){.name = classic}, &p->t, err));
     const char *format = hth_json_str(p->root, "format", NULL, NULL);
     if (get(p, "template")) HTH_TRY(render(p, line, n, err));
     p->params.format = format ? hth_chat_format_find(format) : hth_chat_format_of(p->t, NULL);
@@ -56,6 +72,9 @@ static hth_code prepare(probe *p, const char *line, size_t n, hth_err *err) {
     if (get(p, "begins")) p->params.begins = (hth_chat_begins)hth_json_int(p->root, "begins", 0, NULL);
     p->params.raw_reasoning = hth_json_bool(p->root, "raw", false, NULL);
     p->params.any_tool = hth_json_bool(p->root, "any_tool", false, NULL);
+    const char *tokenizer = hth_json_str(p->root, "tokenizer", NULL, NULL);
+    if (tokenizer) HTH_TRY(hth_tokenizer_load_file(tokenizer, &p->tokenizer, err));
+    p->params.tokenizer = p->tokenizer;
     if (!get(p, "tools")) return HTH_OK;
     p->params.tools = &p->tools;
     return hth_chat_tools_from_json(&p->arena, get(p, "tools"), line, n, &p->tools, err);
@@ -156,6 +175,27 @@ static hth_code write_grammar(const probe *p, const hth_json *how, hth_json_out 
     return code;
 }
 
+static void write_reasoning(const probe *p, hth_json_out *j) {
+    const hth_chat_reasoning *r = &p->reasoning;
+    hth_json_out_begin(j, "thinking", '{');
+    hth_json_out_bool(j, "thinks", r->thinks);
+    hth_json_out_text(j, "switch", r->switch_key);
+    hth_json_out_text(j, "effort", r->effort_key);
+    hth_json_out_text(j, "budget", r->budget_key);
+    hth_json_out_bool(j, "keeps_earlier", r->keeps_earlier);
+    hth_json_out_bool(j, "keeps_current", r->keeps_current);
+    hth_json_out_text(j, "word", p->plan.word);
+    hth_json_out_bool(j, "must_skip", p->plan.must_skip);
+    hth_json_out_bool(j, "ignores_on", p->plan.ignores_on);
+    hth_json_out_bool(j, "ignores_effort", p->plan.ignores_effort);
+    hth_json_out_end(j, '}');
+    hth_str text;
+    hth_str_init(&text, HTH_MEM_MISC, 4096);
+    hth_chat_format_skip_thought(p->params.format, p->params.begins, &text);
+    hth_json_out_str(j, "skip", hth_str_text(&text), text.len);
+    hth_str_free(&text);
+}
+
 static hth_code answer(probe *p, hth_json_out *j, hth_err *err) {
     static const char *const begins[] = {"answer", "thought", "content"};
     const hth_json *text = get(p, "text");
@@ -166,6 +206,7 @@ static hth_code answer(probe *p, hth_json_out *j, hth_err *err) {
         const hth_text_segment *last = &p->prompt.segments[p->prompt.n - 1], *first = &p->prompt.segments[0];
         hth_json_out_str(j, "prompt", first->text, (size_t)(last->text + last->n - first->text));
     }
+    if (get(p, "think")) write_reasoning(p, j);
     if (get(p, "grammar")) HTH_TRY(write_grammar(p, get(p, "grammar"), j, err));
     if (!text) return HTH_OK;
     HTH_TRY(hth_chat_answer_parse(&p->params, text->u.str, text->n, &whole, err));
@@ -176,6 +217,9 @@ static hth_code answer(probe *p, hth_json_out *j, hth_err *err) {
 }
 
 static void list_formats(hth_json_out *j) {
+    hth_json_out_begin(j, "classics", '[');
+    for (size_t i = 0; hth_chat_classic_at(i); i++) hth_json_out_text(j, NULL, hth_chat_classic_at(i)->name);
+    hth_json_out_end(j, ']');
     hth_json_out_begin(j, "formats", '[');
     for (size_t i = 0; hth_chat_format_at(i); i++) hth_json_out_text(j, NULL, hth_chat_format_name(hth_chat_format_at(i)));
     hth_json_out_end(j, ']');
@@ -195,6 +239,7 @@ static void serve(const char *line, size_t n, hth_json_out *j) {
     hth_json_out_end(j, '}');
     hth_jinja_text_free(&p.prompt);
     hth_chat_template_free(p.t);
+    hth_tokenizer_free(p.tokenizer);
     hth_arena_free(&p.arena);
     hth_json_free(p.doc);
 }

@@ -55,3 +55,21 @@ def test_time_is_linear_where_a_name_comes_late(parse):  # noqa: F811
     text = f'<tool_call>{{"arguments": {long}, "name": "f"}}</tool_call>'
     (call,) = parse(format="hermes", tools=output_cases.TOOLS, text=text, cuts=0)["calls"]
     assert call["arguments"] == long
+
+
+def test_control_tokens_of_the_vocabulary_are_left_out(parse, models):  # noqa: F811
+    path = str(models("llama_vocab") / "ggml-vocab-llama-bpe.gguf")
+    text = "Hello<|reserved_special_token_5|> wor<|reserved_special_token_50|>ld<|eot_id|> <|x|> <|begin_of"
+    got = parse(format="llama-3", text=text, tokenizer=path, cuts=300)
+    assert "cut" not in got and got["content"] == "Hello world <|x|> <|begin_of"
+
+
+# The format that each classic template's models answer in; the others have no calls of their own.
+CLASSICS = {"phi4": "phi-4", "llama3": "llama-3", "llama3.1": "llama-3", "gemma": "gemma-3", "deepseek-v4": "deepseek-v4",
+            "deepseek-v3.2": "deepseek-v3.2", "mistral-v15": "mistral-v11", "mistral-v13": "mistral-v11", "mistral-v11": "mistral-v11",
+            "mistral-v7": "mistral-v3", "mistral-v3": "mistral-v3", "mistral-v3-tekken": "mistral-v3"}
+
+
+def test_classic_templates_have_their_formats(parse):  # noqa: F811
+    for name in parse(list_formats=True)["classics"]:
+        assert parse(classic=name)["format"] == CLASSICS.get(name, "generic"), name
