@@ -89,10 +89,12 @@ static unsigned kind_of_json(const hth_json *v) {
     return kinds[v->kind];
 }
 
-static bool is_json_of(const char *p, size_t n, unsigned kinds) {
+static bool is_json_of(hth_chat_output *o, const char *p, size_t n, unsigned kinds) {
     hth_json_doc *doc = NULL;
     if (n == 0 || *p == 'N' || *p == 'I' || (n > 1 && p[0] == '-' && p[1] == 'I')) return false; // NaN is none
-    if (hth_json_parse(p, n, 64 * (uint64_t)n + 4096, &doc, NULL) != HTH_OK) return false;
+    const hth_code code = hth_json_parse(p, n, 64 * (uint64_t)n + 4096, &doc, NULL);
+    if (code == HTH_ERR_NOMEM && o->code == HTH_OK) out_fail(o, hth_fail_nomem(&o->err, n));
+    if (code != HTH_OK) return false;
     const bool fits = (kind_of_json(hth_json_root(doc)) & kinds) != 0;
     hth_json_free(doc);
     return fits;
@@ -115,7 +117,7 @@ static bool tell_python(hth_chat_output *o, const char *p, size_t n) {
     o->instead = NULL;
     o->calls = calls;
     o->params = params;
-    const bool fits = done && i == n && is_json_of(hth_str_text(&text), text.len, params.kinds);
+    const bool fits = done && i == n && is_json_of(o, hth_str_text(&text), text.len, params.kinds);
     if (fits) out_args(o, hth_str_text(&text), text.len);
     hth_str_free(&text);
     return fits;
@@ -132,12 +134,12 @@ static void tell_value(hth_chat_output *o) {
     size_t len = end - begin;
     for (size_t i = 0; i < HTH_COUNT(words); i++) {
         if (strlen(words[i][0]) != len || memcmp(words[i][0], text, len) != 0) continue;
-        if (!is_json_of(words[i][1], strlen(words[i][1]), o->params.kinds)) continue;
+        if (!is_json_of(o, words[i][1], strlen(words[i][1]), o->params.kinds)) continue;
         text = words[i][1];
         len = strlen(text);
         break;
     }
-    if (is_json_of(text, len, o->params.kinds)) {
+    if (is_json_of(o, text, len, o->params.kinds)) {
         out_args(o, text, len);
     } else if (!tell_python(o, text, len)) {
         out_args_text(o, "\"");
