@@ -2,6 +2,8 @@
 #include "server/address.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,4 +54,20 @@ bool hth_address_is_loopback(const hth_address *a) {
     static const hth_address v6 = {.bytes = {[15] = 1}};
     return (memcmp(a->bytes, v4_prefix, 12) == 0 && a->bytes[12] == 127) ||
            memcmp(a->bytes, v6.bytes, 16) == 0;
+}
+
+hth_code hth_address_of_host(const char *host, char out[64], hth_err *err) {
+    hth_address numeric;
+    struct addrinfo *list = NULL;
+    const struct addrinfo how = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    if (strcmp(host, "localhost") == 0) host = "127.0.0.1"; // whichever of its two the system would choose
+    const size_t n = strlen(host);
+    if (hth_address_parse(host, n, &numeric) && n < 64 && host[0] != '[') {
+        memcpy(out, host, n + 1);
+        return HTH_OK;
+    }
+    const bool found = getaddrinfo(host, NULL, &how, &list) == 0 && list;
+    const bool fits = found && getnameinfo(list->ai_addr, list->ai_addrlen, out, 64, NULL, 0, NI_NUMERICHOST) == 0;
+    if (list) freeaddrinfo(list);
+    return fits ? HTH_OK : hth_fail(err, HTH_ERR_NOTFOUND, "--host: '%.200s' is no address and no name of one", host);
 }

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/err.h"
+
 typedef struct hth_address {
     uint8_t bytes[16];
 } hth_address;
@@ -21,5 +23,7 @@ bool hth_address_parse(const char *text, size_t n, hth_address *out);
 bool hth_cidr_parse(const char *text, hth_cidr *out);
 bool hth_cidr_has(const hth_cidr *c, const hth_address *a);
 bool hth_address_is_loopback(const hth_address *a);
+// The numeric address of a host, which may be one already. Asks the system's resolver. HTH_ERR_NOTFOUND.
+HTH_NODISCARD hth_code hth_address_of_host(const char *host, char out[64], hth_err *err);
 
 #endif

@@ -73,7 +73,7 @@ const hth_setting hth_settings[] = {
 
     BYTES("max-body", max_body_bytes, NULL, NULL, "largest body of a request, unpacked (default: 64M)"),
     INT("max-connections", n_connection, 1, 1000000, NULL, NULL, "connections at once (default: 4096)"),
-    INT("queue", n_queue, 1, 1000000, NULL, "OLLAMA_MAX_QUEUE", "requests that wait, others get 503 (default: 512)"),
+    INT("queue", n_queue, 1, 1000000, NULL, "OLLAMA_MAX_QUEUE", "requests that wait, others get 429 (default: 512)"),
     INT("http-threads", n_http_thread, -1, 256, "--threads-http", "LLAMA_ARG_THREADS_HTTP",
         "threads for connections (default: by themselves)"),
     TIME("read-timeout", read_timeout_ms, NULL, NULL, "for a request to arrive (default: 60s)"),

@@ -13,6 +13,7 @@
 #include "os/port.h"
 #include "os/sync.h"
 #include "server/access.h"
+#include "server/address.h"
 #include "server/config.h"
 #include "server/dialects.h"
 #include "server/log.h"
@@ -29,6 +30,7 @@
 typedef struct server {
     hth_server s; // first: handlers get this
     hth_tls tls;
+    char *state_folder;  // owned; NULL: none
     char *template_text;
     hth_load_options load;
     hth_thread loader;
@@ -170,9 +172,22 @@ static hth_code fill_load(server *v, const hth_config *c, hth_err *err) {
     return open_template(v, c, err);
 }
 
+// Where created models are remembered; without a folder there are none.
+static void open_state(server *v, const hth_config *c) {
+    hth_str path;
+    hth_err err;
+    hth_str_init(&path, HTH_MEM_SERVER, 4096);
+    if (hth_config_state_path(c, "", &path, &err) == HTH_OK)
+        v->state_folder = hth_strndup(HTH_MEM_SERVER, path.p, path.len - 1);
+    else
+        hth_log(HTH_LOG_WARN, "models cannot be created: %s", err.msg);
+    hth_str_free(&path);
+}
+
 static hth_code open_models(server *v, const hth_config *c, hth_err *err) {
     hth_offer offers[HTH_CONFIG_MAX_LIST] = {{0}};
     HTH_TRY(fill_load(v, c, err));
+    open_state(v, c);
     for (size_t i = 0; i < c->models.n; i++) {
         offers[i] =
             (hth_offer){.path = c->models.items[i], .alias = i < c->aliases.n ? c->aliases.items[i] : NULL};
@@ -187,7 +202,7 @@ static hth_code open_models(server *v, const hth_config *c, hth_err *err) {
                                  .n_offer = c->models.n,
                                  .folders = &c->models_dir,
                                  .n_folder = c->models_dir != NULL,
-                                 .state_folder = c->state_folder,
+                                 .state_folder = v->state_folder,
                                  .any_name = c->any_model};
     return hth_models_open(&p, &v->s.models, err);
 }
@@ -227,8 +242,10 @@ static void *load_models(void *user) {
 }
 
 static hth_code listen_now(server *v, const hth_config *c, hth_err *err) {
+    char address[64];
+    HTH_TRY(hth_address_of_host(c->host, address, err));
     const hth_http_params p = {
-        .address = c->host,
+        .address = address,
         .port = (uint16_t)c->port,
         .tls_certificate = v->tls.certificate,
         .tls_key = v->tls.key,
@@ -317,6 +334,7 @@ void hth_server_stop(hth_server *s, bool (*hurry)(void)) {
     hth_tls_free(&v->tls);
     hth_metrics_free(s->metrics);
     hth_logger_free(s->logger);
+    hth_free(v->state_folder);
     hth_free(v->template_text);
     hth_free(v);
 }

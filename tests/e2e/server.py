@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -17,7 +18,9 @@ class Server:
 
     def __init__(self, hearth, *args, env=None, ready=True):
         words = [hearth, "serve", *map(str, args), "--port", "0"]
+        self._home = tempfile.TemporaryDirectory()  # nothing of the user's own is read or written
         own = {k: v for k, v in os.environ.items() if not k.startswith(("OLLAMA_", "LLAMA_"))}
+        own |= {"XDG_STATE_HOME": self._home.name, "XDG_CONFIG_HOME": self._home.name}
         self.process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**own, **(env or {})})
         self.lines = []
         self.port = None
@@ -62,6 +65,7 @@ class Server:
             self.process.kill()
             raise
         self._reader.join(10)
+        self._home.cleanup()
         return code
 
     def request(self, method, path, body=None, headers=None):

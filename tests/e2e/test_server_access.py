@@ -1,6 +1,7 @@
 """Who may use a server: keys, names, pages and certificates, over real connections."""
 import json
 import os
+import pathlib
 import socket
 import ssl
 import stat
@@ -10,6 +11,8 @@ import urllib.request
 import pytest
 
 from server import Server
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -164,6 +167,19 @@ def test_the_configuration_is_printed_with_its_sources(hearth):
     assert settings["port"] == {"value": 7, "from": "flag --port"}
     assert settings["ctx"] == {"value": 99, "from": "variable LLAMA_ARG_CTX_SIZE"}
     assert settings["host"]["from"] == "default" and "very-secret" not in done.stdout
+
+
+def test_every_setting_is_in_the_documentation(hearth):
+    text = (ROOT / "docs" / "serve.md").read_text()
+    settings = json.loads(run(hearth, "--print-config", "--json").stdout)["settings"]
+    assert [name for name in settings if f"`--{name}" not in text] == []
+
+
+def test_a_host_may_be_a_name(hearth, models, tmp_path):
+    with Server(hearth, models("default"), "--ctx", "256", "--state-folder", tmp_path, ready=False, env={"OLLAMA_HOST": "localhost"}) as s:
+        assert s.get("/v1/models").status == 200
+    done = run(hearth, models("default"), "--host", "no.such.host.invalid", "--state-folder", tmp_path, "--port", "0")
+    assert done.returncode == 1 and "no.such.host.invalid" in done.stderr
 
 
 def test_a_taken_port_is_named_with_who_holds_it(hearth, models):
