@@ -45,9 +45,11 @@ static hth_code add_entries(hth_importance *im, hth_err *err) {
     const hth_model *m = im->model;
     for (int32_t i = 0; i < m->desc.n_layer; i++) {
         const hth_layer *l = &m->layers[i];
-        const hth_weight *all[] = {&l->q,  &l->k,    &l->v, &l->o, &l->gate, &l->up, &l->down, &l->per_layer_gate,
-                                   &l->per_layer_proj, &l->expert_gate, &l->expert_up, &l->expert_down};
-        for (size_t k = 0; k < HTH_COUNT(all); k++) HTH_TRY(add_entry(im, all[k], err));
+        const hth_weight *const experts[] = {&l->expert_gate, &l->expert_up, &l->expert_down};
+        const hth_weight *all[HTH_LAYER_MATRICES];
+        const int n = hth_layer_matrices(l, all);
+        for (int k = 0; k < n; k++) HTH_TRY(add_entry(im, all[k], err));
+        for (size_t k = 0; k < HTH_COUNT(experts); k++) HTH_TRY(add_entry(im, experts[k], err));
     }
     if (im->with_output) HTH_TRY(add_entry(im, &m->output, err));
     im->sums = hth_calloc(HTH_MEM_MODEL, im->n + 1, sizeof *im->sums);

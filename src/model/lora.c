@@ -35,15 +35,9 @@ static const char *find_matrix(const hth_model *m, const char *name, int64_t *n_
     const char *own = NULL;
     *n_row = *n_col = 0;
     for (int32_t i = 0; i < m->desc.n_layer; i++) {
-        const hth_layer *l = &m->layers[i];
-        const hth_weight *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down, &l->per_layer_gate,
-                                   &l->per_layer_proj, &l->laurel_left, &l->laurel_right, &l->router, &l->shared_router,
-                                   &l->recurrent.in, &l->recurrent.out, &l->recurrent.gate, &l->recurrent.beta,
-                                   &l->recurrent.decay, &l->recurrent.key, &l->recurrent.value, &l->recurrent.gate_a,
-                                   &l->recurrent.decay_a, &l->recurrent.x, &l->recurrent.step, &l->recurrent.beta_a,
-                                   &l->recurrent.value_mix_a, &l->recurrent.value_mix, &l->latent.q_a, &l->latent.kv_a,
-                                   &l->latent_in, &l->latent_out};
-        for (size_t k = 0; k < HTH_COUNT(all); k++) cover(all[k], name, &own, n_row, n_col);
+        const hth_weight *all[HTH_LAYER_MATRICES];
+        const int n = hth_layer_matrices(&m->layers[i], all);
+        for (int k = 0; k < n; k++) cover(all[k], name, &own, n_row, n_col);
     }
     if (!m->desc.tied_output) cover(&m->output, name, &own, n_row, n_col);
     cover(&m->per_layer_model_proj, name, &own, n_row, n_col);

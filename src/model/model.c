@@ -102,3 +102,19 @@ hth_code hth_model_check_files(const hth_model *m, hth_err *err) {
     }
     return HTH_OK;
 }
+
+int hth_layer_matrices(const hth_layer *l, const hth_weight *all[HTH_LAYER_MATRICES]) {
+    const hth_weight *const list[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down, &l->per_layer_gate,
+                                      &l->per_layer_proj, &l->laurel_left, &l->laurel_right, &l->router,
+                                      &l->shared_router, &l->recurrent.in, &l->recurrent.out, &l->recurrent.gate,
+                                      &l->recurrent.beta, &l->recurrent.decay, &l->recurrent.key, &l->recurrent.value,
+                                      &l->recurrent.gate_a, &l->recurrent.decay_a, &l->recurrent.x, &l->recurrent.step,
+                                      &l->recurrent.beta_a, &l->recurrent.value_mix_a, &l->recurrent.value_mix,
+                                      &l->latent.q_a, &l->latent.kv_a, &l->latent_in, &l->latent_out};
+    int n = 0;
+    _Static_assert(HTH_COUNT(list) <= HTH_LAYER_MATRICES, "room for all");
+    for (size_t i = 0; i < HTH_COUNT(list); i++) {
+        if (hth_weight_exists(list[i])) all[n++] = list[i];
+    }
+    return n;
+}

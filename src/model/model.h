@@ -140,6 +140,10 @@ void hth_model_free(hth_model *m);
 // then may have met zeros for weights. Cheap.
 HTH_NODISCARD hth_code hth_model_check_files(const hth_model *m, hth_err *err);
 
+// A layer's matrices that are there and whose products meet a step's hook, but for routed experts. Returns how many.
+#define HTH_LAYER_MATRICES 40
+int hth_layer_matrices(const hth_layer *l, const hth_weight *all[HTH_LAYER_MATRICES]);
+
 // Family names for listing, NULL past the end.
 const char *hth_family_name_at(int i);
 

@@ -17,6 +17,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 pytest.importorskip("mlx_lm", reason="the reference is not installed")
 
 import families  # noqa: E402
+import families_hybrid  # noqa: E402
+import families_mamba  # noqa: E402
+import families_rwkv  # noqa: E402
 import harness  # noqa: E402
 import tiny_models  # noqa: E402
 
@@ -33,7 +36,23 @@ BASES = {
     "gemma3": families.Family("mlx-gemma3", families.vary(
         families.GEMMA3, hidden_size=128, num_attention_heads=4, head_dim=32, intermediate_size=256),
         **families.GEMMA_SHAPE),
+    # Recurrent mixers as mlx-lm stores them; ranks and heads that no group divides stay as they were.
+    "mamba2": families.Family("mlx-mamba2", families.vary(
+        families_mamba.MAMBA2, hidden_size=128, num_heads=8, head_dim=32, intermediate_size=256, num_hidden_layers=2)),
+    "jamba": families.Family("mlx-jamba", families.vary(
+        families_mamba.JAMBA, hidden_size=128, num_attention_heads=4, intermediate_size=192, mamba_dt_rank=64, num_experts=8),
+        reference={"routing": "softmax of all"}),
+    "rwkv7": families.Family("mlx-rwkv7", families.vary(
+        families_rwkv.RWKV7, hidden_size=128, head_dim=32, num_heads=4, value_dim=None, intermediate_size=192, a_low_rank_dim=32,
+        v_low_rank_dim=64, num_hidden_layers=2), no_rewrite=families_rwkv.HUB_CODE),
+    "lfm2": families.Family("mlx-lfm2", families.vary(
+        families_hybrid.LFM2, hidden_size=128, block_dim=128, num_attention_heads=4, num_heads=4, num_hidden_layers=4,
+        block_ff_dim=192, block_auto_adjust_ff_dim=False)),
+    "qwen3.5": families.Family("mlx-qwen3.5", families.vary(families_hybrid.QWEN3_5, text_config=families.vary(
+        families_hybrid.QWEN3_5["text_config"], hidden_size=128, intermediate_size=192, head_dim=32, num_attention_heads=4,
+        linear_key_head_dim=32, linear_value_head_dim=32, linear_num_key_heads=2, linear_num_value_heads=4))),
 }
+RECURRENT = ["mamba2", "jamba", "rwkv7", "lfm2", "qwen3.5"]
 
 OVERRIDES = {
     "model.embed_tokens": {"group_size": 32, "bits": 8},
@@ -48,6 +67,7 @@ CASES = [("llama", "affine", bits, group, "bfloat16", None)
 CASES += [(base, mode, bits, group, "bfloat16", None)
           for base in ("llama", "qwen3", "gemma3")
           for mode, bits, group in (("mxfp4", 4, 32), ("mxfp8", 8, 32), ("nvfp4", 4, 16))]
+CASES += [(base, "affine", bits, group, "bfloat16", None) for base in RECURRENT for bits, group in ((4, 64), (8, 32))]
 CASES += [
     ("llama", "affine", 4, 64, "float16", None),
     ("llama", "affine", 4, 64, "float32", None),
@@ -129,9 +149,9 @@ def build(case):
     dequantized(folder, folder / "plain")
     tokens = tiny_models.tokens_of(family)
     np.save(folder / "tokens.npy", tokens)
-    np.save(folder / "ref.npy", tiny_models.reference_logits(folder / "plain", tokens, exact=True)[0])
+    np.save(folder / "ref.npy", tiny_models.reference_logits(folder / "plain", tokens, exact=True, adjust=family.reference)[0])
     # mlx-lm's own reading of the quantized folder: checks that the plain folder was made right
-    np.save(folder / "ref32.npy", tiny_models.reference_logits(folder, tokens))
+    np.save(folder / "ref32.npy", tiny_models.reference_logits(folder, tokens, adjust=family.reference))
     (folder / "built").write_text(mark)
     return folder
 

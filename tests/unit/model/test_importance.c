@@ -113,8 +113,36 @@ static void runs_add_up_and_the_output_counts_when_asked_for(void **unused) {
     rig_close(&r);
 }
 
+// Mixers that are no attention of the usual kind: what their first matrices are multiplied with is known, too.
+static void recurrent_and_compressing_matrices_have_their_importance(void **unused) {
+    static const tiny_kind kinds[] = {TINY_NEMOTRON_H, TINY_JAMBA, TINY_LATENT};
+    (void)unused;
+    for (size_t k = 0; k < HTH_COUNT(kinds); k++) {
+        int32_t tokens[N];
+        rig r = rig_open(kinds[k], 2);
+        const hth_layer *l = &r.m->layers[0];
+        hth_err err;
+        hth_importance *im;
+        size_t n;
+        const int64_t d = r.m->desc.d_model;
+        for (int i = 0; i < N; i++) tokens[i] = (7 * i + 3) % TINY_VOCAB;
+        assert_int_equal(hth_importance_new(r.m, false, &im, &err), HTH_OK);
+        const hth_imatrix_sums *sums = collect(&r, im, tokens, 64, &n);
+        const hth_imatrix_sums *in = find(sums, n, kinds[k] == TINY_LATENT ? l->latent.kv_a.name : l->recurrent.in.name);
+        const hth_imatrix_sums *out = find(sums, n, kinds[k] == TINY_LATENT ? l->latent.q_a.name : l->recurrent.out.name);
+        assert_true(in && out && in->n == d && in->count[0] == N && out->count[0] == N);
+        double *want = calloc((size_t)d, sizeof *want);
+        expected(&r, tokens, want);
+        for (int64_t c = 0; c < d; c++) assert_true(fabs(in->sum[c] - want[c]) <= 1e-4 * want[c] + 1e-9);
+        free(want);
+        hth_importance_free(im);
+        rig_close(&r);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(recurrent_and_compressing_matrices_have_their_importance),
         cmocka_unit_test(sums_are_those_of_the_input),
         cmocka_unit_test(runs_add_up_and_the_output_counts_when_asked_for),
     };
