@@ -43,8 +43,8 @@ BASES = {
         families_mamba.JAMBA, hidden_size=128, num_attention_heads=4, intermediate_size=192, mamba_dt_rank=64, num_experts=8),
         reference={"routing": "softmax of all"}),
     "rwkv7": families.Family("mlx-rwkv7", families.vary(
-        families_rwkv.RWKV7, hidden_size=128, head_dim=32, num_heads=4, value_dim=None, intermediate_size=192, a_low_rank_dim=32,
-        v_low_rank_dim=64, num_hidden_layers=2), no_rewrite=families_rwkv.HUB_CODE),
+        families_rwkv.RWKV7, hidden_size=128, head_dim=32, num_heads=4, value_dim=None, intermediate_size=192, a_low_rank_dim=64,
+        v_low_rank_dim=64, gate_low_rank_dim=64, decay_low_rank_dim=64, num_hidden_layers=2), no_rewrite=families_rwkv.HUB_CODE),
     "lfm2": families.Family("mlx-lfm2", families.vary(
         families_hybrid.LFM2, hidden_size=128, block_dim=128, num_attention_heads=4, num_heads=4, num_hidden_layers=4,
         block_ff_dim=192, block_auto_adjust_ff_dim=False)),
@@ -123,11 +123,11 @@ def dequantized(source, target):
             continue
         path = name.removesuffix(".weight")
         if path + ".scales" in tensors:
-            own = settings.get(path) or settings  # its own setting, where mlx takes a missing mode for affine
+            own = settings.get(path) or settings  # its own setting, where mlx takes a missing mode for affine, and 64 for a missing size
             scales, biases = tensors[path + ".scales"], tensors.get(path + ".biases")
             if own.get("mode", "affine") == "affine":
                 scales, biases = scales.astype(mx.float32), biases.astype(mx.float32)
-            value = mx.dequantize(value, scales, biases, own["group_size"], own["bits"], own.get("mode", "affine"))
+            value = mx.dequantize(value, scales, biases, own.get("group_size", 64), own["bits"], own.get("mode", "affine"))
         plain[name] = np.array(value.astype(mx.float32))
     target.mkdir(parents=True, exist_ok=True)
     (target / "config.json").write_text(json.dumps(config, indent=2))
