@@ -48,8 +48,10 @@ PACKAGES = {
     "unsloth": ("2026.10.9", "feb40b99bc4f8c543a36cbd0fe6e1410d6e4ac16bd4d0c731f607adce3d63bb0"),
     "unsloth-zoo": ("2026.10.9", "f68e0576b0e9bd2ef85f19bf665132c576b52ee4df923fbb16c81538a3cde676"),
     "xinference": ("4.1.0", "40dd71d79e85a86f85c0d8b435fe51111fcf2c09227350d4a452229709528f2d"),
+    "jsonschema": ("4.26.0", "0c26707e2efad8aa1bfc5b7ce170f3fccc2e4918ff85989ba9ffa9facb2be326"),
     "llama-cpp-python": ("0.3.36", "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"),
 }
+SOURCES = ("llama-cpp-python", "jsonschema")  # packages whose source is what we want
 # Engines and trainers that carry chat templates.
 TEMPLATE_PACKAGES = ["trl", "axolotl", "optimum-intel", "guidance", "mlx-vlm", "haystack-ai", "llamafactory", "llm-foundry",
                      "litellm", "vllm-mlx", "unsloth", "unsloth-zoo", "xinference"]
@@ -77,7 +79,7 @@ def download(package, folder):
     wanted.write_text(f"{package}=={version} --hash=sha256:{sha256}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--retries", "5", "--require-hashes", "-r", str(wanted), "-d", str(folder / "got")]
-    if package == "llama-cpp-python":
+    if package in SOURCES:
         command += ["--no-binary", package]
     for attempt in range(3):
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
@@ -184,6 +186,8 @@ ITEMS = {
     "template_packages": (make_archives(TEMPLATE_PACKAGES), "template_packages", "template_packages"),
     "llama_vocab": (make_llama("models"), "llama_vocab", "llama_vocab"),
     "llama_templates": (make_llama("models", "templates"), "llama_templates", "llama_templates"),
+    "llama_grammars": (make_llama("grammars"), "llama_grammars", "llama_grammars"),
+    "jsonschema": (make_archives(["jsonschema"]), "jsonschema", "jsonschema/jsonschema-4.26.0.tar.gz"),
     "llama_chat_tests": (make_llama("tests", only="test-chat.cpp"), "llama_chat_tests", "llama_chat_tests"),
 }
 

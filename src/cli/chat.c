@@ -52,6 +52,7 @@ hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out
     }
     if (p->suffix) HTH_TRY_GOTO(code, hth_infill_find(hth_engine_tokenizer(c.engine), &c.infill, err), fail);
     HTH_TRY_GOTO(code, open_adapters(&c, &p->loras, err), fail);
+    HTH_TRY_GOTO(code, cli_structured_open(&p->structured, hth_engine_tokenizer(c.engine), &c.structured, err), fail);
     if (p->system) HTH_TRY_GOTO(code, cli_chat_set_system(&c, p->system, err), fail);
     c.load_ns = hth_clock_ns() - begin;
     *out = c;
@@ -76,6 +77,7 @@ void cli_chat_close(cli_chat *c) {
     if (c->adapters) cli_adapters_free(c->adapters);
     hth_free(c->adapters);
     if (c->format) cli_dialect_free(&c->dialect);
+    cli_structured_close(&c->structured);
     hth_chat_template_free(c->format);
     hth_engine_close(c->engine);
 }
@@ -212,15 +214,17 @@ static hth_code answer(cli_chat *c, const hth_token_list *prompt, listener *l, c
     const hth_segment segment = {.tokens = prompt->ids, .n_token = prompt->n};
     hth_token ends[HTH_INFILL_MAX_ENDS];
     size_t n_end = c->suffix ? hth_infill_ends(&c->infill, ends) : 0;
-    const hth_request_params params = {.segments = &segment, .n_segment = 1, .sampling = &c->sampler.params,
-                                       .adapters = &c->adapters->set, .max_tokens = c->n_predict, .n_draft = c->n_draft,
-                                       .stop_tokens = ends, .n_stop_token = n_end, .show_control = l->reader != NULL};
+    hth_request_params params = {.segments = &segment, .n_segment = 1, .sampling = &c->sampler.params,
+                                 .adapters = &c->adapters->set, .max_tokens = c->n_predict, .n_draft = c->n_draft,
+                                 .stop_tokens = ends, .n_stop_token = n_end, .show_control = l->reader != NULL};
+    cli_structured_apply(&c->structured, &params);
     if (prompt->n == 0) return hth_fail(err, HTH_ERR_RANGE, "the prompt is empty");
     if ((int64_t)prompt->n > hth_engine_n_ctx(c->engine)) {
         return hth_fail(err, HTH_ERR_LIMIT, "the prompt has %zu tokens, the context holds %lld (see --ctx)",
                         prompt->n, (long long)hth_engine_n_ctx(c->engine));
     }
-    HTH_TRY(cli_generate(c->engine, &params, hear_text, l, out, err));
+    hth_code code = cli_generate(c->engine, &params, hear_text, l, out, err);
+    HTH_TRY(cli_structured_explain(&c->structured, code, err));
     if (l->code == HTH_OK && l->reader) l->code = hth_chat_output_end(l->reader, &l->err);
     if (l->code != HTH_OK && l->code != HTH_ERR_CANCELLED) { // that nobody reads any more is no failure
         cli_answer_free(out);

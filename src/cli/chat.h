@@ -7,6 +7,7 @@
 #include "cli/dialect.h"
 #include "cli/generate.h"
 #include "cli/sampling.h"
+#include "cli/structured.h"
 #include "chat/infill.h"
 #include "chat/template.h"
 
@@ -25,6 +26,7 @@ typedef struct cli_chat_params {
     const char *think, *tools;          // as cli_dialect_open
     bool numa;                          // hth_engine_params
     bool raw;                           // prompts go to the model as they are
+    cli_structured_params structured;   // what an answer may be
     const char *suffix;                 // raw: what follows the gap that the answer fills, NULL: there is no gap
 } cli_chat_params;
 
@@ -44,6 +46,7 @@ typedef struct cli_chat {
     hth_infill_format infill;  // where there is a suffix
     cli_sampler sampler;
     cli_adapters *adapters; // owned
+    cli_structured structured; // owned
     int64_t n_predict;
     int32_t n_draft;
     cli_chat_entry *entries; // [n] owned

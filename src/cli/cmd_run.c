@@ -157,6 +157,9 @@ static int run(const cli_args *args, const void *unused) {
         return cli_usage_error("run", "--think and --tools have no place with --raw");
     if (values.chat.template_file && (values.chat.raw || values.chat.format))
         return cli_usage_error("run", "--chat-template stands alone, without --raw or --chat-format");
+    const cli_structured_params *shape = &values.chat.structured;
+    if ((shape->schema != NULL) + (shape->grammar != NULL) + (shape->regex != NULL) > 1)
+        return cli_usage_error("run", "give one of --schema, --grammar and --regex");
     if (is_interactive && values.json) return cli_usage_error("run", "--json needs a prompt");
     hth_err err;
     cli_chat chat;
@@ -203,6 +206,9 @@ static const cli_option options[] = {
                     "on, off, low, medium or high: how long to think before an answer (default: as the template says)"),
     CLI_OPTION_TEXT("tools", 0, "FILE", run_values, chat.tools,
                     "tools to offer: a JSON list as in OpenAI's API; what the model calls is printed, not run"),
+    CLI_OPTION_TEXT("schema", 0, "FILE", run_values, chat.structured.schema, "answer in JSON that satisfies this JSON schema"),
+    CLI_OPTION_TEXT("grammar", 0, "FILE", run_values, chat.structured.grammar, "answer in the language of this GBNF or Lark grammar"),
+    CLI_OPTION_TEXT("regex", 0, "PATTERN", run_values, chat.structured.regex, "answer with a text that matches this as a whole"),
     CLI_OPTION_KV(run_values, chat.kv, "f16"),
     CLI_OPTION_ACTIVATIONS(run_values, chat.activations, "auto"),
     CLI_OPTION_LORA(run_values, chat.loras),

@@ -62,9 +62,9 @@ class Probe:
         n, allowed, accepting = map(int, answer.split())
         return n, allowed, bool(accepting), [int(v) for v in self.answer().split()]
 
-    def sample(self, seed, most=2000, temp=2.0):
+    def sample(self, seed, most=2000):
         """(ended, number of tokens, bytes, times of the masks)"""
-        answer = self.ask(f"S {seed} {most} {temp}")
+        answer = self.ask(f"S {seed} {most}")
         assert not answer.startswith("error"), answer
         how, n, size = answer.split()
         data = self.process.stdout.read(int(size) + 1)[:-1]

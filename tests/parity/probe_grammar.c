@@ -4,9 +4,8 @@
 //   G KIND SPACE LENIENT N\n BYTES   compiles (schema, regex, gbnf, lark, text):  ok NS N_WIDENED, then those | error CODE MSG
 //   T N\n BYTES         is the text in the grammar:               1, 0 (a beginning), -POSITION - 1 of the byte refused
 //   M N\n BYTES         goes through the text's tokens, a mask each:  N_TOKEN ALLOWED, then the nanoseconds of each mask
-//   S SEED MOST TEMP    samples with random logits:               ended|cut N_TOKEN N_BYTES\n BYTES\n, then as for M
+//   S SEED MOST         samples with random logits:               ended|cut N_TOKEN N_BYTES\n BYTES\n, then as for M
 //   F                   what is forced at the beginning:          N_TOKEN N_BYTES\n BYTES
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,19 +113,21 @@ static size_t n_allowed(const uint32_t *mask, size_t n_word) {
     return n;
 }
 
-// One token by Gumbel's trick over standard normal logits divided by the temperature.
-static int32_t sample(const uint32_t *mask, int32_t n_vocab, double temp, uint64_t *x) {
-    double best = -INFINITY;
-    int32_t token = -1;
-    for (int32_t id = 0; id < n_vocab; id++) {
-        if (!(mask[id / 32] >> (id % 32) & 1)) continue;
-        const double u = ((double)(next_random(x) >> 11) + 0.5) / 9007199254740992.0, v = ((double)(next_random(x) >> 11) + 0.5) / 9007199254740992.0;
-        const double w = ((double)(next_random(x) >> 11) + 0.5) / 9007199254740992.0;
-        const double logit = sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
-        const double score = logit / temp - log(-log(w));
-        if (score > best) best = score, token = id;
+// Random logits that know nothing of the tokens make every allowed one as likely as the others, at any temperature.
+static int32_t sample(const uint32_t *mask, size_t n_word, uint64_t *x) {
+    const size_t n = n_allowed(mask, n_word);
+    size_t left = n > 0 ? (size_t)(next_random(x) % n) : 0;
+    for (size_t i = 0; n > 0 && i < n_word; i++) {
+        const size_t here = (size_t)__builtin_popcount(mask[i]);
+        if (left >= here) {
+            left -= here;
+            continue;
+        }
+        for (int32_t bit = 0; bit < 32; bit++) {
+            if ((mask[i] >> bit & 1) && left-- == 0) return (int32_t)i * 32 + bit;
+        }
     }
-    return token;
+    return -1;
 }
 
 typedef struct times {
@@ -152,7 +153,7 @@ static void print_times(void) {
     if (spent.n == 0) printf("\n");
 }
 
-static void run(state *s, bool is_sample, uint64_t seed, size_t most, double temp) {
+static void run(state *s, bool is_sample, uint64_t seed, size_t most) {
     hth_err err = {0};
     hth_guide *g;
     uint32_t *mask = calloc(s->vocab->n_word, sizeof *mask);
@@ -169,7 +170,7 @@ static void run(state *s, bool is_sample, uint64_t seed, size_t most, double tem
     }
     if (!is_sample && hth_tokenize(s->tokenizer, &(hth_text_segment){s->bytes, s->n, true}, 1, 0, &list, &err) != HTH_OK) list.n = 0;
     while (n < (is_sample ? most : list.n) && timed_mask(g, mask)) {
-        const int32_t token = is_sample ? sample(mask, s->vocab->n_vocab, temp, &seed) : list.ids[n];
+        const int32_t token = is_sample ? sample(mask, s->vocab->n_word, &seed) : list.ids[n];
         if (token < 0) break;
         allowed += n_allowed(mask, s->vocab->n_word) > 0 && (mask[token / 32] >> (token % 32) & 1);
         if (hth_guide_accept(g, token, &err) != HTH_OK) break;
@@ -223,7 +224,6 @@ int main(void) {
         int space, lenient;
         size_t n, most;
         unsigned long long seed;
-        double temp;
         line[strcspn(line, "\n")] = 0;
         if (line[0] == 'V') {
             load(&s, line + 2);
@@ -232,9 +232,9 @@ int main(void) {
         } else if (sscanf(line, "T %zu", &n) == 1 && read_bytes(&s, n)) {
             test_text(&s);
         } else if (sscanf(line, "M %zu", &n) == 1 && read_bytes(&s, n)) {
-            run(&s, false, 0, 0, 0);
-        } else if (sscanf(line, "S %llu %zu %lf", &seed, &most, &temp) == 3) {
-            run(&s, true, seed, most, temp);
+            run(&s, false, 0, 0);
+        } else if (sscanf(line, "S %llu %zu", &seed, &most) == 2) {
+            run(&s, true, seed, most);
         } else if (line[0] == 'F') {
             forced(&s);
         } else {
