@@ -144,6 +144,7 @@ static hth_code push(builder *b, hth_token_list *out, const hth_token *ids, size
 
 // A layout of literal bytes, control tokens, and the texts of a file.
 static hth_code add_layout(builder *b, const char *layout, const hth_infill_file *file, part *out) {
+    const hth_chat_text repo = b->r->repo.p ? b->r->repo : hth_chat_text_of("myproject");
     hth_text_segment s[8];
     size_t n = 0;
     for (const char *p = layout; layout && *p;) {
@@ -154,7 +155,7 @@ static hth_code add_layout(builder *b, const char *layout, const hth_infill_file
             continue;
         }
         hth_token id = token_of(b->f, p[1]);
-        hth_chat_text text = p[1] == 'r' ? b->r->repo : p[1] == 'f' ? file->path : file->text;
+        hth_chat_text text = p[1] == 'r' ? repo : p[1] == 'f' ? file->path : file->text;
         if (id >= 0) {
             HTH_TRY(hth_tokenize(b->t, s, n, 0, &out->tokens, b->err));
             HTH_TRY(push(b, &out->tokens, &id, 1));
