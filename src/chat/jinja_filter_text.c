@@ -377,11 +377,19 @@ static hth_code do_pprint(ARGS) {
     return jj_take(&b, out);
 }
 
+static hth_code do_wordwrap(ARGS) {
+    jj_value a[4];
+    int64_t width;
+    HTH_TRY(jj_bind(vm, "wordwrap", args, "width break_long_words wrapstring break_on_hyphens", 0, a));
+    HTH_TRY(whole(vm, a[0], 79, &width));
+    return jj_wordwrap(vm, v, a, width, out);
+}
+
 static hth_code do_unknown(ARGS) {
     (void)v;
     (void)args;
     (void)out;
-    return jj_fail(vm, JJ_OTHER_ERROR, "this filter (urlize, wordwrap) is not known here");
+    return jj_fail(vm, JJ_OTHER_ERROR, "the filter urlize is not known here");
 }
 
 const jj_filter_row jj_text_filters[] = {
@@ -390,5 +398,5 @@ const jj_filter_row jj_text_filters[] = {
     {"indent", do_indent}, {"join", do_join}, {"lower", do_lower}, {"pprint", do_pprint}, {"replace", do_replace},
     {"safe", do_safe}, {"string", do_string}, {"striptags", do_striptags}, {"title", do_title}, {"trim", do_trim},
     {"truncate", do_truncate}, {"upper", do_upper}, {"urlencode", do_urlencode}, {"urlize", do_unknown},
-    {"wordcount", do_wordcount}, {"wordwrap", do_unknown}, {"xmlattr", do_xmlattr}, {0},
+    {"wordcount", do_wordcount}, {"wordwrap", do_wordwrap}, {"xmlattr", do_xmlattr}, {0},
 };

@@ -471,6 +471,8 @@ typedef struct jj_filter_row {
     const char *name;
     jj_filter_call call;
 } jj_filter_row;
+// jinja_wrap.c: `a` holds width, break_long_words, wrapstring and break_on_hyphens as they were given.
+HTH_NODISCARD hth_code jj_wordwrap(jj_vm *vm, jj_value v, const jj_value a[4], int64_t width, jj_value *out);
 extern const jj_filter_row jj_text_filters[]; // ended by a row without a name
 const jj_filter_row *jj_find_filter(const jj_str *name);
 typedef hth_code (*jj_test_call)(jj_vm *vm, jj_value v, const jj_args *args, bool *out);

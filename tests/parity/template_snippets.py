@@ -39,6 +39,10 @@ s.replace(' ', '_'), s.replace('a', ''), s.replace(' ', '.', 1), 'abc'.replace('
 'abc'.isalpha(), '12'.isdigit(), 'a1'.isalnum(), ' '.isspace(), 'Ab'.istitle(), 'AB'.isupper(), 'ab'.islower(), ''.isalpha(), '½'.isnumeric(), '²'.isdigit(), '²'.isdecimal(), 'a_b'.isidentifier(), 'é'.isascii()
 d.keys() | list, d.values() | list, d.items() | list, d | items | list, d | length, d.copy(), d.keys(), d.items(), {'a': 1}.items() | first
 'x' % range(3), range(3)[::2], range(9)[1:8:3], range(3)[:-1].count(1), range(1, 9, 2).index(5), range(3)[::-1], range(3).start is defined
+lines | wordwrap(3), s | wordwrap(2), 'the quick-witted brown-fox jumps -- over well-known a-b-c lazy---dogs' | wordwrap(9), 'abcdefghij klm' | wordwrap(4, false), 'aa-bb-cc-ddd eee' | wordwrap(5, wrapstring='|'), 'x--y zz--ww' | wordwrap(4, break_on_hyphens=false)
+t | wordwrap(4), 'a  b\n\n  c   d ' | wordwrap(3), '    indented text here' | wordwrap(6), 'ab-cdefgh-ij' | wordwrap(4), '----------' | wordwrap(4), 'é-ü naïve-ly' | wordwrap(5), '' | wordwrap, 'x' | wordwrap(1), "don't--stop e-mail 3-4 x-1y" | wordwrap(6), 'abc   def' | wordwrap(3)
+'a b' | wordwrap(0)
+5 | wordwrap
 range(3) | list, range(1, 7, 2) | list, range(5, 0, -2) | list, range(3), range(3)[1], range(10)[2:5], range(3) | length, 2 in range(3), dict(a=1, b=2), dict([('x', 1)]), dict({'q': 1}, r=2)
 l | sort, l | sort(reverse=true), w | sort, w | sort(case_sensitive=true), users | sort(attribute='age,name') | map(attribute='name') | list, l | min, l | max, w | min, w | max(case_sensitive=true), l | sum, users | sum('age'), users | sum(attribute='age', start=10)
 users | map(attribute='name') | join(', '), users | map(attribute='nope', default='?') | list, w | map('upper') | join, l | map('string') | list, ['1', 'x'] | map('int', 9) | list, ll | map('sum') | list, users | map(attribute='name') | map('lower') | sort | join

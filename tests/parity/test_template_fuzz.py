@@ -17,7 +17,7 @@ FILTERS = ["upper", "lower", "trim", "length", "list", "first", "last", "join", 
            "reverse | list", "unique | list", "tojson", "tojson(indent=2)", "default('q')", "default('q', true)", "title", "capitalize", "replace('a', 'b')",
            "map('upper') | list", "map('string') | list", "map(attribute='name') | list", "select | list", "reject('none') | list", "selectattr('name') | list", "items | list", "dictsort",
            "indent", "e", "safe", "round", "sum", "min", "max", "batch(2) | list", "slice(2) | list", "center(7)", "truncate(6)", "wordcount", "groupby('age')",
-           "urlencode", "striptags", "format(1)", "count", "d(1)", "list | reverse"]
+           "urlencode", "striptags", "wordwrap(5)", "format(1)", "count", "d(1)", "list | reverse"]
 TESTS = ["defined", "undefined", "none", "string", "number", "mapping", "iterable", "sequence", "odd", "even", "true", "false", "boolean",
          "integer", "float", "lower", "upper", "eq 1", "in [1, 'a']", "gt 0", "sameas none", "divisibleby 2", "callable", "escaped"]
 METHODS = ["strip()", "upper()", "split()", "split('a')", "split(' ', 1)", "replace('a', 'xy')", "startswith('a')", "endswith(' ')", "title()",
