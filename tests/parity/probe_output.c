@@ -1,5 +1,5 @@
 // Reads answers for the Python tests: one JSON object per line of standard input,
-// {"template": "...", "format": name or null, "messages": [...], "tools": [...], "kwargs": {...}, "continues": field,
+// {"template": "...", "classic": name, "format": name or null, "messages": [...], "tools": [...], "kwargs": {...}, "continues": field,
 //  "grammar": {"choice": 0..3, "name": ..., "parallel": bool}, "text": "...", "begins": 0..2 or none, "raw": bool, "any_tool": bool, "cuts": n}; one per line of output, with what came of
 // it, the format, how the prompt ends, and in "cut" the first cutting of the text that gave something else.
 #include <stdio.h>
@@ -42,7 +42,8 @@ static hth_code think(probe *p, hth_jinja_value *kwargs, hth_err *err) {
 
 static hth_code render(probe *p, const char *line, size_t n, hth_err *err) {
     const hth_json *source = get(p, "template"), *tools = get(p, "tools"), *kwargs = get(p, "kwargs");
-    hth_chat_choice choice = {.text = {source->u.str, source->n}};
+    hth_chat_choice choice = {.name = hth_json_str(p->root, "classic", NULL, NULL)};
+    if (source) choice.text = (hth_chat_text){source->u.str, source->n};
     hth_chat_message *messages;
     hth_jinja_value tool_value, kwarg_value;
     hth_chat_request r = {.continues = hth_json_str(p->root, "continues", NULL, NULL), .now = &(hth_jinja_time){2026, 1, 1, 0, 0, 0, 3, 1}};
@@ -62,10 +63,8 @@ static hth_code render(probe *p, const char *line, size_t n, hth_err *err) {
 }
 
 static hth_code prepare(probe *p, const char *line, size_t n, hth_err *err) {
-    const char *classic = hth_json_str(p->root, "classic", NULL, NULL);
-    if (classic) HTH_TRY(hth_chat_template_open(NULL, NULL, &(hth_chat_choice){.name = classic}, &p->t, err));
     const char *format = hth_json_str(p->root, "format", NULL, NULL);
-    if (get(p, "template")) HTH_TRY(render(p, line, n, err));
+    if (get(p, "messages")) HTH_TRY(render(p, line, n, err));
     p->params.format = format ? hth_chat_format_find(format) : hth_chat_format_of(p->t, NULL);
     if (!p->params.format) return hth_fail(err, HTH_ERR_NOTFOUND, "no format %s", format);
     p->params.begins = hth_chat_format_begins(p->params.format, &p->prompt);

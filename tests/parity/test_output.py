@@ -67,9 +67,9 @@ def test_control_tokens_of_the_vocabulary_are_left_out(parse, models):  # noqa: 
 # The format that each classic template's models answer in; the others have no calls of their own.
 CLASSICS = {"phi4": "phi-4", "llama3": "llama-3", "llama3.1": "llama-3", "gemma": "gemma-3", "deepseek-v4": "deepseek-v4",
             "deepseek-v3.2": "deepseek-v3.2", "mistral-v15": "mistral-v11", "mistral-v13": "mistral-v11", "mistral-v11": "mistral-v11",
-            "mistral-v7": "mistral-v3", "mistral-v3": "mistral-v3", "mistral-v3-tekken": "mistral-v3"}
+            "mistral-v7": "mistral-v3", "mistral-v3": "mistral-v3", "mistral-v3-tekken": "mistral-v3", "harmony": "gpt-oss"}
 
 
 def test_classic_templates_have_their_formats(parse):  # noqa: F811
     for name in parse(list_formats=True)["classics"]:
-        assert parse(classic=name)["format"] == CLASSICS.get(name, "generic"), name
+        assert parse(classic=name, messages=[{"role": "user", "content": "x"}])["format"] == CLASSICS.get(name, "generic"), name

@@ -27,7 +27,7 @@ def calls_of(parse, path):  # noqa: F811
             continue
         if path.stem in PYTHON_LISTS and '"tags"' in message["tool_calls"][0]["function"]["arguments"]:
             continue
-        case = templates.Case(parse, template, message, {})
+        case = templates.Case(parse, {"template": template}, message, {})
         if not case.error and "They want" not in case.answer:
             yield case, len(message["tool_calls"])
 

@@ -4,6 +4,8 @@ import json
 import os
 import re
 
+import pytest
+
 from test_output_llama import parse  # noqa: F401 - the fixture
 
 USER = {"role": "user", "content": "What is it like?"}
@@ -32,7 +34,8 @@ ARGUMENTS = [
 ENDS = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "</s>", "<|end|>", "<|call|>", "<|return|>", "<end_of_turn>", "<turn|>", "[EOS]",
         "<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "<seed:eos>", "[e~[", "<|role_end|>", "<|endoftext|>", "<|eot|>",
         "<SPECIAL_12>", "<|assistant_end|>", "<|end_of_text|>", "<|user|>", "<|observation|>", "<|end_of_role|>", "<|eom|>",
-        "<sep>", "<｜hy_eos:opensource｜>", "<|message_sep|>\n\n", "<|tool_response>", "<|endofassistant|>", "<|end_of_msg|>", "[|endofturn|]", "</assistant>", "<｜Assistant｜>",
+        "<sep>", "<｜hy_eos:opensource｜>", "<|message_sep|>\n\n", "<|tool_response>", "<|endofassistant|>", "<|end_of_msg|>", "[|endofturn|]",
+        "</assistant>", "<｜Assistant｜>",
         "<|START_THINKING|><|END_THINKING|>", "<|CHATBOT_TOKEN|>", "<|START_OF_TURN_TOKEN|>", "<end_of_sentence>", "<|python_end|>", "<|end▁of▁sentence|>"]
 
 
@@ -67,7 +70,7 @@ class Case:
 
     def __init__(self, parse, template, message, kwargs):
         self.error = None
-        base = {"template": template, "tools": TOOLS, "kwargs": kwargs}
+        base = {**template, "tools": TOOLS, "kwargs": kwargs}
         before = parse(**base, messages=[USER])
         whole = parse(**base, messages=[USER, message], no_answer=True)
         if "error" in before or "error" in whole:
@@ -148,9 +151,10 @@ EXCEPTIONS = {
 
 
 def check_template(parse, template):
-    """-> (how many messages with calls came back, [(the text, what went wrong)])."""
+    """`template` is {"template": text} or {"classic": name}.
+    -> (how many messages with calls came back, [(the text, what went wrong)])."""
     n, failed = 0, []
-    for message in messages(template):
+    for message in messages(template.get("template", "")):
         for kwargs in ({}, {"enable_thinking": True, "thinking": True}, {"enable_thinking": False, "thinking": False}):
             case = Case(parse, template, message, kwargs)
             if case.error:
@@ -163,13 +167,25 @@ def check_template(parse, template):
     return n, failed
 
 
+# Formats whose authors publish an encoder in code; tests/parity/test_encoders.py and others hold these templates to them.
+ENCODERS = {"harmony", "deepseek-v3.2", "deepseek-v4", "mistral-v3", "mistral-v3-tekken", "mistral-v7",
+            "mistral-v11", "mistral-v13", "mistral-v15"}
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_what_encoders_write_is_read_back(parse, name):  # noqa: F811
+    n, failed = check_template(parse, {"classic": name})
+    assert not failed, "\n".join(what for _, what in failed)
+    assert n > 20
+
+
 def test_what_templates_write_is_read_back(parse, models):  # noqa: F811
     bad, silent, excused = [], set(), set()
     for path in sorted(models("llama_templates").glob("*.jinja")):
         name = path.stem
         if name in WITHOUT_A_ROW:
             continue
-        n, failed = check_template(parse, path.read_text())
+        n, failed = check_template(parse, {"template": path.read_text()})
         if n == 0:
             silent.add(name)
         for text, what in failed:
