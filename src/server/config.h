@@ -90,6 +90,7 @@ typedef struct hth_config {
     // how models run
     int64_t n_ctx, n_parallel, n_thread, n_chunk, n_predict, n_keep;
     const char *k_type, *v_type, *activations; // NULL: the engine's own
+    int numa; // 1: spread over memory nodes
     bool cache;               // beginnings of ended requests are kept
     const char *cache_folder; // NULL: none
     bool context_shift;

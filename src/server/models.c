@@ -95,7 +95,7 @@ static hth_code take_params(hth_models *m, const hth_models_params *p, hth_err *
 // ---- life
 
 static hth_code start(hth_models *m, const hth_models_params *p, hth_err *err) {
-    const hth_host_params host = {.n_thread = p->n_thread};
+    const hth_host_params host = {.n_thread = p->n_thread, .numa = p->numa};
     m->generation = 1;
     HTH_TRY(take_params(m, p, err));
     HTH_TRY(hth_mutex_init(&m->lock, err));

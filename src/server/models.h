@@ -56,6 +56,7 @@ typedef struct hth_offer {
 
 typedef struct hth_models_params {
     int n_thread;            // 0: one per physical core
+    bool numa;               // as hth_host_params
     uint64_t memory_bytes;   // for all models together; 0: three quarters of what the machine has free
     int32_t max_loaded;      // 0: as many as fit
     bool has_keep_alive;     // false: five minutes

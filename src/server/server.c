@@ -193,6 +193,7 @@ static hth_code open_models(server *v, const hth_config *c, hth_err *err) {
             (hth_offer){.path = c->models.items[i], .alias = i < c->aliases.n ? c->aliases.items[i] : NULL};
     }
     const hth_models_params p = {.n_thread = c->n_thread > 0 ? (int)c->n_thread : 0,
+                                 .numa = c->numa == 1,
                                  .memory_bytes = c->memory_bytes,
                                  .max_loaded = (int32_t)c->n_model,
                                  .has_keep_alive = true,
