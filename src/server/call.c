@@ -3,6 +3,7 @@
 
 #include "os/clock.h"
 #include "server/call_impl.h"
+#include "server/metrics.h"
 
 #define MAX_EVENTS 256       // per round, so that one call does not keep an HTTP thread
 #define PRINTED_ENOUGH 65536 // bytes per round
@@ -103,9 +104,17 @@ static void tell_token(hth_call *c, int32_t choice, const hth_event *from) {
     tell(c, &e);
 }
 
+// Who reads all at the end cannot tell when tokens came.
+static void count_gap(hth_call *c, call_choice *x) {
+    const uint64_t now = hth_clock_ns();
+    if (c->s->metrics && !c->wakes_at_end && x->last_token_ns) hth_metrics_gap(c->s->metrics, now - x->last_token_ns);
+    x->last_token_ns = now;
+}
+
 static void take_token(hth_call *c, int32_t choice, const hth_event *from) {
     const hth_ask *a = c->ask;
-    const call_choice *x = &c->choices[choice];
+    call_choice *x = &c->choices[choice];
+    count_gap(c, x);
     if (x->parser && hth_chat_output_is_thinking(x->parser)) c->usage.n_reasoning++;
     if (a->tokens || a->logprobs) tell_token(c, choice, from);
     take_text(c, choice, from->text, from->n_text);
@@ -257,6 +266,9 @@ static void tell_end(hth_call *c) {
     c->usage.total_ns = hth_clock_ns() - c->start_ns;
     e.usage = &c->usage;
     c->has_ended = true;
+    const hth_call_usage *u = &c->usage;
+    const uint64_t first_ns = u->n_output > 0 ? u->load_ns + u->queued_ns + u->prefill_ns : 0;
+    if (c->s->metrics) hth_metrics_call(c->s->metrics, u, first_ns);
     tell(c, &e);
 }
 

@@ -18,6 +18,7 @@
 typedef struct call_choice {
     hth_chat_output *parser; // owned; NULL: text is content
     int32_t n_call;
+    uint64_t last_token_ns;
     hth_str id, name; // of the call being told
 } call_choice;
 
