@@ -11,9 +11,6 @@
 
 #define MAX_REPLY ((size_t)512 << 20)
 #define MAX_CHAIN 1000 // responses that go on from each other
-static const char custom_schema[] = "{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},"
-                                    "\"required\":[\"input\"],\"additionalProperties\":false}";
-
 static const char *who_of(hth_exchange *x) {
     const hth_who *who = hth_exchange_who(x);
     return who ? who->name : "";
@@ -136,7 +133,25 @@ static void append_own(const hth_fields *f, const hth_json *input, hth_str *to, 
     hth_str_free(&one);
 }
 
-// {"input": [...], "custom": {...}, "body": {...}} in the job's arena, parsed.
+// A custom tool takes text; to a model it is a function with one, of the tool's own pattern where it has one.
+static void append_schemas(const hth_fields *f, const hth_json *tools, hth_str *to) {
+    for (uint32_t i = 0; tools && tools->kind == HTH_JSON_ARRAY && i < tools->n; i++) {
+        const hth_json *format = hth_json_get(&tools->u.items[i], "format"),
+                       *definition = hth_json_get(format, "definition");
+        const bool is_regex = strcmp(hth_json_str(format, "syntax", "", NULL), "regex") == 0;
+        hth_str_puts(to, i ? "," : "");
+        hth_str_puts(to, "{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"");
+        if (is_regex && definition && definition->kind == HTH_JSON_STRING) {
+            const hth_chat_text text = hth_fields_source(f, definition); // with its quotes
+            hth_str_puts(to, ",\"pattern\":\"^(?:");
+            (void)hth_str_append(to, text.p + 1, text.n - 2);
+            hth_str_puts(to, ")$\"");
+        }
+        hth_str_puts(to, "}},\"required\":[\"input\"],\"additionalProperties\":false}");
+    }
+}
+
+// {"input": [...], "custom": [...], "body": {...}} in the job's arena, parsed.
 static bool make_document(responses_job *j, hth_exchange *x, const hth_fields *f, const hth_json *root,
                           size_t *n_before, hth_fault *fault) {
     hth_str text;
@@ -148,7 +163,9 @@ static bool make_document(responses_job *j, hth_exchange *x, const hth_fields *f
     bool ok = append_previous(j->owner_of, x, previous, &text, n_before, fault);
     if (ok) append_own(f, hth_json_get(root, "input"), &text, &n_own);
     const size_t own_end = text.len;
-    hth_str_printf(&text, "],\"custom\":%s,\"body\":", custom_schema);
+    hth_str_puts(&text, "],\"custom\":[");
+    append_schemas(f, hth_json_get(root, "tools"), &text);
+    hth_str_puts(&text, "],\"body\":");
     (void)hth_str_append(&text, f->text, f->n_text);
     hth_str_putc(&text, '}');
     if (ok) j->document = text.failed ? NULL : hth_arena_strndup(&j->arena, text.p, text.len);

@@ -19,7 +19,7 @@
 typedef struct responses_request {
     hth_ask ask;
     const hth_json *input, *metadata, *tools, *tool_choice, *format; // echoed as they came; NULL: not given
-    const hth_json *custom_schema; // of custom tools: an object with a text called input
+    const hth_json *custom_schemas; // [tools] of those that are custom: an object with a text called input
     hth_chat_text instructions, previous, user, safety_identifier, cache_key, verbosity, effort, summary;
     bool *is_custom; // [ask.n_tool]
     bool store, background, wants_sealed, wants_logprobs;
@@ -56,7 +56,7 @@ typedef struct responses_job {
     struct responses_job *next, *next_ready;
     struct responses_ticket *ticket;
     bool is_ready;
-    bool is_forgotten; // deleted: nobody finds it
+    bool is_forgotten; // deleted, or never to be kept: nobody finds it
     uint64_t ended_ns;
 
     struct hth_responses *owner_of;
@@ -97,7 +97,7 @@ typedef struct responses_job {
     int n_reader;
 } responses_job;
 
-// responses_read.c. `document` of the job is {"input": [...], "body": {...}, "custom": {...}}; n_before items
+// responses_read.c. `document` of the job is {"input": [...], "custom": [...], "body": {...}}; n_before items
 // of the input come from earlier responses.
 HTH_NODISCARD bool responses_read(hth_fields *f, const hth_json *root, size_t n_before,
                                   const hth_responses *all, responses_request *r);

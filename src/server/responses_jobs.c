@@ -290,6 +290,7 @@ static bool enlist(responses_job *j, hth_fault *fault) {
     }
     if (ok) {
         j->ticket->job = j;
+        j->is_forgotten = !j->r.store; // nobody asks for it by its id
         j->next = all->jobs;
         all->jobs = j;
         all->n_job++;

@@ -3,8 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/responses_impl.h"
+#include "grammar/grammar.h"
 #include "server/field_sets.h"
+#include "server/responses_impl.h"
 
 typedef struct reader {
     hth_fields *f;
@@ -242,15 +243,31 @@ static bool read_items(reader *d, size_t n_before) {
 
 // --- tools ---
 
-// What a model is told of a custom tool's grammar: it comes in words.
+// The grammar must be one, even where it is only told.
+static bool check_definition(hth_fields *f, bool is_lark, hth_chat_text definition) {
+    const hth_grammar_options options = {.lenient = true};
+    hth_grammar *g = NULL;
+    hth_err err;
+    const hth_code code = is_lark ? hth_grammar_from_lark(definition.p, definition.n, &options, &g, &err)
+                                  : hth_grammar_from_regex(definition.p, definition.n, &options, &g, &err);
+    hth_grammar_free(g);
+    return code == HTH_OK || hth_fields_refuse(f, "is no grammar: %s", err.msg);
+}
+
+// What a model is told of a custom tool's grammar comes in words; a call that must come also keeps to a
+// regex.
 static bool describe_custom(hth_fields *f, const hth_json *v, hth_ask_tool *t) {
-    const hth_json *format = hth_json_get(v, "format");
+    const hth_json *format = hth_json_get(v, "format"), *definition = hth_json_get(format, "definition");
     const char *syntax = hth_json_str(format, "syntax", "", NULL);
-    const hth_json *definition = hth_json_get(format, "definition");
-    if (strcmp(type_of(format), "grammar") != 0 || !definition || definition->kind != HTH_JSON_STRING)
-        return true;
-    if (strcmp(syntax, "lark") != 0 && strcmp(syntax, "regex") != 0)
+    const bool is_lark = strcmp(syntax, "lark") == 0;
+    if (strcmp(type_of(format), "grammar") != 0) return true;
+    const size_t mark = hth_fields_enter(f, "format");
+    if (!is_lark && strcmp(syntax, "regex") != 0)
         return hth_fields_refuse(f, "has a syntax that must be lark or regex");
+    (void)hth_fields_enter(f, "definition");
+    if (!definition || definition->kind != HTH_JSON_STRING) return hth_fields_refuse(f, "must be a string");
+    if (!check_definition(f, is_lark, text_of(definition))) return false;
+    hth_fields_leave(f, mark);
     static const char words[] = "\nThe input must follow this grammar:\n";
     const size_t n = t->description.n + sizeof words - 1 + definition->n;
     char *both = hth_arena_alloc(f->arena, n + 1, 1);
@@ -259,11 +276,13 @@ static bool describe_custom(hth_fields *f, const hth_json *v, hth_ask_tool *t) {
     memcpy(both + t->description.n, words, sizeof words - 1);
     memcpy(both + t->description.n + sizeof words - 1, definition->u.str, definition->n);
     t->description = (hth_chat_text){both, n};
-    hth_fields_ignore(f, "tools.format (told to the model, not enforced)");
+    hth_fields_ignore(f, is_lark ? "tools.format (told to the model)"
+                                 : "tools.format (kept where a call must come)");
     return true;
 }
 
-static bool read_tool(hth_fields *f, const hth_json *v, responses_request *r, hth_ask_tool *tools) {
+static bool read_tool(hth_fields *f, const hth_json *v, uint32_t at, responses_request *r,
+                      hth_ask_tool *tools) {
     hth_ask *a = &r->ask;
     if (v->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, v, "an object");
     const bool is_custom = strcmp(type_of(v), "custom") == 0;
@@ -284,7 +303,9 @@ static bool read_tool(hth_fields *f, const hth_json *v, responses_request *r, ht
         hth_fields_leave(f, mark);
         return false;
     }
-    t->parameters = is_custom ? r->custom_schema : schema && schema->kind == HTH_JSON_OBJECT ? schema : NULL;
+    t->parameters = is_custom                                 ? &r->custom_schemas->u.items[at]
+                  : schema && schema->kind == HTH_JSON_OBJECT ? schema
+                                                              : NULL;
     if (is_custom && !describe_custom(f, v, t)) return false;
     r->is_custom[a->n_tool++] = is_custom;
     return true;
@@ -298,7 +319,7 @@ static bool read_tools(hth_fields *f, const hth_json *v, void *to) {
     if (!tools || !r->is_custom) return hth_fields_no_memory(f);
     for (uint32_t i = 0; i < v->n; i++) {
         const size_t mark = hth_fields_enter_item(f, i);
-        if (!read_tool(f, &v->u.items[i], r, tools)) return false;
+        if (!read_tool(f, &v->u.items[i], i, r, tools)) return false;
         hth_fields_leave(f, mark);
     }
     r->ask.tools = tools;
@@ -500,7 +521,8 @@ static const hth_field fields[] = {
     CUSTOM("parallel_tool_calls", "boolean", read_parallel, "false: at most one call"),
     CUSTOM("text", "object", read_text, "format, verbosity"),
     CUSTOM("reasoning", "object", read_reasoning, "effort, summary"),
-    CUSTOM("include", "string|array", read_include, "reasoning.encrypted_content, message.output_text.logprobs"),
+    CUSTOM("include", "string|array", read_include,
+           "reasoning.encrypted_content, message.output_text.logprobs"),
     CUSTOM("metadata", "object", read_metadata, "kept with the response"),
     {.name = "truncation",
      .kind = HTH_FIELD_WORD,
@@ -544,7 +566,7 @@ bool responses_read(hth_fields *f, const hth_json *root, size_t n_before, const 
         .messages = "input", .format = "text.format", .max_tokens = "max_output_tokens"};
     reader d = {.f = f, .all = all, .r = r};
     *r = (responses_request){
-        .store = true, .input = hth_json_get(root, "input"), .custom_schema = hth_json_get(root, "custom")};
+        .store = true, .input = hth_json_get(root, "input"), .custom_schemas = hth_json_get(root, "custom")};
     hth_ask_init(&r->ask);
     r->ask.names = &names;
     r->ask.document = f->text;

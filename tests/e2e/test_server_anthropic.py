@@ -211,6 +211,12 @@ def test_tool_results_and_text_of_one_turn_are_all_in_the_prompt(server):
     assert turn(text) < turn(result, text)
 
 
+def test_a_tool_can_be_demanded(client):
+    m = ask(client, tools=[TOOL], tool_choice={"type": "tool", "name": "get_weather", "disable_parallel_tool_use": True}, max_tokens=200)
+    assert (m.stop_reason, [b.type for b in m.content]) == ("tool_use", ["tool_use"])
+    assert m.content[0].name == "get_weather" and isinstance(m.content[0].input["city"], str)
+
+
 def test_tools_can_be_forbidden(client, server):
     m = ask(client, "no", tools=[TOOL], tool_choice={"type": "none"})
     assert m.content[0].text == "no"
@@ -308,3 +314,9 @@ def test_an_unknown_model_is_a_404_that_lists_what_there_is(client):
     with pytest.raises(anthropic.NotFoundError) as e:
         ask(client, model="claude-unknown")
     assert e.value.body["error"]["type"] == "not_found_error" and "small" in str(e.value)
+
+
+def test_a_schema_is_kept(client):
+    schema = {"type": "object", "properties": {"n": {"enum": [7]}}, "required": ["n"], "additionalProperties": False}
+    m = ask(client, max_tokens=200, output_config={"format": {"type": "json_schema", "schema": schema}})
+    assert json.loads(m.content[0].text) == {"n": 7}

@@ -1,10 +1,12 @@
 """OpenAI's Responses: the Python package `openai`, unmodified, against the default model."""
 import asyncio
 import json
+import re
 import time
 import urllib.parse
 
 import openai
+import pydantic
 import pytest
 
 from server import Server, stats
@@ -111,6 +113,14 @@ def test_logprobs_come_with_their_text(client):
     assert all(p.logprob <= 0 and len(p.top_logprobs) == 2 and p.top_logprobs[0].token == p.token for p in logprobs)
 
 
+def test_a_schema_is_kept_and_parsed(client):
+    class Answer(pydantic.BaseModel):
+        yes: bool
+
+    r = client.responses.parse(model="small", input="Is water wet?", text_format=Answer, max_output_tokens=200)
+    assert isinstance(r.output_parsed, Answer)
+
+
 def test_async_responses_work_side_by_side(server):
     async def run():
         async with openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0) as c:
@@ -153,6 +163,12 @@ def test_custom_tools_take_text(client):
     items = [{"role": "user", "content": "x"}, call.model_dump(exclude_none=True),
              {"type": "custom_tool_call_output", "call_id": call.call_id, "output": "done"}]
     assert ask(client, "good", input=items, tools=[CUSTOM]).output_text == "good"
+
+
+def test_a_call_that_must_come_keeps_to_the_custom_tools_pattern(client):
+    tool = {"type": "custom", "name": "number", "description": "d", "format": {"type": "grammar", "syntax": "regex", "definition": "[0-9]{3}x\\\\"}}
+    r = ask(client, tools=[TOOL, tool], tool_choice={"type": "custom", "name": "number"}, max_output_tokens=200, parallel_tool_calls=False)
+    assert [i.type for i in r.output] == ["custom_tool_call"] and re.fullmatch(r"[0-9]{3}x\\", r.output[0].input)
 
 
 def test_p16_tools_and_items_of_other_kinds_do_not_refuse_the_request(server):
@@ -341,6 +357,7 @@ BAD = {
     "max_output_tokens": {"max_output_tokens": -1},
     "tools[0].name": {"tools": [{"type": "function"}]},
     "tools[0].parameters": {"tools": [{"type": "function", "name": "f", "parameters": 3}]},
+    "tools[0].format.definition": {"tools": [{"type": "custom", "name": "c", "format": {"type": "grammar", "syntax": "regex", "definition": "("}}]},
     "tool_choice": {"tool_choice": {"type": "file_search"}},
     "text.format": {"text": {"format": {"type": "xml"}}},
     "reasoning.effort": {"reasoning": {"effort": "huge"}},
