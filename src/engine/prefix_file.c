@@ -62,6 +62,15 @@ void prefix_file_put_head(hth_str *s, uint64_t model, prefix_file *p, const pref
     put_u64(s, hth_hash(s->p, s->len, VERSION));
 }
 
+static bool is_sum(uint64_t sum, const uint8_t *bytes, size_t n) {
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    (void)sum, (void)bytes, (void)n;
+    return true;
+#else
+    return sum == hth_hash(bytes, n, VERSION);
+#endif
+}
+
 hth_code prefix_file_open(const char *path, uint64_t model, uint64_t n_most, hth_file_in **f, uint8_t **bytes,
                            prefix_file *out, hth_err *err) {
     uint8_t fixed[HEAD_BYTES];
@@ -89,8 +98,8 @@ hth_code prefix_file_open(const char *path, uint64_t model, uint64_t n_most, hth
         code = *bytes ? hth_file_in_read(*f, *bytes + HEAD_BYTES, n + 8 - HEAD_BYTES, err) : hth_fail_nomem(err, n + 8);
         if (code == HTH_OK) {
             memcpy(*bytes, fixed, sizeof fixed);
-            hth_cursor sum = hth_cursor_make(*bytes + n, 8);
-            if (hth_cursor_u64(&sum) != hth_hash(*bytes, n, VERSION)) {
+            hth_cursor at_sum = hth_cursor_make(*bytes + n, 8);
+            if (!is_sum(hth_cursor_u64(&at_sum), *bytes, n)) {
                 code = hth_fail(err, HTH_ERR_FORMAT, "%s: damaged: its checksum does not fit", path);
             }
         }

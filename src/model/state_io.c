@@ -218,6 +218,9 @@ static hth_code read_record(stream *t, hth_state *s, record *r, hth_err *err) {
     const uint64_t want = t->sum;
     uint64_t sum;
     HTH_TRY(get_u64(t, &sum, err));
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    sum = want;
+#endif
     if (sum != want) return hth_fail(err, HTH_ERR_FORMAT, "a sequence's record is damaged: its checksum does not fit");
     return HTH_OK;
 }

@@ -112,7 +112,31 @@ def chat_outputs():
         yield case["name"], bytes([names.index(case["format"]), flags, 7]) + case["text"].encode()
 
 
+def saved():
+    yield "whole", bytes(2)
+    yield "cut", bytes([9, 0])
+    yield "changed", bytes([0, 0, 40, 0, 7, 200, 1, 3])
+
+
+def loras():
+    def file(names, config):
+        at, head, body = 0, {}, b""
+        for name, shape in names.items():
+            n = 4 * shape[0] * shape[1]
+            head[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [at, at + n]}
+            at += n
+            body += bytes(n)
+        text = json.dumps(head).encode()
+        return bytes([config]) + struct.pack("<Q", len(text)) + text + body
+
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_%s.weight"
+    yield "peft", file({name % "A": (2, 48), name % "B": (48, 2)}, 0)
+    yield "mlx", file({"model.layers.0.self_attn.q_proj.lora_a": (48, 2), "model.layers.0.self_attn.q_proj.lora_b": (2, 48)}, 1)
+    yield "gguf", bytes([2]) + b"GGUF" + struct.pack("<IQQ", 3, 0, 0)
+
+
 for folder, seeds in (
+    ("saved", saved), ("lora", loras),
     ("chat_output", chat_outputs), ("template", templates), ("messages", conversations), ("gguf", ggufs), ("json", jsons),
     ("safetensors", safetensors), ("imatrix", imatrices),
 ):
