@@ -119,11 +119,17 @@ static hth_code render(job *j, const char *path, hth_err *err) {
     return hth_chat_text_ids(j->chat, j->tokenizer, &j->text, &j->ids, err);
 }
 
+// Control tokens, and added ones: those of some families' turns are no control tokens.
+static char mark_of(const hth_tokenizer *t, hth_token id) {
+    size_t n;
+    return hth_tokenizer_is_control(t, id) ? '*' : hth_tokenizer_bytes(t, id, &n) ? ' ' : '+';
+}
+
 static void print_tokens(const job *j) {
     for (size_t i = 0; i < j->ids.n; i++) {
         size_t n;
         const char *spelling = hth_tokenizer_spelling(j->tokenizer, j->ids.ids[i], &n);
-        cli_print("%8d %c ", j->ids.ids[i], hth_tokenizer_is_control(j->tokenizer, j->ids.ids[i]) ? '*' : ' ');
+        cli_print("%8d %c ", j->ids.ids[i], mark_of(j->tokenizer, j->ids.ids[i]));
         if (spelling) cli_write_text(spelling, n);
         cli_print("\n");
     }
@@ -224,7 +230,7 @@ static const cli_option options[] = {
     CLI_OPTION_TEXT("chat-template", 0, "FILE", template_values, file, "use this template with the model's vocabulary"),
     CLI_OPTION_FLAG("as-is", 0, template_values, as_is,
                     "give the messages to the template as they are, not in the shape that it wants"),
-    CLI_OPTION_FLAG("tokens", 0, template_values, tokens, "print the tokens, control tokens marked with *"),
+    CLI_OPTION_FLAG("tokens", 0, template_values, tokens, "print the tokens, control tokens marked with *, other added ones with +"),
     CLI_OPTION_FLAG("json", 0, template_values, json, "print JSON: the text in segments of template and client"),
     {0},
 };
