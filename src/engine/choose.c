@@ -18,8 +18,8 @@ static hth_code find_allowed(const hth_engine *e, sequence *s, const uint32_t **
 static hth_code pick(const hth_engine *e, choice *c, hth_err *err) {
     sequence *s = c->seq;
     const hth_request *r = s->request;
-    hth_pick_params p = {.logits = c->logits, .pos = (int64_t)s->n_token, .want_logprobs = r->p.logprobs, .top = s->top,
-                         .n_top = r->p.n_top};
+    hth_pick_params p = {.logits = c->logits, .pos = (int64_t)s->n_token, .want_logprobs = r->p.logprobs,
+                         .after = r->p.logprobs_after, .top = s->top, .n_top = r->p.n_top};
     HTH_TRY(find_allowed(e, s, &p.allowed, err));
     hth_pick picked;
     HTH_TRY(hth_sampler_pick_from(s->sampler, &p, &picked, err));

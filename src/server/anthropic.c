@@ -27,13 +27,6 @@ static void refuse(hth_exchange *x, const hth_fields *f, const hth_fault *fault)
     hth_reply_fault(x, fault);
 }
 
-// Where tests are allowed to, the header X-Hearth-Script is what is answered.
-static void take_script(const hth_server *s, hth_exchange *x, hth_ask *a) {
-    const char *script = s->allow_scripts ? hth_exchange_header(x, "X-Hearth-Script") : NULL;
-    const char *text = script ? hth_exchange_unescape(x, script, strlen(script)) : NULL;
-    if (text) a->script = hth_chat_text_of(text);
-}
-
 static void handle_messages(hth_server *s, hth_exchange *x, const hth_match *m) {
     (void)m;
     hth_fault fault = {0};
@@ -54,7 +47,7 @@ static void handle_messages(hth_server *s, hth_exchange *x, const hth_match *m) 
     hth_call_new_id("msg_", reply->id);
     reply->omits_thoughts = r->omits_thoughts;
     reply->arena = f.arena;
-    take_script(s, x, &r->ask);
+    hth_call_take_script(s, x, &r->ask);
     hth_call_serve(s, x, &r->ask, f.ignored, &anthropic_printer, reply);
 }
 

@@ -122,6 +122,7 @@ typedef struct hth_ask {
     size_t n_stop_token;
     bool ignore_end, show_control, echo;
     bool logprobs, prompt_logprobs;
+    bool logprobs_after; // of what the filters have left
     int64_t n_top; // alternatives with each logprob
     bool tokens;   // the ids of tokens are wanted with the text
     const hth_ask_lora *lora; // [n_lora]

@@ -21,7 +21,7 @@ static void tell_text(hth_call *c, hth_call_kind kind, int32_t choice, const cha
 
 static void tell_started(hth_call *c) {
     hth_call_event e = {.kind = HTH_CALL_STARTED, .choice = -1};
-    e.started.model = c->ask->model.n > 0 ? c->ask->model.p : c->use->card->name;
+    e.started.model = c->ask->model.n > 0 ? c->ask->model.p : c->use->card->label;
     e.started.created = c->created;
     e.started.tokenizer = c->use->tokenizer;
     c->has_started = true;

@@ -182,6 +182,9 @@ HTH_NODISCARD bool hth_call_render(struct hth_server *s, hth_exchange *x, const 
 // What a token alone is written as; perhaps no whole characters. Borrowed from the tokenizer.
 const char *hth_call_spell(const struct hth_tokenizer *t, int32_t id, size_t *n);
 
+// Where tests are allowed to, the header X-Hearth-Script is what is answered.
+void hth_call_take_script(struct hth_server *s, hth_exchange *x, hth_ask *a);
+
 // A new id: prefix and 24 letters and digits that nobody can guess.
 #define HTH_CALL_ID 48
 void hth_call_new_id(const char *prefix, char out[HTH_CALL_ID]);

@@ -311,6 +311,7 @@ static void fill_params(hth_call *c) {
         .show_control = c->format != NULL || a->show_control,
         .echo = a->echo,
         .logprobs = a->logprobs,
+        .logprobs_after = a->logprobs_after,
         .prompt_logprobs = a->prompt_logprobs,
         .n_top = (int32_t)a->n_top,
         .n_draft = (int32_t)a->n_draft,

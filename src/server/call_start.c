@@ -31,6 +31,12 @@ void hth_call_new_id(const char *prefix, char out[HTH_CALL_ID]) {
     out[n + sizeof random] = 0;
 }
 
+void hth_call_take_script(hth_server *s, hth_exchange *x, hth_ask *a) {
+    const char *script = s->allow_scripts ? hth_exchange_header(x, "X-Hearth-Script") : NULL;
+    const char *text = script ? hth_exchange_unescape(x, script, strlen(script)) : NULL;
+    if (text) a->script = hth_chat_text_of(text);
+}
+
 const hth_sampler_params *hth_call_sampling(const hth_call *c) {
     return &c->sampling;
 }

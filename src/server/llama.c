@@ -178,7 +178,7 @@ static void get_props(hth_server *s, hth_exchange *x, const hth_match *m) {
     hth_json_out_begin(&j, NULL, '{');
     put_settings(&j, s, context_of(s, card, &loaded));
     hth_json_out_int(&j, "total_slots", n_slot(s));
-    hth_json_out_text(&j, "model_alias", card->name);
+    hth_json_out_text(&j, "model_alias", card->label);
     hth_json_out_text(&j, "model_ftype", card->quantization);
     hth_json_out_text(&j, "model_path", card->path);
     hth_json_out_begin(&j, "modalities", '{');
@@ -238,15 +238,6 @@ static void get_slots(hth_server *s, hth_exchange *x, const hth_match *m) {
     for (int64_t i = 0; i < n; i++) put_slot(&j, i, n_ctx, i < n_busy);
     hth_json_out_end(&j, ']');
     llama_reply_json(x, &body);
-}
-
-// Sequences have no places of their own here: what was computed is found by its text.
-static void post_slot(hth_server *s, hth_exchange *x, const hth_match *m) {
-    (void)s;
-    (void)m;
-    refuse(x, HTH_FAULT_NOT_OFFERED,
-           "This server keeps what it has computed by itself and finds it by its text; --cache-folder keeps "
-           "it over restarts");
 }
 
 // ---- adapters
@@ -386,7 +377,7 @@ const hth_route hth_llama_routes[] = {
     ROUTE(HTH_GET, "/props", get_props, 0),
     ROUTE(HTH_POST, "/props", post_props, HTH_ROUTE_ADMIN),
     ROUTE(HTH_GET, "/slots", get_slots, 0),
-    ROUTE(HTH_POST, "/slots/{id}", post_slot, HTH_ROUTE_ADMIN),
+    ROUTE(HTH_POST, "/slots/{id}", llama_slot_action, HTH_ROUTE_ADMIN),
     ROUTE(HTH_GET, "/metrics", get_metrics, 0),
     ROUTE(HTH_GET, "/lora-adapters", get_lora, 0),
     ROUTE(HTH_POST, "/lora-adapters", post_lora, HTH_ROUTE_ADMIN),

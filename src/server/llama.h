@@ -30,10 +30,22 @@ HTH_NODISCARD bool llama_read_prompts(hth_fields *f, const hth_json *v, hth_ask 
 // One prompt.
 HTH_NODISCARD bool llama_read_prompt(hth_fields *f, const hth_json *v, hth_ask_prompt *out);
 
+// The last conversations by slot (llama_slots.c); one for the server.
+typedef struct hth_llama_slots hth_llama_slots;
+hth_llama_slots *hth_llama_slots_new(void); // NULL: no memory
+void hth_llama_slots_free(hth_llama_slots *t);
+// A slot's conversation: the ask's first prompt and what was generated. Without memory, nothing.
+void llama_slot_keep(hth_llama_slots *t, int64_t id, const char *model, const hth_ask *a, const int32_t *ids,
+                     size_t n_id);
+void llama_slot_action(hth_server *s, hth_exchange *x, const hth_match *m);
+
 // What a completion is printed with (llama_print.c). In the exchange's arena.
 typedef struct llama_reply {
     const hth_ask *ask;
-    hth_chat_text prompt;
+    hth_llama_slots *slots; // gets the conversation
+    int64_t id_slot;
+    int32_t *generated; // [n_generated] owned
+    size_t n_generated, cap_generated;
     hth_sampler_params sampling; // as it was settled
     const char *model;
     bool is_list, wants_tokens, wants_timings, wants_probs;

@@ -12,7 +12,7 @@ typedef struct request {
     hth_chat_text fields[LLAMA_MAX_FIELDS];
     size_t n_field;
     bool has_prompt, is_list, wants_tokens, wants_timings, has_grammar, is_infill;
-    int64_t n_probs;
+    int64_t n_probs, id_slot;
 } request;
 
 static const hth_ask_names names = {.prompt = "prompt",
@@ -123,6 +123,22 @@ static bool read_fields(hth_fields *f, const hth_json *v, void *to) {
     return true;
 }
 
+static bool read_prefix(hth_fields *f, const hth_json *v, void *to) {
+    request *r = to;
+    if (v->kind != HTH_JSON_STRING) return hth_fields_refuse_kind(f, v, "a string");
+    r->prefix = (hth_chat_text){v->u.str, v->n};
+    if (!r->is_infill) hth_fields_ignore(f, "input_prefix");
+    return true;
+}
+
+static bool read_suffix(hth_fields *f, const hth_json *v, void *to) {
+    request *r = to;
+    if (v->kind != HTH_JSON_STRING) return hth_fields_refuse_kind(f, v, "a string");
+    r->suffix = (hth_chat_text){v->u.str, v->n};
+    if (!r->is_infill) hth_fields_ignore(f, "input_suffix");
+    return true;
+}
+
 // Files of the repository: {"filename": ..., "text": ...}.
 static bool read_extra(hth_fields *f, const hth_json *v, void *to) {
     request *r = to;
@@ -157,101 +173,86 @@ static bool read_extra(hth_fields *f, const hth_json *v, void *to) {
     { .name = name_, .kind = HTH_FIELD_BOOL, .offset = offsetof(request, member_), .help = help_ }
 #define TEXT(name_, member_, help_) \
     { .name = name_, .kind = HTH_FIELD_TEXT, .offset = offsetof(request, member_), .help = help_ }
+#define COUNT(name_, member_, hi_, help_)                                                                \
+    {                                                                                                    \
+        .name = name_, .kind = HTH_FIELD_INT, .offset = offsetof(request, member_), .lo = -1, .hi = hi_, \
+        .help = help_                                                                                    \
+    }
 #define IGNORED(name_, help_) \
     { .name = name_, .kind = HTH_FIELD_IGNORED, .help = help_ }
 #define REFUSED(name_, help_) \
     { .name = name_, .kind = HTH_FIELD_REFUSED, .help = help_ }
 
-#define COMMON                                                                                               \
-    TEXT("model", ask.model, "a name; none: the default model"),                                             \
-        CUSTOM("prompt", "string|array", read_prompt,                                                        \
-               "a text, ids, both mixed, or an array of such prompts"),                                      \
-        CUSTOM("n_predict", "number", read_n_predict, "most tokens; -1: no limit, 0: the prompt alone"),     \
-        CUSTOM("max_tokens", "number", read_n_predict, "the same"),                                          \
-        CUSTOM("max_completion_tokens", "number", read_n_predict, "the same"),                               \
-        CUSTOM("n_keep", "number", read_n_keep,                                                              \
-               "tokens that stay at the beginning when something has to go"),                                \
-        {.name = "n_cmpl",                                                                                   \
-         .kind = HTH_FIELD_INT,                                                                              \
-         .offset = offsetof(request, ask.n),                                                                 \
-         .lo = 0,                                                                                            \
-         .hi = 128,                                                                                          \
-         .help = "completions"},                                                                             \
-        {.name = "n",                                                                                        \
-         .kind = HTH_FIELD_INT,                                                                              \
-         .offset = offsetof(request, ask.n),                                                                 \
-         .lo = 0,                                                                                            \
-         .hi = 128,                                                                                          \
-         .help = "the same"},                                                                                \
-        BOOL("stream", ask.stream, ""),                                                                      \
-        CUSTOM("seed", "number", read_seed, "below 0: another one each time"),                               \
-        HTH_ASK_SAMPLING("temperature", "0: the likeliest token"),                                           \
-        HTH_ASK_SAMPLING("dynatemp_range", "0: off"), HTH_ASK_SAMPLING("dynatemp_exponent", ""),             \
-        HTH_ASK_SAMPLING("top_k", "0: off"), HTH_ASK_SAMPLING("top_p", "1: off"),                            \
-        HTH_ASK_SAMPLING("min_p", "0: off"), HTH_ASK_SAMPLING("top_n_sigma", "0 or less: off"),              \
-        HTH_ASK_SAMPLING("xtc_probability", "0: off"), HTH_ASK_SAMPLING("xtc_threshold", "above 0.5: off"),  \
-        HTH_ASK_SAMPLING("typical_p", "1: off"),                                                             \
-        HTH_ASK_SAMPLING("repeat_last_n", "tokens that the penalties look back on; -1: all, 0: off"),        \
-        HTH_ASK_SAMPLING("repeat_penalty", "1: off"), HTH_ASK_SAMPLING("presence_penalty", "0: off"),        \
-        HTH_ASK_SAMPLING("frequency_penalty", "0: off"), HTH_ASK_SAMPLING("dry_multiplier", "0: off"),       \
-        HTH_ASK_SAMPLING("dry_base", ""), HTH_ASK_SAMPLING("dry_allowed_length", ""),                        \
-        HTH_ASK_SAMPLING("dry_penalty_last_n", ""),                                                          \
-        HTH_ASK_SAMPLING("mirostat", "1 or 2: in place of the other filters"),                               \
-        HTH_ASK_SAMPLING("mirostat_tau", ""), HTH_ASK_SAMPLING("mirostat_eta", ""),                          \
-        HTH_ASK_SAMPLING("min_keep", "a filter leaves at least so many"),                                    \
-        CUSTOM("samplers", "string|array", hth_ask_read_samplers, "the order of the filters"),               \
-        CUSTOM("stop", "string|array", hth_ask_read_stop, "texts that end the completion"),                  \
-        CUSTOM("logit_bias", "object|array", hth_ask_read_bias,                                              \
-               "tokens or texts that are made likelier; false bans"),                                        \
-        BOOL("ignore_eos", ask.ignore_end, "the model's own end does not end it"),                           \
-        CUSTOM("n_probs", "number", read_n_probs, "likeliest tokens that are told with each one"),           \
-        CUSTOM("grammar", "string", read_grammar, "GBNF"),                                                   \
-        CUSTOM("json_schema", "object", read_schema, "obeyed or refused"),                                   \
-        CUSTOM("cache_prompt", "boolean", read_cache_prompt,                                                 \
-               "false: nothing is taken from the cache or left there"),                                      \
-        BOOL("return_tokens", wants_tokens, "with the ids of tokens"),                                       \
-        BOOL("return_progress", ask.progress, "streams tell how far the prompt is"),                         \
-        BOOL("timings_per_token", wants_timings, "each piece of a stream tells times"),                      \
-        CUSTOM("response_fields", "string|array", read_fields,                                                      \
-               "members of the reply that are wanted; a/b is b inside of a"),                                \
-        CUSTOM("lora", "array", read_lora, "[{id, scale}] of the server's adapters; the others are off"),    \
-        CUSTOM("priority", "string", hth_ask_read_priority, "background: others go first"),                  \
-        {.name = "speculative.n_max",                                                                        \
-         .kind = HTH_FIELD_INT,                                                                              \
-         .offset = offsetof(request, ask.n_draft),                                                           \
-         .lo = 0,                                                                                            \
-         .hi = 31,                                                                                           \
-         .help = "most tokens that are guessed per step"},                                                   \
-        REFUSED("post_sampling_probs", "probabilities are the model's own"),                                 \
-        REFUSED("image_data", "models take text only"), REFUSED("multimodal_data", "models take text only"), \
-        IGNORED("id_slot", "what was computed is found by its text, whoever asks"),                          \
-        IGNORED("slot_id", "the same"), IGNORED("n_cache_reuse", "what was computed is found by its text"),  \
-        IGNORED("n_indent", "lines are not cut by their indent"),                                            \
-        IGNORED("n_discard", "what has to go is decided by the context's length"),                           \
-        IGNORED("t_max_predict_ms", "limit the tokens instead"),                                             \
-        IGNORED("t_max_prompt_ms", "limit the prompt instead"),                                              \
-        IGNORED("dry_sequence_breakers", "the usual ones hold"),                                             \
-        IGNORED("penalize_nl", "llama.cpp has dropped it"), IGNORED("tfs_z", "llama.cpp has dropped it"),    \
-        IGNORED("verbose", "nothing more is told")
-
-static const hth_field completion_fields[] = {COMMON};
-const hth_field_set hth_llama_completion_set = {completion_fields, HTH_COUNT(completion_fields)};
-
-static const hth_field infill_fields[] = {
-    COMMON,
-    {.name = "input_prefix",
-     .kind = HTH_FIELD_TEXT,
-     .offset = offsetof(request, prefix),
-     .help = "the text before the gap",
-     .required = true},
-    {.name = "input_suffix",
-     .kind = HTH_FIELD_TEXT,
-     .offset = offsetof(request, suffix),
-     .help = "the text behind it",
-     .required = true},
-    CUSTOM("input_extra", "array", read_extra, "other files: [{filename, text}]"),
+// Of both, completion and infill.
+static const hth_field fields[] = {
+    TEXT("model", ask.model, "a name; none: the default model"),
+    CUSTOM("prompt", "string|array", read_prompt, "a text, ids, both mixed, or an array of such prompts"),
+    CUSTOM("input_prefix", "string", read_prefix, "of infill: the text before the gap"),
+    CUSTOM("input_suffix", "string", read_suffix, "of infill: the text behind it"),
+    CUSTOM("input_extra", "array", read_extra, "of infill: other files, [{filename, text}]"),
+    CUSTOM("n_predict", "number", read_n_predict, "most tokens; -1: no limit, 0: the prompt alone"),
+    CUSTOM("max_tokens", "number", read_n_predict, "the same"),
+    CUSTOM("max_completion_tokens", "number", read_n_predict, "the same"),
+    CUSTOM("n_keep", "number", read_n_keep, "tokens that stay at the beginning when something has to go"),
+    COUNT("n_cmpl", ask.n, 128, "completions"),
+    COUNT("n", ask.n, 128, "the same"),
+    BOOL("stream", ask.stream, "the completion comes in pieces"),
+    CUSTOM("seed", "number", read_seed, "below 0: another one each time"),
+    HTH_ASK_SAMPLING("temperature", "0: the likeliest token"),
+    HTH_ASK_SAMPLING("dynatemp_range", "0: off"),
+    HTH_ASK_SAMPLING("dynatemp_exponent", "how entropy becomes temperature"),
+    HTH_ASK_SAMPLING("top_k", "0: off"),
+    HTH_ASK_SAMPLING("top_p", "1: off"),
+    HTH_ASK_SAMPLING("min_p", "0: off"),
+    HTH_ASK_SAMPLING("top_n_sigma", "0 or less: off"),
+    HTH_ASK_SAMPLING("xtc_probability", "0: off"),
+    HTH_ASK_SAMPLING("xtc_threshold", "above 0.5: off"),
+    HTH_ASK_SAMPLING("typical_p", "1: off"),
+    HTH_ASK_SAMPLING("repeat_last_n", "tokens that the penalties look back on; -1: all, 0: off"),
+    HTH_ASK_SAMPLING("repeat_penalty", "1: off"),
+    HTH_ASK_SAMPLING("presence_penalty", "0: off"),
+    HTH_ASK_SAMPLING("frequency_penalty", "0: off"),
+    HTH_ASK_SAMPLING("dry_multiplier", "0: off"),
+    HTH_ASK_SAMPLING("dry_base", "how fast the penalty grows"),
+    HTH_ASK_SAMPLING("dry_allowed_length", "longest repetition that costs nothing"),
+    HTH_ASK_SAMPLING("dry_penalty_last_n", "tokens that are searched for repetitions"),
+    HTH_ASK_SAMPLING("mirostat", "1 or 2: in place of the other filters"),
+    HTH_ASK_SAMPLING("mirostat_tau", "its target"),
+    HTH_ASK_SAMPLING("mirostat_eta", "its rate"),
+    HTH_ASK_SAMPLING("min_keep", "a filter leaves at least so many"),
+    CUSTOM("samplers", "string|array", hth_ask_read_samplers, "the order of the filters"),
+    CUSTOM("stop", "string|array", hth_ask_read_stop, "texts that end the completion"),
+    CUSTOM("logit_bias", "object|array", hth_ask_read_bias, "tokens or texts made likelier; false bans"),
+    BOOL("ignore_eos", ask.ignore_end, "the model's own end does not end it"),
+    CUSTOM("n_probs", "number", read_n_probs, "likeliest tokens that are told with each one"),
+    BOOL("post_sampling_probs", ask.logprobs_after, "their probabilities after the filters"),
+    CUSTOM("grammar", "string", read_grammar, "GBNF"),
+    CUSTOM("json_schema", "object", read_schema, "obeyed or refused"),
+    CUSTOM("cache_prompt", "boolean", read_cache_prompt,
+           "false: nothing is taken from the cache or left there"),
+    BOOL("return_tokens", wants_tokens, "with the ids of tokens"),
+    BOOL("return_progress", ask.progress, "streams tell how far the prompt is"),
+    BOOL("timings_per_token", wants_timings, "each piece of a stream tells times"),
+    CUSTOM("response_fields", "string|array", read_fields,
+           "members of the reply that are wanted; a/b is b inside of a"),
+    CUSTOM("lora", "array", read_lora, "[{id, scale}] of the server's adapters; the others are off"),
+    CUSTOM("priority", "string", hth_ask_read_priority, "background: others go first"),
+    COUNT("speculative.n_max", ask.n_draft, 31, "most tokens that are guessed per step"),
+    COUNT("id_slot", id_slot, 4095, "where /slots/N?action=save finds the conversation"),
+    REFUSED("image_data", "models take text only"),
+    REFUSED("multimodal_data", "models take text only"),
+    IGNORED("n_cache_reuse", "what was computed is found by its text"),
+    IGNORED("n_indent", "lines are not cut by their indent"),
+    IGNORED("n_discard", "what has to go is decided by the context's length"),
+    IGNORED("t_max_predict_ms", "limit the tokens instead"),
+    IGNORED("t_max_prompt_ms", "limit the prompt instead"),
+    IGNORED("dry_sequence_breakers", "the usual ones hold"),
+    IGNORED("penalize_nl", "llama.cpp has dropped it"),
+    IGNORED("tfs_z", "llama.cpp has dropped it"),
+    IGNORED("verbose", "nothing more is told"),
 };
-const hth_field_set hth_llama_infill_set = {infill_fields, HTH_COUNT(infill_fields)};
+const hth_field_set hth_llama_completion_set = {fields, HTH_COUNT(fields)};
+const hth_field_set hth_llama_infill_set = {fields, HTH_COUNT(fields)};
 
 // ---- completion and infill
 
@@ -260,9 +261,10 @@ static void free_reply(void *reply) {
     hth_str_free(&r->ids);
     hth_str_free(&r->probs);
     hth_str_free(&r->stop);
+    hth_free(r->generated);
 }
 
-static llama_reply *new_reply(hth_exchange *x, const request *r) {
+static llama_reply *new_reply(hth_server *s, hth_exchange *x, const request *r) {
     llama_reply *reply = hth_arena_alloc(hth_exchange_arena(x), 1, sizeof *reply);
     if (!reply || !hth_exchange_keep(x, reply, free_reply)) return NULL;
     hth_str_init(&reply->ids, HTH_MEM_SERVER, LLAMA_MAX_REPLY);
@@ -273,7 +275,8 @@ static llama_reply *new_reply(hth_exchange *x, const request *r) {
     reply->wants_tokens = r->wants_tokens;
     reply->wants_timings = r->wants_timings;
     reply->wants_probs = r->n_probs > 0;
-    reply->prompt = r->prompt_text;
+    reply->slots = s->slots;
+    reply->id_slot = r->id_slot;
     memcpy(reply->fields, r->fields, sizeof reply->fields);
     reply->n_field = r->n_field;
     return reply;
@@ -281,6 +284,10 @@ static llama_reply *new_reply(hth_exchange *x, const request *r) {
 
 // The text before the gap goes on with the prompt.
 static bool make_infill(hth_exchange *x, request *r, hth_fault *fault) {
+    if (!r->prefix.p || !r->suffix.p) {
+        const char *missing = r->prefix.p ? "input_suffix" : "input_prefix";
+        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, missing, "\"%s\" is required", missing);
+    }
     hth_arena *a = hth_exchange_arena(x);
     hth_segment *segment = hth_arena_alloc(a, 1, sizeof *segment);
     hth_ask_prompt *prompt = hth_arena_alloc(a, 1, sizeof *prompt);
@@ -298,8 +305,7 @@ static bool make_infill(hth_exchange *x, request *r, hth_fault *fault) {
     return true;
 }
 
-static bool read(hth_exchange *x, request *r, const hth_field *table, size_t n, hth_fields *f,
-                 hth_fault *fault) {
+static bool read(hth_exchange *x, request *r, hth_fields *f, hth_fault *fault) {
     const hth_json *root;
     hth_ask_init(&r->ask);
     r->ask.kind = HTH_ASK_TEXT;
@@ -307,29 +313,31 @@ static bool read(hth_exchange *x, request *r, const hth_field *table, size_t n, 
     if (!hth_body_read(x, f, &root, fault)) return false;
     r->ask.document = f->text;
     r->ask.n_document = f->n_text;
-    if (!hth_fields_read(f, table, n, root, r)) return false;
-    r->ask.tokens = r->wants_tokens || r->n_probs > 0 || r->ask.stream; // streams count them
+    if (!hth_fields_read(f, fields, HTH_COUNT(fields), root, r)) return false;
+    r->ask.tokens = r->wants_tokens || r->n_probs > 0 || r->ask.stream || r->id_slot >= 0; // counted, or kept
     r->ask.timings = r->wants_timings;
     if (r->is_infill) return make_infill(x, r, fault);
     return r->has_prompt || hth_refuse(fault, HTH_FAULT_BAD_REQUEST, "prompt", "\"prompt\" must be provided");
 }
 
-static void serve(hth_server *s, hth_exchange *x, const hth_field *table, size_t n, bool is_infill) {
+static void serve(hth_server *s, hth_exchange *x, bool is_infill) {
     hth_fault fault = {0};
     hth_fields f;
     hth_call *call = NULL;
     request *r = hth_arena_alloc(hth_exchange_arena(x), 1, sizeof *r);
     if (r) r->is_infill = is_infill;
-    if (r && !read(x, r, table, n, &f, &fault)) {
+    if (r) r->id_slot = -1;
+    if (r && !read(x, r, &f, &fault)) {
         hth_reply_fault(x, &fault);
         return;
     }
-    llama_reply *reply = r ? new_reply(x, r) : NULL;
+    llama_reply *reply = r ? new_reply(s, x, r) : NULL;
     if (!reply) {
         (void)hth_refuse(&fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
         hth_reply_fault(x, &fault);
         return;
     }
+    hth_call_take_script(s, x, &r->ask);
     if (!hth_call_start(s, x, &r->ask, &call, &fault)) {
         if (is_infill && fault.kind == HTH_FAULT_UNSUPPORTED && strcmp(fault.param, names.suffix) == 0) {
             (void)hth_refuse(
@@ -347,12 +355,12 @@ static void serve(hth_server *s, hth_exchange *x, const hth_field *table, size_t
 
 void llama_completion(hth_server *s, hth_exchange *x, const hth_match *m) {
     (void)m;
-    serve(s, x, completion_fields, HTH_COUNT(completion_fields), false);
+    serve(s, x, false);
 }
 
 void llama_infill(hth_server *s, hth_exchange *x, const hth_match *m) {
     (void)m;
-    serve(s, x, infill_fields, HTH_COUNT(infill_fields), true);
+    serve(s, x, true);
 }
 
 // ---- embedding

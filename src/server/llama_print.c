@@ -1,4 +1,5 @@
 // Completions in llama-server's words.
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,13 +36,16 @@ void llama_put_timings(hth_json_out *j, const char *key, const hth_call_usage *u
     hth_json_out_end(j, '}');
 }
 
-static void put_token(hth_json_out *j, int32_t id, const char *text, size_t n, float logprob) {
+static void put_token(hth_json_out *j, int32_t id, const char *text, size_t n, float logprob, bool is_after) {
     hth_json_out_int(j, "id", id);
     hth_json_out_str(j, "token", text, n);
     hth_json_out_begin(j, "bytes", '[');
     for (size_t i = 0; i < n; i++) hth_json_out_int(j, NULL, (uint8_t)text[i]);
     hth_json_out_end(j, ']');
-    hth_json_out_float(j, "logprob", logprob);
+    if (is_after)
+        hth_json_out_float(j, "prob", expf(logprob));
+    else
+        hth_json_out_float(j, "logprob", logprob);
 }
 
 typedef struct prob {
@@ -51,17 +55,18 @@ typedef struct prob {
     float logprob;
     const hth_logprob *top;
     const hth_tokenizer *tokenizer;
+    bool is_after;
 } prob;
 
 static void put_prob(hth_json_out *j, const prob *p) {
     hth_json_out_begin(j, NULL, '{');
-    put_token(j, p->id, p->text, p->n_text, p->logprob);
-    hth_json_out_begin(j, "top_logprobs", '[');
+    put_token(j, p->id, p->text, p->n_text, p->logprob, p->is_after);
+    hth_json_out_begin(j, p->is_after ? "top_probs" : "top_logprobs", '[');
     for (int32_t i = 0; i < p->n_top; i++) {
         size_t n;
         const char *text = hth_call_spell(p->tokenizer, p->top[i].token, &n);
         hth_json_out_begin(j, NULL, '{');
-        put_token(j, p->top[i].token, text, n, p->top[i].logprob);
+        put_token(j, p->top[i].token, text, n, p->top[i].logprob, p->is_after);
         hth_json_out_end(j, '}');
     }
     hth_json_out_end(j, ']');
@@ -77,6 +82,23 @@ static const char *stop_type(hth_finish reason) {
     case HTH_FINISH_CONTEXT: return "limit";
     default: return "none";
     }
+}
+
+// Tokens that are banned because the end is to be ignored count as bias; null is minus infinity.
+static void put_bias(hth_json_out *j, const llama_reply *r) {
+    const hth_ask *a = r->ask;
+    const int32_t n = a->ignore_end && r->tokenizer ? hth_tokenizer_n_vocab(r->tokenizer) : 0;
+    hth_json_out_begin(j, "logit_bias", '[');
+    for (int64_t i = 0; i < (int64_t)a->n_bias + n; i++) {
+        const bool is_own = i < (int64_t)a->n_bias;
+        const int32_t id = is_own ? a->bias[i].token : (int32_t)(i - (int64_t)a->n_bias);
+        if (is_own ? a->bias[i].text.p != NULL : !hth_tokenizer_is_end(r->tokenizer, id)) continue;
+        hth_json_out_begin(j, NULL, '{');
+        hth_json_out_float(j, "bias", is_own ? a->bias[i].bias : -INFINITY);
+        hth_json_out_int(j, "token", id);
+        hth_json_out_end(j, '}');
+    }
+    hth_json_out_end(j, ']');
 }
 
 static void put_settings(hth_json_out *j, const llama_reply *r) {
@@ -95,7 +117,8 @@ static void put_settings(hth_json_out *j, const llama_reply *r) {
     hth_json_out_int(j, "n_probs", a->n_top);
     hth_json_out_str(j, "grammar", a->grammar.p ? a->grammar.p : "", a->grammar.n);
     hth_json_out_bool(j, "timings_per_token", r->wants_timings);
-    hth_json_out_bool(j, "post_sampling_probs", false);
+    hth_json_out_bool(j, "post_sampling_probs", a->logprobs_after);
+    put_bias(j, r);
     hth_json_out_begin(j, "lora", '[');
     for (size_t i = 0; i < a->n_lora; i++) {
         hth_json_out_begin(j, NULL, '{');
@@ -116,6 +139,28 @@ typedef struct result {
     const hth_call_usage *usage;
 } result;
 
+// The prompt's tokens as text, control tokens spelled out.
+static void put_prompt(hth_json_out *j, const llama_reply *r, int64_t choice) {
+    const hth_ask *a = r->ask;
+    const size_t i = (size_t)(choice / (a->n > 0 ? a->n : 1));
+    const hth_token bos = r->tokenizer ? hth_tokenizer_special(r->tokenizer, HTH_SPECIAL_BOS) : -1;
+    hth_str text;
+    hth_err none; // ids were checked when the request was
+    hth_str_init(&text, HTH_MEM_SERVER, LLAMA_MAX_REPLY);
+    size_t n;
+    const char *head = r->tokenizer && bos >= 0 ? hth_tokenizer_spelling(r->tokenizer, bos, &n) : NULL;
+    if (head && hth_tokenizer_adds_bos(r->tokenizer)) hth_str_append(&text, head, n);
+    for (size_t k = 0; i < a->n_prompt && k < a->prompts[i].n_segment; k++) {
+        const hth_segment *s = &a->prompts[i].segments[k];
+        hth_detokenizer d = hth_detokenizer_make(r->tokenizer, true);
+        for (size_t t = 0; r->tokenizer && t < s->n_token; t++)
+            (void)!hth_detokenizer_push(&d, s->tokens[t], &text, &none);
+        if (s->text) hth_str_append(&text, s->text, s->n_text);
+    }
+    hth_json_out_str(j, "prompt", hth_str_text(&text), text.len);
+    hth_str_free(&text);
+}
+
 static void put_end(hth_json_out *j, const llama_reply *r, const result *e) {
     const hth_call_usage *u = e->usage;
     hth_json_out_int(j, "id_slot", 0);
@@ -124,7 +169,7 @@ static void put_end(hth_json_out *j, const llama_reply *r, const result *e) {
     hth_json_out_int(j, "tokens_predicted", u->n_output);
     hth_json_out_int(j, "tokens_evaluated", u->n_prompt);
     put_settings(j, r);
-    hth_json_out_str(j, "prompt", r->prompt.p ? r->prompt.p : "", r->prompt.n);
+    put_prompt(j, r, e->index);
     hth_json_out_bool(j, "has_new_line", e->has_new_line);
     hth_json_out_bool(j, "truncated", e->reason == HTH_FINISH_CONTEXT);
     hth_json_out_text(j, "stop_type", stop_type(e->reason));
@@ -141,10 +186,20 @@ static void put_frame(hth_str *out, const hth_str *json) {
     hth_str_puts(out, "\n\n");
 }
 
+static void keep_id(llama_reply *r, int32_t id) {
+    void *list = r->generated;
+    if (!hth_grow(HTH_MEM_SERVER, &list, &r->cap_generated, r->n_generated + 1, sizeof *r->generated,
+                  SIZE_MAX / 8))
+        return;
+    r->generated = list;
+    r->generated[r->n_generated++] = id;
+}
+
 static void take_token(llama_reply *r, const hth_call_event *e) {
     if (e->token.is_prompt) return;
     if (r->wants_tokens) hth_str_printf(&r->ids, "%s%d", r->ids.len ? "," : "", e->token.id);
     r->n_token++;
+    if (r->id_slot >= 0) keep_id(r, e->token.id);
     if (!r->wants_probs) return;
     const prob p = {.id = e->token.id,
                     .text = e->text,
@@ -152,7 +207,8 @@ static void take_token(llama_reply *r, const hth_call_event *e) {
                     .logprob = e->token.logprob,
                     .top = e->token.top,
                     .n_top = e->token.n_top,
-                    .tokenizer = r->tokenizer};
+                    .tokenizer = r->tokenizer,
+                    .is_after = r->ask->logprobs_after};
     if (r->probs.len > 0) hth_str_putc(&r->probs, ',');
     hth_json_out j = hth_json_out_make(&r->probs, false);
     put_prob(&j, &p);
@@ -290,7 +346,8 @@ static void print_event(void *user, const hth_call_event *e, hth_str *out) {
         break;
     case HTH_CALL_ERROR: put_fault(e->fault, out); break;
     case HTH_CALL_END:
-        if (e->usage) put_last(r, e->usage, out);
+        llama_slot_keep(r->slots, r->id_slot, r->model, r->ask, r->generated, r->n_generated);
+        put_last(r, e->usage, out);
         break;
     default: break;
     }
@@ -303,7 +360,8 @@ static void put_choice(const llama_reply *r, const hth_call_whole *w, size_t i, 
     hth_str json;
     hth_str_init(&json, HTH_MEM_SERVER, LLAMA_MAX_REPLY);
     hth_json_out j = hth_json_out_make(&json, false);
-    const result e = {.reason = c->reason,
+    const result e = {.index = (int64_t)i,
+                      .reason = c->reason,
                       .stop = c->stop.p,
                       .n_stop = c->stop.n,
                       .usage = &w->usage,
@@ -326,7 +384,8 @@ static void put_choice(const llama_reply *r, const hth_call_whole *w, size_t i, 
                         .logprob = t->logprob,
                         .top = c->tops + t->top,
                         .n_top = (int32_t)t->n_top,
-                        .tokenizer = w->tokenizer};
+                        .tokenizer = w->tokenizer,
+                        .is_after = r->ask->logprobs_after};
         if (!t->is_prompt) put_prob(&j, &p);
     }
     if (r->wants_probs) hth_json_out_end(&j, ']');
@@ -338,6 +397,11 @@ static void put_choice(const llama_reply *r, const hth_call_whole *w, size_t i, 
 static void print_whole(void *user, const hth_call_whole *w, hth_str *out) {
     llama_reply *r = user;
     r->model = w->model;
+    r->tokenizer = w->tokenizer;
+    for (size_t k = 0; r->id_slot >= 0 && w->n_choice > 0 && k < w->choices[0].n_token; k++) {
+        if (!w->choices[0].tokens[k].is_prompt) keep_id(r, w->choices[0].tokens[k].id);
+    }
+    llama_slot_keep(r->slots, r->id_slot, w->model, r->ask, r->generated, r->n_generated);
     if (r->is_list) hth_str_putc(out, '[');
     for (size_t i = 0; i < w->n_choice; i++) {
         if (i > 0) hth_str_putc(out, ',');

@@ -27,6 +27,13 @@ static bool take_ids(hth_fields *f, const hth_json *v, uint32_t from, uint32_t t
 }
 
 bool llama_read_prompt(hth_fields *f, const hth_json *v, hth_ask_prompt *out) {
+    if (v->kind == HTH_JSON_OBJECT) { // {"prompt_string": ..., "multimodal_data": [...]}
+        const hth_json *media = hth_json_get(v, "multimodal_data"), *text = hth_json_get(v, "prompt_string");
+        if (media && media->kind == HTH_JSON_ARRAY && media->n > 0)
+            return hth_fields_refuse(f, "has multimodal_data, but models take text only");
+        if (!text || text->kind != HTH_JSON_STRING) return hth_fields_refuse(f, "must have a prompt_string");
+        v = text;
+    }
     const uint32_t n = v->kind == HTH_JSON_ARRAY ? v->n : 1;
     hth_segment *segments = hth_arena_alloc(f->arena, (size_t)n + 1, sizeof *segments);
     size_t n_segment = 0;

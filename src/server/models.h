@@ -91,8 +91,9 @@ typedef struct hth_preset {
 
 // Immutable; what it points at lives as long as it is held.
 typedef struct hth_card {
-    const char *name; // NAME:TAG
-    const char *base; // NAME
+    const char *name;  // NAME:TAG
+    const char *label; // the same without ":latest": for clients that know no tags
+    const char *base;  // NAME
     const char *path;
     const char *digest;         // 64 hexadecimal digits
     const char *container;      // "gguf", "safetensors" or "mlx"

@@ -203,8 +203,10 @@ static void name_card(card *c, const card_source *from) {
     else
         hth_str_printf(&stem, "%s:%s", hth_str_text(&base), hth_str_text(&tag));
     c->pub.name = keep(c, hth_str_text(&stem));
+    c->pub.label = c->pub.name;
     const char *colon = c->pub.name ? strrchr(c->pub.name, ':') : NULL;
     if (colon) c->pub.base = hth_arena_strndup(&c->arena, c->pub.name, (size_t)(colon - c->pub.name));
+    if (c->pub.base && strcmp(colon, ":latest") == 0) c->pub.label = c->pub.base;
     hth_str_free(&stem);
     hth_str_free(&tag);
     hth_str_free(&base);

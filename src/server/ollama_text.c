@@ -276,6 +276,7 @@ static bool begin(work *w, const hth_field *table, size_t n, bool is_chat) {
     w->r->ask.n_document = w->f.n_text;
     if (!hth_fields_read(&w->f, table, n, root, w->r)) return false;
     if (!ollama_find(w->s, w->r->ask.model, &w->card, &w->fault)) return false;
+    hth_call_take_script(w->s, w->x, &w->r->ask);
     w->reply->is_chat = is_chat;
     w->reply->model = w->r->ask.model.p;
     w->reply->wants_logprobs = w->r->ask.logprobs;

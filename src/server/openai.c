@@ -109,12 +109,6 @@ void openai_timings(hth_json_out *j, const hth_call_usage *u) {
     hth_json_out_end(j, '}');
 }
 
-void openai_take_script(hth_server *s, hth_exchange *x, hth_ask *a) {
-    const char *script = s->allow_scripts ? hth_exchange_header(x, "X-Hearth-Script") : NULL;
-    const char *text = script ? hth_exchange_unescape(x, script, strlen(script)) : NULL;
-    if (text) a->script = hth_chat_text_of(text);
-}
-
 // ---- models
 
 static void write_list(hth_json_out *j, const char *key, const char *one) {
@@ -140,7 +134,7 @@ static void write_abilities(hth_json_out *j, unsigned abilities) {
 static void write_model(hth_json_out *j, const hth_server *s, const hth_card *c,
                         const hth_loaded_info *loaded) {
     hth_json_out_begin(j, NULL, '{');
-    hth_json_out_text(j, "id", c->name);
+    hth_json_out_text(j, "id", c->label);
     hth_json_out_text(j, "object", "model");
     hth_json_out_int(j, "created", c->modified_s > 0 ? c->modified_s : s->start_unix);
     hth_json_out_text(j, "owned_by", "hearth");

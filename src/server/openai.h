@@ -22,8 +22,6 @@ void openai_head(hth_json_out *j, const hth_str *object);
 void openai_data(hth_str *out, const char *json, size_t n);
 // Prompts of /v1/completions, /v1/embeddings: a text, texts, tokens, lists of tokens. `what` names them in refusals.
 bool openai_read_prompts(hth_fields *f, const hth_json *v, hth_ask *a);
-// Where tests are allowed to, the header X-Hearth-Script is what is answered.
-void openai_take_script(hth_server *s, hth_exchange *x, hth_ask *a);
 
 // openai_messages.c: readers of fields; their `to` begins with an hth_ask.
 bool openai_read_messages(hth_fields *f, const hth_json *v, void *to);

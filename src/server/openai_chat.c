@@ -485,6 +485,6 @@ void openai_chat(hth_server *s, hth_exchange *x, const hth_match *m) {
     }
     p->r = r;
     r->ask.names = &names;
-    openai_take_script(s, x, &r->ask);
+    hth_call_take_script(s, x, &r->ask);
     hth_call_serve(s, x, &r->ask, f.ignored, &printer, p);
 }

@@ -279,6 +279,6 @@ void openai_completions(hth_server *s, hth_exchange *x, const hth_match *m) {
         return;
     }
     r->ask.names = &names;
-    openai_take_script(s, x, &r->ask);
+    hth_call_take_script(s, x, &r->ask);
     hth_call_serve(s, x, &r->ask, f.ignored, &printer, p);
 }

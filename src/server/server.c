@@ -16,6 +16,7 @@
 #include "server/address.h"
 #include "server/config.h"
 #include "server/dialects.h"
+#include "server/llama.h"
 #include "server/log.h"
 #include "server/metrics.h"
 #include "server/models.h"
@@ -32,6 +33,9 @@ typedef struct server {
     hth_tls tls;
     char *state_folder;  // owned; NULL: none
     char *template_text;
+    char *lora_paths[HTH_MAX_LORA]; // owned
+    const char *lora[HTH_MAX_LORA]; // the same
+    float lora_scale[HTH_MAX_LORA];
     hth_load_options load;
     hth_thread loader;
     bool has_loader;
@@ -156,11 +160,25 @@ static hth_code open_template(server *v, const hth_config *c, hth_err *err) {
     return HTH_OK;
 }
 
+// "FILE" or "FILE:SCALE".
+static hth_code add_adapter(server *v, const char *text, bool is_idle, hth_err *err) {
+    const char *colon = strrchr(text, ':');
+    char *end = NULL;
+    const double scale = colon ? strtod(colon + 1, &end) : 1;
+    const bool has_scale = colon && end != colon + 1 && *end == 0;
+    const size_t i = v->load.n_lora;
+    if (i == HTH_MAX_LORA) return hth_fail(err, HTH_ERR_RANGE, "more than %d adapters", HTH_MAX_LORA);
+    v->lora_paths[i] = hth_strndup(HTH_MEM_SERVER, text, has_scale ? (size_t)(colon - text) : strlen(text));
+    if (!v->lora_paths[i]) return hth_fail_nomem(err, strlen(text));
+    v->lora[i] = v->lora_paths[i];
+    v->lora_scale[i] = is_idle ? 0 : has_scale ? (float)scale : 1;
+    v->load.n_lora++;
+    return HTH_OK;
+}
+
 static hth_code fill_load(server *v, const hth_config *c, hth_err *err) {
     const int64_t n_parallel = c->n_parallel > 0 ? c->n_parallel : DEFAULT_N_PARALLEL;
-    const bool is_shared =
-        c->n_ctx > 0 && c->style == HTH_CONFIG_LLAMA_SERVER && !c->kv_unified && c->n_parallel > 1;
-    v->load = (hth_load_options){.n_ctx = is_shared ? c->n_ctx / n_parallel : c->n_ctx,
+    v->load = (hth_load_options){.n_ctx = c->n_ctx,
                                  .k_type = c->k_type,
                                  .v_type = c->v_type,
                                  .activations = c->activations,
@@ -168,7 +186,10 @@ static hth_code fill_load(server *v, const hth_config *c, hth_err *err) {
                                  .n_queue = (int32_t)c->n_queue,
                                  .n_chunk = (int32_t)c->n_chunk,
                                  .no_cache = !c->cache,
-                                 .cache_folder = c->cache_folder};
+                                 .cache_folder = c->cache_folder,
+                                 .lora = v->lora,
+                                 .lora_scale = v->lora_scale};
+    for (size_t i = 0; i < c->lora.n; i++) HTH_TRY(add_adapter(v, c->lora.items[i], c->lora_idle, err));
     return open_template(v, c, err);
 }
 
@@ -276,6 +297,7 @@ hth_code hth_server_start(const hth_config *c, int log_fd, hth_str *notes, hth_s
     s->allow_scripts = getenv("HEARTH_TEST_SCRIPTS") != NULL;
     atomic_store(&s->is_loading, c->models.n > 0);
     s->metrics = hth_metrics_new();
+    s->slots = hth_llama_slots_new();
     hth_code code = s->metrics ? hth_logger_new(c, log_fd, &s->logger, err) : hth_fail_nomem(err, 0);
     if (code == HTH_OK) code = hth_access_new(c, notes, &s->access, err);
     if (code == HTH_OK) code = hth_tls_load(c, notes, &v->tls, err);
@@ -334,8 +356,10 @@ void hth_server_stop(hth_server *s, bool (*hurry)(void)) {
     hth_access_free(s->access);
     hth_tls_free(&v->tls);
     hth_metrics_free(s->metrics);
+    hth_llama_slots_free(s->slots);
     hth_logger_free(s->logger);
     hth_free(v->state_folder);
     hth_free(v->template_text);
+    for (size_t i = 0; i < v->load.n_lora; i++) hth_free(v->lora_paths[i]);
     hth_free(v);
 }

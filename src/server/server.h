@@ -13,6 +13,7 @@ struct hth_responses; // responses.h: responses that are made
 struct hth_config;  // config.h: what it was told
 struct hth_logger;  // log.h
 struct hth_metrics; // metrics.h
+struct hth_llama_slots; // llama.h
 
 typedef struct hth_server {
     const struct hth_config *config;
@@ -23,6 +24,7 @@ typedef struct hth_server {
     struct hth_responses *responses;
     struct hth_logger *logger;
     struct hth_metrics *metrics;
+    struct hth_llama_slots *slots;
     uint64_t start_ns;
     int64_t start_unix;      // seconds
     atomic_bool is_loading;  // the models of the command line are not all there yet
