@@ -184,6 +184,7 @@ typedef struct hth_request_params {
     bool show_control;   // control tokens appear in the text by their spelling
     bool echo;           // the prompt's tokens as events
     bool logprobs, prompt_logprobs;
+    bool logprobs_after; // logprobs are of what the filters have left, as the draw sees it; otherwise the model's own
     int32_t n_top;       // most likely tokens that are listed with each logprob; at most 100
     int32_t n_draft;     // tokens that are guessed per step, which changes none of them. 0: as far as it pays; n: up to so
                          // many, whether it pays or not; -1: none
