@@ -193,7 +193,7 @@ static bool prepare(responses_job *j, hth_exchange *x, hth_fields *f, hth_fault 
     if (!make_document(j, x, &body, root, &n_before, fault)) return false;
     *f = (hth_fields){.arena = &j->arena, .text = j->document, .n_text = j->n_document, .fault = fault};
     if (!responses_read(f, hth_json_root(j->doc), n_before, j->owner_of, &j->r)) return false;
-    openai_take_script(s, x, &j->r.ask);
+    hth_call_take_script(s, x, &j->r.ask);
     if (j->r.ask.script.p) { // it lives longer than the exchange
         j->r.ask.script.p = hth_arena_strndup(&j->arena, j->r.ask.script.p, j->r.ask.script.n);
         if (!j->r.ask.script.p) return hth_fields_no_memory(f);
