@@ -169,6 +169,8 @@ hth_call_state hth_call_read(hth_call *c, int max, hth_call_fn fn, void *user);
 // Puts events together; for who answers in one piece. An hth_call_fn whose user is the hth_call_whole.
 void hth_call_collect(void *whole, const hth_call_event *e);
 void hth_call_whole_free(hth_call_whole *w);
+// The first n numbers of a vector, as long as 1 again; n 0: all as they are. Returns how many there are.
+size_t hth_call_shorten(float *v, size_t n_all, int64_t n);
 
 const hth_sampler_params *hth_call_sampling(const hth_call *c); // as it was settled
 void hth_call_cancel(hth_call *c); // any thread

@@ -1,4 +1,5 @@
 // Puts a call's events together for replies in one piece.
+#include <math.h>
 #include <string.h>
 
 #include "server/call.h"
@@ -101,6 +102,15 @@ void hth_call_collect(void *whole, const hth_call_event *e) {
         hth_call_choice *c = choice_at(w, e->choice);
         if (!c || !add(c, e)) w->failed = true;
     }
+}
+
+size_t hth_call_shorten(float *v, size_t n_all, int64_t n) {
+    if (n <= 0 || (uint64_t)n >= n_all) return n_all;
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)v[i] * (double)v[i];
+    const float scale = sum > 0 ? (float)(1 / sqrt(sum)) : 0;
+    for (int64_t i = 0; i < n; i++) v[i] *= scale;
+    return (size_t)n;
 }
 
 void hth_call_whole_free(hth_call_whole *w) {

@@ -54,7 +54,8 @@ const hth_field *ollama_embed_fields(size_t *n);
 typedef struct ollama_reply {
     bool is_chat;      // else of generate
     const char *model; // as the client wrote it
-    bool wants_context, wants_logprobs;
+    bool wants_logprobs;
+    int64_t dimensions; // of embeddings; 0: all
     hth_str logprobs;  // of tokens whose text has not been told; items, with commas
     hth_str arguments; // of the call that is being told
     char call_id[64], call_name[128];

@@ -263,9 +263,10 @@ void ollama_reply_loaded(hth_exchange *x, const ollama_reply *r, const char *rea
 
 // ---- embeddings
 
-static void put_vector(hth_json_out *j, const char *key, const hth_call_choice *c) {
+static void put_vector(hth_json_out *j, const char *key, const hth_call_choice *c, int64_t dimensions) {
+    const size_t n = hth_call_shorten(c->embedding, (size_t)c->n_embedding, dimensions);
     hth_json_out_begin(j, key, '[');
-    for (int32_t i = 0; i < c->n_embedding; i++) hth_json_out_float(j, NULL, c->embedding[i]);
+    for (size_t i = 0; i < n; i++) hth_json_out_float(j, NULL, c->embedding[i]);
     hth_json_out_end(j, ']');
 }
 
@@ -275,7 +276,7 @@ static void print_embed(void *user, const hth_call_whole *w, hth_str *out) {
     hth_json_out_begin(&j, NULL, '{');
     hth_json_out_text(&j, "model", r->model);
     hth_json_out_begin(&j, "embeddings", '[');
-    for (size_t i = 0; i < w->n_choice; i++) put_vector(&j, NULL, &w->choices[i]);
+    for (size_t i = 0; i < w->n_choice; i++) put_vector(&j, NULL, &w->choices[i], r->dimensions);
     hth_json_out_end(&j, ']');
     hth_json_out_int(&j, "total_duration", (int64_t)w->usage.total_ns);
     hth_json_out_int(&j, "load_duration", (int64_t)w->usage.load_ns);
@@ -287,7 +288,7 @@ static void print_embeddings(void *user, const hth_call_whole *w, hth_str *out) 
     (void)user;
     hth_json_out j = hth_json_out_make(out, false);
     hth_json_out_begin(&j, NULL, '{');
-    put_vector(&j, "embedding", &w->choices[0]);
+    put_vector(&j, "embedding", &w->choices[0], 0);
     hth_json_out_end(&j, '}');
 }
 

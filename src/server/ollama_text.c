@@ -280,6 +280,7 @@ static bool begin(work *w, const hth_field *table, size_t n, bool is_chat) {
     w->reply->is_chat = is_chat;
     w->reply->model = w->r->ask.model.p;
     w->reply->wants_logprobs = w->r->ask.logprobs;
+    w->reply->dimensions = w->r->ask.dimensions;
     return true;
 }
 

@@ -165,16 +165,6 @@ static void write_vector(hth_json_out *j, const float *v, size_t n, bool is_base
     hth_json_out_end(j, ']');
 }
 
-// The first n numbers, as long as 1 again.
-static size_t shorten(float *v, size_t n_all, int64_t n) {
-    if (n <= 0 || (uint64_t)n >= n_all) return n_all;
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += (double)v[i] * (double)v[i];
-    const float scale = sum > 0 ? (float)(1 / sqrt(sum)) : 0;
-    for (int64_t i = 0; i < n; i++) v[i] *= scale;
-    return (size_t)n;
-}
-
 static void write_usage(hth_json_out *j, const hth_call_usage *u) {
     hth_json_out_begin(j, "usage", '{');
     hth_json_out_int(j, "prompt_tokens", u->n_prompt);
@@ -190,7 +180,7 @@ static void print_embeddings(void *user, const hth_call_whole *w, hth_str *out) 
     hth_json_out_text(&j, "model", w->model);
     hth_json_out_begin(&j, "data", '[');
     for (size_t i = 0; i < w->n_choice; i++) {
-        const size_t n = shorten(w->choices[i].embedding, (size_t)w->choices[i].n_embedding, r->dimensions);
+        const size_t n = hth_call_shorten(w->choices[i].embedding, (size_t)w->choices[i].n_embedding, r->dimensions);
         hth_json_out_begin(&j, NULL, '{');
         hth_json_out_text(&j, "object", "embedding");
         hth_json_out_int(&j, "index", (int64_t)i);
