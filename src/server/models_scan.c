@@ -27,6 +27,20 @@ static bool is_hidden(hth_models *m, const char *path) {
     return found;
 }
 
+static bool is_same_text(const char *a, const char *b) {
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool is_same_creation(const card *c, const card_source *from) {
+    const hth_preset *a = &c->pub.preset, *b = from->preset;
+    bool same = strcmp(c->pub.name, from->name) == 0 && is_same_text(c->pub.parent, from->parent ? from->parent : "") &&
+                is_same_text(a->system, b->system) && is_same_text(a->chat_template, b->chat_template) &&
+                is_same_text(a->license, b->license) && is_same_text(a->options_json, b->options_json) &&
+                is_same_text(a->messages_json, b->messages_json) && a->n_adapter == b->n_adapter;
+    for (size_t i = 0; same && i < a->n_adapter; i++) same = is_same_text(a->adapters[i], b->adapters[i]);
+    return same;
+}
+
 // The card of the last look, where nothing has changed since. Returns held or NULL.
 static card *find_unchanged(hth_models *m, const card_source *from) {
     int64_t modified;
@@ -37,8 +51,8 @@ static card *find_unchanged(hth_models *m, const card_source *from) {
     for (size_t i = 0; i < m->n_card && !found; i++) {
         card *c = m->cards[i];
         if (strcmp(c->pub.path, from->path) != 0 || c->origin != from->origin) continue;
-        // A created model's texts may have changed: it is made anew.
-        if (c->origin == CARD_CREATED || c->seen_modified_s != modified || c->seen_bytes != n_bytes) continue;
+        if (c->seen_modified_s != modified || c->seen_bytes != n_bytes) continue;
+        if (c->origin == CARD_CREATED && !is_same_creation(c, from)) continue;
         found = card_of(hth_card_hold(&c->pub));
     }
     hth_unlock(&m->lock);

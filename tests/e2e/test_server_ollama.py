@@ -484,10 +484,10 @@ def test_pull_and_push_say_that_there_is_no_library(client):
 
 
 def test_P19_a_long_prompt_is_answered_with_empty_pieces_meanwhile(hearth, models, tmp_path):
-    flags = ["--ping", "100ms", "--ctx", "8192", "--state-folder", tmp_path]
+    flags = ["--ping", "50ms", "--ctx", "2048", "--state-folder", tmp_path]
     with Server(hearth, models("default"), *flags) as s:
         model = ollama.Client(s.url).list().models[0].model
-        body = {"model": model, "prompt": "word " * 7000, "raw": True, "options": {"num_predict": 1}}
+        body = {"model": model, "prompt": "word " * 1500, "raw": True, "options": {"num_predict": 1}}
         got = lines(s.post("/api/generate", body))
     empty = [p for p in got[:-1] if p["response"] == "" and p["done"] is False]
     assert empty and all(set(p) == {"model", "created_at", "response", "done"} for p in empty)
