@@ -89,6 +89,8 @@ typedef struct hth_ask {
     bool no_answer;          // do not open the answer (add_generation_prompt: false)
     bool no_continue;        // a last message of the assistant is not continued but answered
 
+    hth_ask_prompt before;   // what stands before the rendered messages: a conversation's tokens; n_segment 0: nothing
+
     // TEXT, EMBED, RERANK
     const hth_ask_prompt *prompts; // [n_prompt] answered in this order
     size_t n_prompt;
@@ -125,6 +127,7 @@ typedef struct hth_ask {
     bool logprobs_after; // of what the filters have left
     int64_t n_top; // alternatives with each logprob
     bool tokens;   // the ids of tokens are wanted with the text
+    bool prompt_tokens; // and those of the prompt
     const hth_ask_lora *lora; // [n_lora]
     size_t n_lora;
     int64_t n_draft;          // as hth_request_params

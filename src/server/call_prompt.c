@@ -175,11 +175,13 @@ bool call_render(hth_call *c, hth_jinja_text *text, hth_fault *fault) {
 // The rendered text as segments of the call's own.
 static bool take_prompt(hth_call *c, const hth_jinja_text *text, hth_fault *fault) {
     const hth_tokenizer *t = c->use->tokenizer;
-    hth_segment *s = hth_arena_alloc(&c->arena, text->n + 2, sizeof *s);
+    const hth_ask_prompt *before = &c->ask->before;
+    hth_segment *s = hth_arena_alloc(&c->arena, before->n_segment + text->n + 2, sizeof *s);
     int32_t *bos = hth_arena_alloc(&c->arena, 1, sizeof *bos);
     size_t n = 0;
     if (!s || !bos) return call_no_memory(fault);
-    if (t && hth_chat_wants_bos(c->use->chat, t, text)) {
+    for (size_t i = 0; i < before->n_segment; i++) s[n++] = before->segments[i];
+    if (n == 0 && t && hth_chat_wants_bos(c->use->chat, t, text)) {
         *bos = hth_tokenizer_special(t, HTH_SPECIAL_BOS);
         s[n++] = (hth_segment){.tokens = bos, .n_token = 1};
     }
@@ -309,7 +311,7 @@ static void fill_params(hth_call *c) {
         .n_stop_token = a->n_stop_token,
         .ignore_end = a->ignore_end,
         .show_control = c->format != NULL || a->show_control,
-        .echo = a->echo,
+        .echo = a->echo || a->prompt_tokens,
         .logprobs = a->logprobs,
         .logprobs_after = a->logprobs_after,
         .prompt_logprobs = a->prompt_logprobs,

@@ -54,10 +54,11 @@ const hth_field *ollama_embed_fields(size_t *n);
 typedef struct ollama_reply {
     bool is_chat;      // else of generate
     const char *model; // as the client wrote it
-    bool wants_logprobs;
+    bool wants_logprobs, wants_context;
     int64_t dimensions; // of embeddings; 0: all
-    hth_str logprobs;  // of tokens whose text has not been told; items, with commas
-    hth_str arguments; // of the call that is being told
+    hth_str context;    // ids of all tokens so far, with commas
+    hth_str logprobs;   // of tokens whose text has not been told; items, with commas
+    hth_str arguments;  // of the call that is being told
     char call_id[64], call_name[128];
     int32_t call_index;
     hth_finish reason;

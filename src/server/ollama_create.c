@@ -6,9 +6,9 @@
 #include "base/sha256.h"
 #include "os/file.h"
 #include "server/body.h"
+#include "server/field_sets.h"
 #include "server/ollama.h"
 #include "server/options.h"
-#include "server/field_sets.h"
 
 #define MAX_ADAPTERS 8
 

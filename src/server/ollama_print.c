@@ -92,7 +92,21 @@ static void put_top(hth_json_out *j, const hth_tokenizer *t, const hth_logprob *
     hth_json_out_end(j, ']');
 }
 
+static void take_id(ollama_reply *r, int32_t id) {
+    if (r->wants_context) hth_str_printf(&r->context, "%s%d", r->context.len > 0 ? "," : "", id);
+}
+
+static void put_context(hth_json_out *j, const ollama_reply *r) {
+    if (!r->wants_context) return;
+    hth_str list;
+    hth_str_init(&list, HTH_MEM_SERVER, OLLAMA_MAX_REPLY);
+    hth_str_printf(&list, "[%s]", hth_str_text(&r->context));
+    hth_json_out_raw(j, "context", hth_str_text(&list), list.len);
+    hth_str_free(&list);
+}
+
 static void take_token(ollama_reply *r, const hth_call_event *e) {
+    take_id(r, e->token.id);
     if (!r->wants_logprobs || e->token.is_prompt) return;
     if (r->logprobs.len > 0) hth_str_putc(&r->logprobs, ',');
     hth_json_out j = hth_json_out_make(&r->logprobs, false);
@@ -157,6 +171,7 @@ static void put_last_line(ollama_reply *r, const hth_call_usage *u, hth_str *out
     put_said(&j, r, &(said){.content = ""});
     end_said(&j, r);
     put_logprobs(&j, r);
+    put_context(&j, r);
     put_counts(&j, u, r->reason);
     hth_json_out_end(&j, '}');
     hth_str_putc(out, '\n');
@@ -220,7 +235,7 @@ static void put_whole_logprobs(hth_json_out *j, const hth_call_whole *w, const h
 }
 
 static void print_whole(void *user, const hth_call_whole *w, hth_str *out) {
-    const ollama_reply *r = user;
+    ollama_reply *r = user;
     const hth_call_choice *c = &w->choices[0];
     hth_json_out j = hth_json_out_make(out, false);
     put_head(&j, r);
@@ -238,6 +253,8 @@ static void print_whole(void *user, const hth_call_whole *w, hth_str *out) {
     }
     end_said(&j, r);
     if (r->wants_logprobs) put_whole_logprobs(&j, w, c);
+    for (size_t i = 0; i < c->n_token; i++) take_id(r, c->tokens[i].id);
+    put_context(&j, r);
     put_counts(&j, &w->usage, c->reason);
     hth_json_out_end(&j, '}');
 }

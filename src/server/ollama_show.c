@@ -4,8 +4,8 @@
 
 #include "formats/container.h"
 #include "server/body.h"
-#include "server/ollama.h"
 #include "server/field_sets.h"
+#include "server/ollama.h"
 
 #define MAX_LISTED 64 // items of an array that is shown; longer ones only where everything is asked for
 #define MAX_OPTIONS_TREE ((uint64_t)64 << 20)

@@ -4,9 +4,9 @@
 
 #include "os/clock.h"
 #include "server/body.h"
+#include "server/field_sets.h"
 #include "server/ollama.h"
 #include "server/options.h"
-#include "server/field_sets.h"
 
 // What a request says; begins with the ask, which the shared readers fill.
 typedef struct request {
@@ -15,7 +15,7 @@ typedef struct request {
     const int32_t *context; // [n_context] tokens of the conversation before
     size_t n_context;
     hth_ask_prompt one;
-    hth_segment segment;
+    hth_segment segments[2];
     bool raw, render_only, has_messages, has_input;
 } request;
 
@@ -252,6 +252,7 @@ typedef struct work {
 
 static void free_reply(void *reply) {
     ollama_reply *r = reply;
+    hth_str_free(&r->context);
     hth_str_free(&r->logprobs);
     hth_str_free(&r->arguments);
 }
@@ -265,6 +266,7 @@ static bool begin(work *w, const hth_field *table, size_t n, bool is_chat) {
     if (!w->r || !w->reply || !hth_exchange_keep(w->x, w->reply, free_reply)) {
         return hth_refuse(&w->fault, HTH_FAULT_NO_MEMORY, NULL, "no memory for the request");
     }
+    hth_str_init(&w->reply->context, HTH_MEM_SERVER, OLLAMA_MAX_REPLY);
     hth_str_init(&w->reply->logprobs, HTH_MEM_SERVER, OLLAMA_MAX_REPLY);
     hth_str_init(&w->reply->arguments, HTH_MEM_SERVER, OLLAMA_MAX_REPLY);
     hth_ask_init(&w->r->ask);
@@ -388,18 +390,24 @@ static bool make_chat(work *w) {
     r->ask.kind = HTH_ASK_CHAT;
     r->ask.messages = messages;
     r->ask.n_message = n + 1;
+    r->segments[0] = (hth_segment){.tokens = r->context, .n_token = r->n_context};
+    r->ask.before = (hth_ask_prompt){r->segments, r->n_context > 0};
     return true;
 }
 
 static bool make_prompt(work *w) {
     request *r = w->r;
+    w->reply->wants_context = r->ask.tokens = r->ask.prompt_tokens = !r->raw && r->suffix.n == 0;
     if (r->raw && (r->system.n > 0 || r->n_context > 0)) {
         return hth_refuse(&w->fault, HTH_FAULT_BAD_REQUEST, "raw",
                           "raw mode does not support template, system, or context");
     }
     if (!r->raw && r->suffix.n == 0 && (w->card->abilities & HTH_CAN_CHAT)) return make_chat(w);
-    r->segment = (hth_segment){.text = r->prompt.p, .n_text = r->prompt.n};
-    r->one = (hth_ask_prompt){&r->segment, 1};
+    size_t n = 0;
+    if (r->n_context > 0) r->segments[n++] = (hth_segment){.tokens = r->context, .n_token = r->n_context};
+    r->segments[n++] = (hth_segment){.text = r->prompt.p, .n_text = r->prompt.n};
+    r->one = (hth_ask_prompt){r->segments, n};
+    r->ask.no_special = r->n_context > 0; // the conversation begins with what it needs
     r->ask.kind = HTH_ASK_TEXT;
     r->ask.prompts = &r->one;
     r->ask.n_prompt = 1;

@@ -264,6 +264,18 @@ def test_generate_and_chat_of_one_turn_are_the_same(client, model):
     assert client.generate(model, "Say hi", options=BRIEF).response == client.chat(model, ASK, options=BRIEF).message.content
 
 
+def test_the_context_goes_on_with_the_conversation(server, client, model):
+    first = client.generate(model, "My name is Ada.", options=BRIEF)
+    assert len(first.context) == first.prompt_eval_count + first.eval_count
+    text = server.json("/detokenize", {"tokens": first.context})["content"]
+    assert text.endswith("assistant\n" + first.response) and "Ada" in text
+    second = client.generate(model, "What is my name?", context=first.context, options=BRIEF)
+    assert second.context[: len(first.context)] == first.context
+    assert second.prompt_eval_count > first.prompt_eval_count + first.eval_count
+    streamed = list(client.generate(model, "My name is Ada.", options=BRIEF, stream=True))
+    assert list(streamed[-1].context) == list(first.context) and streamed[0].context is None
+
+
 def test_raw_and_system_exclude_each_other(client, model):
     status, error = refused(lambda: client.generate(model, "x", raw=True, system="y"))
     assert status == 400 and "raw mode" in error
