@@ -174,7 +174,8 @@ def fewest(run_hearth, model, command, *options):
 def test_streamed_logits_are_the_resident_ones(run_hearth, model, tmp_path):
     command = ("logits", model, "--tokens", TOKENS, "--out", tmp_path / "a.npy")
     least = fewest(run_hearth, model, command)
-    for options in ((), ("--activations", "q8", "--as-generated", "--chunk", "1"), ("--activations", "q8", "--chunk", "11")):
+    for options in ((), ("--activations", "q8", "--as-generated", "--chunk", "1"), ("--activations", "q8", "--chunk", "11"),
+                    ("--activations", "q16", "--chunk", "11")):
         done = run_hearth(*command, *options)
         assert done.stderr == b""
         want = (tmp_path / "a.npy").read_bytes()
