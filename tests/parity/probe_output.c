@@ -166,10 +166,12 @@ static hth_code write_grammar(const probe *p, const hth_json *how, hth_json_out 
         .name = hth_chat_text_of(hth_json_str(how, "name", "", NULL)),
         .parallel = hth_json_bool(how, "parallel", false, NULL),
         .begins = p->params.begins,
+        .tokenizer = p->tokenizer,
     };
     hth_str_init(&text, HTH_MEM_MISC, MAX_BYTES);
     const hth_code code = hth_chat_format_grammar(p->params.format, &params, &text, err);
     if (code == HTH_OK) hth_json_out_str(j, "grammar", hth_str_text(&text), text.len);
+    hth_json_out_text(j, "trigger", hth_chat_format_trigger(p->params.format, 0));
     hth_str_free(&text);
     return code;
 }

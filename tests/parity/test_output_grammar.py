@@ -7,7 +7,7 @@ from test_output_llama import parse  # noqa: F401 - the fixture
 
 grammar_probe = pytest.importorskip("grammar_probe")
 
-REQUIRED, NAMED = 2, 3
+AUTO, REQUIRED, NAMED = 0, 2, 3
 
 # Templates that write calls otherwise than their models are asked to: why.
 OTHERWISE = {
@@ -40,11 +40,15 @@ def probe():
         pytest.skip("probe_grammar is not built")
 
 
-def grammar_of(parse, case, **how):  # noqa: F811
+def ask(parse, case, **how):  # noqa: F811
     begins = ["answer", "thought", "content"].index(case.begins)
     got = parse(format=case.format, tools=templates.TOOLS, begins=begins, grammar=how)
     assert "error" not in got, got["error"]
-    return got["grammar"]
+    return got
+
+
+def grammar_of(parse, case, **how):  # noqa: F811
+    return ask(parse, case, **how)["grammar"]
 
 
 def test_what_templates_write_is_in_the_grammar(parse, models, probe):  # noqa: F811
@@ -81,3 +85,32 @@ def test_another_tool_or_text_is_not_in_the_grammar(parse, models, probe):  # no
             assert probe.test(case.answer) == 1, path.stem
             if case.begins != "thought":
                 assert probe.test("Sure, here it is.") < 0, f"{path.stem}: text where a call must come"
+
+
+def test_where_the_model_decides_the_grammar_begins_with_the_trigger(parse, models, probe):  # noqa: F811
+    triggers = set()
+    for path in sorted(models("llama_templates").glob("*.jinja")):
+        if path.stem in templates.SILENT | templates.WITHOUT_A_ROW or path.stem in OTHERWISE:
+            continue
+        case = next(calls_of(parse, path))[0]
+        got = ask(parse, case, choice=AUTO, parallel=True)
+        if got["trigger"] is None or got["trigger"] not in case.answer:
+            assert got["trigger"] in (None, ">>>"), path.stem  # bare calls; or the prompt has it
+            continue
+        triggers.add(got["trigger"])
+        probe.compile("lark", got["grammar"])
+        assert probe.test(case.answer[case.answer.index(got["trigger"]) :]) == 1, path.stem
+        assert probe.test(got["trigger"]) == 0, f"{path.stem}: the trigger is a beginning"
+    assert len(triggers) > 15
+
+
+def test_marks_that_are_tokens_are_named_as_such(parse, models, probe):  # noqa: F811
+    path = str(models("llama_vocab") / "ggml-vocab-gemma-4.gguf")
+    got = parse(format="gemma-4", tools=templates.TOOLS, begins=2, tokenizer=path, grammar={"choice": REQUIRED})
+    assert "<|tool_call>" not in got["grammar"] and "<[48]>" in got["grammar"]
+    probe.vocab(path)
+    probe.compile("lark", got["grammar"])
+    n, allowed, may_end = probe.masks('<|tool_call>call:run_code{code:<|"|>x = {1: [2]}<|"|>}<tool_call|>')[:3]
+    assert n == allowed and may_end
+    n, allowed, _ = probe.masks("Sure, here it is.")[:3]
+    assert allowed < n
