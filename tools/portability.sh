@@ -137,12 +137,11 @@ if fetch_sysroot; then
     cp -r "$sysroot"/usr/include/cmocka*.h "$out"/include/* "$sysroot/headers/"
     result=0
     set --
-    for library in utf8proc:utf8proc.a cmocka:cmocka.so.0 microhttpd:microhttpd.so zlib:z.so sqlite:sqlite3.so \
+    for library in utf8proc:utf8proc.a cmocka:cmocka.so.0 microhttpd:microhttpd.so zlib:z.a sqlite:sqlite3.so \
         gnutls:gnutls.so; do
         set -- "$@" "-Dhth_${library%:*}_INCLUDE=$sysroot/headers" "-Dhth_${library%:*}_LIBRARY=$libraries/lib${library#*:}"
     done
-    configure "$name" Linux aarch64 -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON \
-        "-DCMAKE_EXE_LINKER_FLAGS=-Wl,-rpath-link,$libraries" "$@" || result=1
+    configure "$name" Linux aarch64 -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON "$@" || result=1
     [ $result != 0 ] || run_build "$name" || result=1
     count $result
     runner=
