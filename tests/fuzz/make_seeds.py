@@ -135,8 +135,34 @@ def loras():
     yield "gguf", bytes([2]) + b"GGUF" + struct.pack("<IQQ", 3, 0, 0)
 
 
+def requests():
+    """The first byte is the endpoint's place in src/server/field_sets.c; most fields of most dialects, in three bodies."""
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    tool = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
+    messages = [
+        {"role": "system", "content": [{"type": "text", "text": "s"}]},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}, {"type": "text", "text": "u"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_content": "r"},
+        {"role": "tool", "tool_call_id": "a", "content": "t"},
+    ]
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": True}}
+    bodies = [
+        {"model": "m", "messages": messages, "tools": [tool], "tool_choice": "auto", "response_format": form, "stop": ["a"], "n": 2,
+         "logit_bias": {"1": -100}, "stream_options": {"include_usage": True}, "keep_alive": "5m", "seed": -1, "max_tokens": 5},
+        {"model": "m", "prompt": [[1, 2], "a"], "input": ["a"], "suffix": "s", "options": {"num_ctx": 1, "stop": ["x"]}, "format": "json",
+         "think": "high", "logit_bias": [["a", False], [1, 2.5]], "samplers": ["top_k"], "grammar": "root ::= \"a\""},
+        {"model": "m", "messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "x"}]}],
+         "system": [{"type": "text", "text": "s"}], "tools": [{"name": "f", "input_schema": {}}], "tool_choice": {"type": "any"},
+         "thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 5, "query": "q", "documents": ["d", {"text": "e"}],
+         "input_extra": [{"filename": "f", "text": "t"}], "content": "c", "tokens": [1]},
+    ]
+    for endpoint in range(20):
+        for i, body in enumerate(bodies):
+            yield f"{endpoint}_{i}", bytes([endpoint]) + json.dumps(body).encode()
+
+
 for folder, seeds in (
-    ("saved", saved), ("lora", loras),
+    ("fields", requests), ("saved", saved), ("lora", loras),
     ("chat_output", chat_outputs), ("template", templates), ("messages", conversations), ("gguf", ggufs), ("json", jsons),
     ("safetensors", safetensors), ("imatrix", imatrices),
 ):
