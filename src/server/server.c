@@ -225,7 +225,9 @@ static hth_code open_models(server *v, const hth_config *c, hth_err *err) {
                                  .folders = &c->models_dir,
                                  .n_folder = c->models_dir != NULL,
                                  .state_folder = v->state_folder,
-                                 .any_name = c->any_model};
+                                 // llama-server does not look at the name where it serves one model.
+                                 .any_name = c->any_model ||
+                                             (c->style == HTH_CONFIG_LLAMA_SERVER && !c->models_dir)};
     return hth_models_open(&p, &v->s.models, err);
 }
 

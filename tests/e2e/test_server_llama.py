@@ -273,6 +273,8 @@ def test_as_llama_server_the_context_is_shared_by_the_slots(hearth, models, tmp_
         assert s.json("/props")["default_generation_settings"]["n_ctx"] == 256
         assert len(s.json("/slots")) == 4 and s.json("/v1/models")["data"][0]["id"] == "tiny"
         assert s.json("/completion", {"prompt": "a", "n_predict": 2})["model"] == "tiny"
+        other = {"prompt": "a", "max_tokens": 2, "model": "davinci-002"}  # the name is not looked at
+        assert s.json("/v1/completions", other)["choices"][0]["text"]
 
 
 def test_unicode_in_a_script_comes_out_whole(server):
