@@ -236,6 +236,32 @@ def test_P4_thinking_that_a_model_cannot_do_is_refused(client, model):
     assert client.chat(model, ASK, think=False, options=BRIEF).message.content
 
 
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "minimum": 1, "maximum": 99}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+def test_P24_a_schema_is_obeyed(client, model):
+    r = client.chat(model, [{"role": "user", "content": "A person"}], format=PERSON, options={"temperature": 0, "num_predict": 60})
+    person = json.loads(r.message.content)
+    assert set(person) == {"name", "age"} and 1 <= person["age"] <= 99 and len(person["name"]) <= 12
+
+
+def test_P24_json_is_json(client, model):
+    ask = [{"role": "user", "content": "The capital of France as JSON with one key, city."}]
+    r = client.chat(model, ask, format="json", options={"temperature": 0, "num_predict": 200})
+    assert r.done_reason == "length" or isinstance(json.loads(r.message.content), dict)
+    assert r.message.content.lstrip().startswith("{")
+
+
+def test_P24_a_schema_that_cannot_be_kept_is_refused(client, model):
+    status, error = refused(lambda: client.chat(model, ASK, format={"type": "object", "properties": {"a": {"type": "what"}}}))
+    assert status == 400 and "format" in error
+
+
 def test_logprobs_are_told_with_their_alternatives(server, model):
     body = {"model": model, "messages": ASK, "options": BRIEF, "logprobs": True, "top_logprobs": 3}
     whole = server.json("/api/chat", body | {"stream": False})
