@@ -86,6 +86,9 @@ typedef struct g_term {
     uint32_t min, max; // TERM_COUNTED; max may be G_INFINITE
 } g_term;
 
+#define G_COUNT_SHIFT 5    // a counted terminal's character has fewer states than 1 << this
+#define G_COUNT_MAX 0x3ffffffu // no string is so long
+
 // Tokens that a grammar names: one by its spelling, or a range of ids.
 typedef struct g_token_set {
     const char *name; // NULL: the range

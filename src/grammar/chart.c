@@ -22,36 +22,10 @@ static bool grow(hth_chart *c, void **p, size_t *cap, size_t need, size_t size) 
     return true;
 }
 
-// ---- terminals. A counted one: 1 before its first quote, 2 at its end, then (count, state of the character) pairs.
-
-static uint32_t counted_state(const g_dfa *d, uint32_t count, uint32_t s) {
-    return 3 + count * d->n_state + s;
-}
+// ---- terminals
 
 uint32_t term_start(const hth_grammar *g, const g_term *t) {
     return t->kind == TERM_DFA ? g->dfas[t->dfa].start : 1;
-}
-
-static uint32_t counted_step(const g_dfa *d, const g_term *t, uint32_t q, uint8_t byte) {
-    if (q == 1) return byte == '"' ? counted_state(d, 0, d->start) : 0;
-    if (q < 3) return 0;
-    uint32_t count = (q - 3) / d->n_state, s = (q - 3) % d->n_state;
-    if (s == d->start && byte == '"') return count >= t->min ? 2 : 0;
-    if (s == d->start && count == t->max) return 0;
-    s = g_dfa_step(d, s, byte);
-    if (s == 0) return 0;
-    if (!d->accept[s]) return counted_state(d, count, s);
-    if (t->max != G_INFINITE || count < t->min) count++;
-    return counted_state(d, count, d->start);
-}
-
-uint32_t term_step(const hth_grammar *g, const g_term *t, uint32_t q, uint8_t byte) {
-    if (t->kind == TERM_DFA) return g_dfa_step(&g->dfas[t->dfa], q, byte);
-    return t->kind == TERM_COUNTED ? counted_step(&g->dfas[t->dfa], t, q, byte) : 0;
-}
-
-int term_accepts(const hth_grammar *g, const g_term *t, uint32_t q) {
-    return t->kind == TERM_DFA ? g->dfas[t->dfa].accept[q] : q == 2 ? DFA_ENDS : 0;
 }
 
 // ---- hash tables of numbers
@@ -81,11 +55,12 @@ static uint64_t hash_set(const hth_chart *c, uint32_t i) {
 }
 
 static uint64_t hash_configs(const chart_config *p, size_t n, uint32_t set) {
-    return hth_hash(p, n * sizeof *p, set + 3ull);
+    return n > 0 ? hth_hash(p, n * sizeof *p, set + 3ull) : set;
 }
 
 static uint64_t hash_place(const hth_chart *c, uint32_t i) {
-    return hash_configs(c->configs + c->places[i].config, c->places[i].n_config, c->places[i].set);
+    const chart_place *p = &c->places[i];
+    return hash_configs(p->n_config > 0 ? c->configs + p->config : NULL, p->n_config, p->set);
 }
 
 // ---- sets
@@ -286,10 +261,8 @@ static uint32_t intern_place(hth_chart *c, uint32_t set) {
     for (; c->place_index.slots[k]; k = (k + 1) & (c->place_index.n_slot - 1)) {
         const uint32_t i = c->place_index.slots[k] - 1;
         const chart_place *p = &c->places[i];
-        if (p->n_config == c->n_live && p->set == set &&
-            memcmp(c->configs + p->config, c->live, c->n_live * sizeof *c->live) == 0) {
-            return i;
-        }
+        if (p->n_config != c->n_live || p->set != set) continue;
+        if (c->n_live == 0 || memcmp(c->configs + p->config, c->live, c->n_live * sizeof *c->live) == 0) return i;
     }
     const uint32_t place = add_place(c, set);
     if (place != PLACE_NONE) c->place_index.slots[k] = place + 1;
@@ -333,6 +306,14 @@ uint32_t chart_find(hth_chart *c, uint32_t place, uint32_t class) {
     if (c->code != HTH_OK) return PLACE_NONE;
     c->next[(size_t)place * g->n_class + class] = to + 1;
     return to;
+}
+
+uint32_t chart_enter(hth_chart *c, uint32_t term, uint32_t q, uint32_t set) {
+    c->n_live = c->n_kernel = 0;
+    if (c->code != HTH_OK) return PLACE_NONE;
+    add_scanned(c, set, term);
+    if (term_accepts(c->g, &c->g->terms[term], q) != DFA_ENDS) add_live(c, (chart_config){term, q, set});
+    return arrive(c);
 }
 
 uint32_t chart_step_token(hth_chart *c, uint32_t place, const g_token_set *sets, int32_t token, bool has_text) {

@@ -89,9 +89,38 @@ static inline uint32_t chart_step(hth_chart *c, uint32_t place, uint32_t class) 
 // The place after the token sets that `has` says the token is in.
 uint32_t chart_step_token(hth_chart *c, uint32_t place, const g_token_set *sets, int32_t token, bool has_text);
 
-// States of terminals: 0 is dead.
+// The place where a terminal that began in `set` has got to state q, at which it accepts.
+uint32_t chart_enter(hth_chart *c, uint32_t term, uint32_t q, uint32_t set);
+
+// States of terminals: 0 is dead. Of a counted one, 1 is before its first quote, 2 is its end; the others are pairs of a
+// count and a state of the character's automaton.
+static inline uint32_t counted_state(uint32_t count, uint32_t s) {
+    return 3 + (count << G_COUNT_SHIFT) + s;
+}
+
+static inline uint32_t counted_step(const g_dfa *d, const g_term *t, uint32_t q, uint8_t byte) {
+    if (q == 1) return byte == '"' ? counted_state(0, d->start) : 0;
+    if (q < 3) return 0;
+    uint32_t count = (q - 3) >> G_COUNT_SHIFT, s = (q - 3) & ((1u << G_COUNT_SHIFT) - 1);
+    if (s == d->start && byte == '"') return count >= t->min ? 2 : 0;
+    if (s == d->start && count == t->max) return 0;
+    s = g_dfa_step(d, s, byte);
+    if (s == 0) return 0;
+    if (!d->accept[s]) return counted_state(count, s);
+    if (t->max != G_INFINITE || count < t->min) count++;
+    return counted_state(count, d->start);
+}
+
 uint32_t term_start(const hth_grammar *g, const g_term *t);
-uint32_t term_step(const hth_grammar *g, const g_term *t, uint32_t q, uint8_t byte);
-int term_accepts(const hth_grammar *g, const g_term *t, uint32_t q); // DFA_ENDS where nothing more may follow
+
+static inline uint32_t term_step(const hth_grammar *g, const g_term *t, uint32_t q, uint8_t byte) {
+    if (t->kind == TERM_DFA) return g_dfa_step(&g->dfas[t->dfa], q, byte);
+    return t->kind == TERM_COUNTED ? counted_step(&g->dfas[t->dfa], t, q, byte) : 0;
+}
+
+// 0, DFA_ACCEPTS, or DFA_ENDS where nothing more may follow.
+static inline int term_accepts(const hth_grammar *g, const g_term *t, uint32_t q) {
+    return t->kind == TERM_DFA ? g->dfas[t->dfa].accept[q] : q == 2 ? DFA_ENDS : 0;
+}
 
 #endif

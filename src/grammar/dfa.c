@@ -283,7 +283,7 @@ uint32_t g_dfa_keep(g_build *b, const g_dfa *d) {
     }
     uint8_t *lives = hth_calloc(HTH_MEM_TEXT, d->n_state, 1);
     uint32_t *number = hth_calloc(HTH_MEM_TEXT, d->n_state, sizeof *number);
-    uint32_t n;
+    uint32_t n = 0;
     g_dfa out;
     bool ok = lives && number ? find_living(b, d, lives) : g_fail_nomem(b);
     for (uint32_t q = 1; ok && q < d->n_state; q++) number[q] = lives[q];

@@ -9,6 +9,7 @@
 #include "grammar/vocab.h"
 
 #define MAX_MASKS 512 // kept; then all are made anew as they are needed
+#define MAX_INSIDE 64 // states of terminals whose tokens are kept, likewise
 #define FORCED_MAX 4096 // bytes looked ahead
 #define BYTES_DEFAULT (64u << 20)
 
@@ -16,6 +17,28 @@ typedef struct step {
     int32_t token;
     uint32_t place; // after it; PLACE_NONE after an end token
 } step;
+
+// The bytes that may come at a place, found once for all tries that are walked from it.
+typedef struct first_bytes {
+    uint8_t list[256];
+    size_t n;
+} first_bytes;
+
+// Where a terminal may end within a token: the trie's node, and the state.
+typedef struct way_out {
+    const trie_group *trie;
+    uint32_t node, q;
+} way_out;
+
+// What a terminal's automaton says about tokens, wherever in the grammar it stands: those that stay inside of it, and
+// where others leave it.
+typedef struct inside {
+    uint32_t term, q;
+    first_bytes first;
+    uint32_t *bits; // owned, [n_word]
+    way_out *outs;  // owned
+    size_t n_out, cap_out;
+} inside;
 
 struct hth_guide {
     hth_grammar *grammar; // held
@@ -30,7 +53,10 @@ struct hth_guide {
     size_t n_step, cap_step;
     uint32_t *masks; // owned, [cap_mask, n_word]
     size_t n_mask, cap_mask;
-    uint32_t *walk;  // owned, [max_len + 2]: the places on the way to a trie's node
+    uint32_t *walk;  // owned, [max_len + 2]: the places, or states, on the way to a trie's node
+    inside kept[MAX_INSIDE]; // of tokens that are neither plain nor long
+    size_t n_kept;
+    inside rest; // of the other tokens, made anew each time
 };
 
 // ---- making one
@@ -99,6 +125,11 @@ void hth_guide_free(hth_guide *g) {
     hth_free(g->steps);
     hth_free(g->masks);
     hth_free(g->walk);
+    for (size_t i = 0; i < MAX_INSIDE; i++) {
+        hth_free(g->kept[i].bits);
+        hth_free(g->kept[i].outs);
+    }
+    hth_free(g->rest.outs);
     hth_free(g);
 }
 
@@ -196,8 +227,9 @@ static void set_token(const hth_guide *g, uint32_t *mask, int32_t token) {
 }
 
 // Allows the tokens of a part of a trie, [from, end), that lead from the place of the walk to a place.
-static void walk_nodes(hth_guide *g, const trie_node *nodes, size_t from, size_t end, uint32_t *mask) {
+static void walk_nodes(hth_guide *g, const trie_group *t, size_t from, size_t end, uint32_t *mask) {
     const uint8_t *class_of = g->grammar->class_of;
+    const trie_node *nodes = t->nodes;
     uint32_t *at = g->walk;
     for (size_t i = from; i < end;) {
         const trie_node node = nodes[i];
@@ -207,16 +239,10 @@ static void walk_nodes(hth_guide *g, const trie_node *nodes, size_t from, size_t
             continue;
         }
         at[node.depth + 1] = to;
-        if (node.token >= 0) set_token(g, mask, node.token);
+        if (t->tokens[i] >= 0) set_token(g, mask, t->tokens[i]);
         i++;
     }
 }
-
-// The bytes that may come at a place, found once for all tries that are walked from it.
-typedef struct first_bytes {
-    uint8_t list[256];
-    size_t n;
-} first_bytes;
 
 static void find_first(hth_guide *g, uint32_t place, first_bytes *out) {
     bool may[256];
@@ -231,7 +257,7 @@ static void find_first(hth_guide *g, uint32_t place, first_bytes *out) {
 static void walk_trie(hth_guide *g, const trie_group *t, const first_bytes *first, uint32_t *mask) {
     for (size_t i = 0; i < first->n; i++) {
         const unsigned b = first->list[i];
-        if (t->first[b] < t->first[b + 1]) walk_nodes(g, t->nodes, t->first[b], t->first[b + 1], mask);
+        if (t->first[b] < t->first[b + 1]) walk_nodes(g, t, t->first[b], t->first[b + 1], mask);
     }
 }
 
@@ -248,25 +274,158 @@ static int n_plain_groups(hth_guide *g, const chart_place *p, int class) {
     return k;
 }
 
+// ---- one terminal: what its automaton says is found without places
+
+// A state that allows the same tokens of at most PLAIN_MAX bytes: counts far from their limits are alike.
+static uint32_t like_state(const g_term *t, uint32_t q) {
+    if (t->kind != TERM_COUNTED || q < 3) return q;
+    const uint32_t count = (q - 3) >> G_COUNT_SHIFT;
+    if (t->max == G_INFINITE || count < t->min || t->max - count <= PLAIN_MAX) return q;
+    const uint32_t like = t->max - PLAIN_MAX - 1; // as far from the upper limit as counts
+    return like > count ? q + ((like - count) << G_COUNT_SHIFT) : q;
+}
+
+static bool add_out(hth_guide *g, inside *in, way_out out) {
+    if (hth_grow(HTH_MEM_TEXT, (void **)&in->outs, &in->cap_out, in->n_out + 1, sizeof out, SIZE_MAX)) {
+        in->outs[in->n_out++] = out;
+        return true;
+    }
+    g->chart.code = HTH_ERR_NOMEM;
+    return false;
+}
+
+// Walks [from, end) of a trie. The same loop is compiled for each kind of terminal.
+static HTH_ALWAYS_INLINE void walk_kind(hth_guide *g, const trie_group *t, size_t from, size_t end, inside *in, g_term_kind kind,
+                                        uint32_t *bits) {
+    const g_term *term = &g->grammar->terms[in->term];
+    const g_dfa *d = &g->grammar->dfas[term->dfa];
+    const trie_node *nodes = t->nodes;
+    uint32_t *at = g->walk;
+    at[0] = in->q;
+    for (size_t i = from; i < end;) {
+        const trie_node node = nodes[i];
+        const uint32_t last = at[node.depth];
+        const uint32_t q = kind == TERM_DFA ? g_dfa_step(d, last, node.byte) : counted_step(d, term, last, node.byte);
+        if (q == 0) {
+            i = node.end;
+            continue;
+        }
+        at[node.depth + 1] = q;
+        if (t->tokens[i] >= 0) set_token(g, bits, t->tokens[i]);
+        const bool accepts = kind == TERM_DFA ? d->accept[q] != 0 : q == 2;
+        if (accepts && node.end > i + 1 && !add_out(g, in, (way_out){t, (uint32_t)i, q})) return;
+        i++;
+    }
+}
+
+static void walk_inside(hth_guide *g, const trie_group *t, inside *in, uint32_t *bits) {
+    for (size_t k = 0; k < in->first.n; k++) {
+        const uint32_t from = t->first[in->first.list[k]], end = t->first[in->first.list[k] + 1];
+        if (from == end) continue;
+        if (g->grammar->terms[in->term].kind == TERM_DFA) {
+            walk_kind(g, t, from, end, in, TERM_DFA, bits);
+        } else {
+            walk_kind(g, t, from, end, in, TERM_COUNTED, bits);
+        }
+    }
+}
+
+static void begin_inside(const hth_grammar *gr, uint32_t term, uint32_t q, inside *in) {
+    in->term = term;
+    in->q = q;
+    in->n_out = in->first.n = 0;
+    for (unsigned b = 0; b < 256; b++) {
+        if (term_step(gr, &gr->terms[term], q, (uint8_t)b)) in->first.list[in->first.n++] = (uint8_t)b;
+    }
+}
+
+// The kept answer for tokens that are neither plain nor long, made where it is not there. NULL where memory is refused.
+static const inside *find_inside(hth_guide *g, uint32_t term, uint32_t q) {
+    for (size_t i = 0; i < g->n_kept; i++) {
+        if (g->kept[i].term == term && g->kept[i].q == q) return &g->kept[i];
+    }
+    if (g->n_kept == MAX_INSIDE) g->n_kept = 0;
+    inside *in = &g->kept[g->n_kept];
+    const size_t n_byte = g->vocab->n_word * sizeof *in->bits;
+    if (!in->bits) in->bits = hth_alloc(HTH_MEM_TEXT, n_byte);
+    if (!in->bits) {
+        g->chart.code = HTH_ERR_NOMEM;
+        return NULL;
+    }
+    memset(in->bits, 0, n_byte);
+    begin_inside(g->grammar, term, q, in);
+    walk_inside(g, &g->vocab->groups[GROUP_OTHER], in, in->bits);
+    if (g->chart.code != HTH_OK) return NULL;
+    g->n_kept++;
+    return in;
+}
+
+// Goes on where tokens leave the terminal.
+static void follow_outs(hth_guide *g, const chart_config *f, const inside *in, uint32_t *mask) {
+    uint32_t q = 0, place = PLACE_NONE;
+    for (size_t i = 0; i < in->n_out && g->chart.code == HTH_OK; i++) {
+        const way_out *out = &in->outs[i];
+        const trie_node *node = &out->trie->nodes[out->node];
+        if (out->q != q) place = chart_enter(&g->chart, f->term, out->q, f->set);
+        q = out->q;
+        if (place == PLACE_NONE) continue;
+        g->walk[node->depth + 1] = place;
+        walk_nodes(g, out->trie, out->node + 1, node->end, mask);
+    }
+}
+
+static void allow_plain(hth_guide *g, int class, int n, uint32_t *mask) {
+    const uint32_t *plain = g->vocab->plain + (size_t)(class * N_LENGTHS + n - 1) * g->vocab->n_word;
+    for (size_t i = 0; i < g->vocab->n_word; i++) mask[i] |= plain[i];
+}
+
+// The most characters of plain text that may come in a counted terminal; no plain text ends one.
+static unsigned most_plain(const g_term *t, uint32_t q) {
+    if (t->kind != TERM_COUNTED || q < 3 || t->max == G_INFINITE) return PLAIN_MAX;
+    const uint32_t left = t->max - ((q - 3) >> G_COUNT_SHIFT);
+    return left < PLAIN_MAX ? left : PLAIN_MAX;
+}
+
+static void allow_inside(hth_guide *g, const chart_config *f, const int *n_plain, uint32_t *mask) {
+    const hth_grammar_vocab *v = g->vocab;
+    const inside *in = find_inside(g, f->term, like_state(&g->grammar->terms[f->term], f->q));
+    const unsigned most = most_plain(&g->grammar->terms[f->term], f->q);
+    int done = 0;
+    if (!in) return;
+    for (size_t i = 0; i < v->n_word; i++) mask[i] |= in->bits[i];
+    follow_outs(g, f, in, mask);
+    begin_inside(g->grammar, f->term, f->q, &g->rest);
+    for (int class = PLAIN_COUNT - 1; class >= 0; class--) {
+        if (n_plain[class] > done) allow_plain(g, class, done = n_plain[class], mask);
+        for (int k = done; k < N_LENGTHS && (k == 0 || g_lengths[k - 1] < most); k++) {
+            walk_inside(g, &v->groups[class * N_LENGTHS + k], &g->rest, mask);
+        }
+    }
+    walk_inside(g, &v->groups[GROUP_LONG], &g->rest, mask);
+    follow_outs(g, f, &g->rest, mask);
+}
+
 static void allow_texts(hth_guide *g, uint32_t place, const chart_place *p, uint32_t *mask) {
     const hth_grammar_vocab *v = g->vocab;
     int n_plain[PLAIN_COUNT], done = 0; // length groups that a wider class has covered
     first_bytes first;
-    find_first(g, place, &first);
     for (int class = 0; class < PLAIN_COUNT; class++) n_plain[class] = n_plain_groups(g, p, class);
-    if (n_plain[PLAIN_WORD] == 0) { // the smallest class: then none has a group
+    if (n_plain[PLAIN_ALNUM] > 0 && p->n_config == 1) {
+        const chart_config f = g->chart.configs[p->config];
+        allow_inside(g, &f, n_plain, mask);
+        return;
+    }
+    find_first(g, place, &first);
+    if (n_plain[PLAIN_ALNUM] == 0) { // the smallest class: then none has a group
         walk_trie(g, &v->all, &first, mask);
         return;
     }
     for (int class = PLAIN_COUNT - 1; class >= 0; class--) {
-        if (n_plain[class] > done) {
-            done = n_plain[class];
-            const uint32_t *plain = v->plain + (size_t)(class * N_LENGTHS + done - 1) * v->n_word;
-            for (size_t i = 0; i < v->n_word; i++) mask[i] |= plain[i];
-        }
+        if (n_plain[class] > done) allow_plain(g, class, done = n_plain[class], mask);
         for (int k = done; k < N_LENGTHS; k++) walk_trie(g, &v->groups[class * N_LENGTHS + k], &first, mask);
     }
-    walk_trie(g, &v->groups[N_GROUPS - 1], &first, mask);
+    walk_trie(g, &v->groups[GROUP_OTHER], &first, mask);
+    walk_trie(g, &v->groups[GROUP_LONG], &first, mask);
 }
 
 static void allow_named(hth_guide *g, const g_token_set *set, uint32_t *mask) {
@@ -308,7 +467,7 @@ static hth_code find_mask(hth_guide *g, const uint32_t **out, hth_err *err) {
 }
 
 hth_code hth_guide_mask(hth_guide *g, uint32_t *mask, hth_err *err) {
-    const uint32_t *found;
+    const uint32_t *found = NULL;
     if (g->place == PLACE_NONE) { // behind the end: only the end
         memset(mask, 0, g->vocab->n_word * sizeof *mask);
         for (size_t i = 0; i < g->n_end; i++) mask[g->ends[i] / 32] |= 1u << (g->ends[i] % 32);

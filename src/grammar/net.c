@@ -25,6 +25,9 @@ uint32_t g_term_rx(g_build *b, g_rx x) {
 }
 
 uint32_t g_term_counted(g_build *b, uint32_t dfa, uint32_t min, uint32_t max) {
+    if (b->code == HTH_OK && b->dfas[dfa].n_state >= 1u << G_COUNT_SHIFT) {
+        g_fail(b, HTH_ERR_INTERNAL, "characters that are counted take too many states");
+    }
     for (size_t i = 0; i < b->n_term; i++) {
         const g_term *t = &b->terms[i];
         if (t->kind == TERM_COUNTED && t->dfa == dfa && t->min == min && t->max == max) return (uint32_t)i;

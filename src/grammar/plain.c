@@ -34,9 +34,9 @@ static bool step_range(const g_dfa *d, const states *from, unsigned first, unsig
 }
 
 static bool step_ascii(const g_dfa *d, const states *from, int class, states *to) {
-    if (class == PLAIN_WORD) {
-        return step_range(d, from, '0', '9', to) && step_range(d, from, 'A', 'Z', to) && step_range(d, from, '_', '_', to) &&
-               step_range(d, from, 'a', 'z', to);
+    if (class <= PLAIN_WORD) {
+        return step_range(d, from, '0', '9', to) && step_range(d, from, 'A', 'Z', to) && step_range(d, from, 'a', 'z', to) &&
+               (class == PLAIN_ALNUM || step_range(d, from, '_', '_', to));
     }
     return step_range(d, from, ' ', '!', to) && step_range(d, from, '#', '[', to) && step_range(d, from, ']', '~', to);
 }
@@ -118,9 +118,9 @@ unsigned plain_length(plain_memo *m, const hth_grammar *g, const g_term *t, uint
     if (t->kind == TERM_TOKENS) return 0;
     if (t->kind == TERM_DFA) return of_dfa(m, g, t->dfa, q, class);
     const g_dfa *d = &g->dfas[t->dfa];
-    if (q < 3 || (q - 3) % d->n_state != d->start) return 0;
+    if (q < 3 || ((q - 3) & ((1u << G_COUNT_SHIFT) - 1)) != d->start) return 0;
     if (of_dfa(m, g, t->dfa, d->start, class) == 0) return 0;
     if (t->max == G_INFINITE) return PLAIN_MAX;
-    const uint32_t left = t->max - (q - 3) / d->n_state;
+    const uint32_t left = t->max - ((q - 3) >> G_COUNT_SHIFT);
     return left < PLAIN_MAX ? left : PLAIN_MAX;
 }

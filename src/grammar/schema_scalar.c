@@ -296,7 +296,7 @@ static g_rx text_rx(s_schema *s, const s_facts *f, bool *ok) {
 }
 
 static uint32_t count32(uint64_t n) { // no text is so long
-    return n >= 1u << 26 ? G_INFINITE : (uint32_t)n;
+    return n >= G_COUNT_MAX ? G_INFINITE : (uint32_t)n;
 }
 
 // Texts of the right length: nothing to say about short ones, else as a repetition.
@@ -326,7 +326,7 @@ void s_string_edge(s_schema *s, const s_facts *f, uint32_t from, uint32_t to) {
         return;
     }
     (void)text_rx(s, f, &ok); // tells of what was refused
-    if (f->min_length >= 1u << 26) {
+    if (f->min_length >= G_COUNT_MAX) {
         g_fail(s->b, HTH_ERR_LIMIT, "a string of at least %llu characters is too long", (unsigned long long)f->min_length);
         return;
     }

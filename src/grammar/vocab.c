@@ -6,10 +6,10 @@
 
 #include "formats/utf8.h"
 
-#define TOKEN_MAX 1024 // bytes; longer tokens are never allowed
+#define TOKEN_MAX 255 // bytes; longer tokens are never allowed
 #define BYTES_MAX (1u << 30)
 
-const uint8_t g_lengths[N_LENGTHS] = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, PLAIN_MAX};
+const uint8_t g_lengths[N_LENGTHS] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 24, PLAIN_MAX};
 
 // ---- the bytes of tokens
 
@@ -64,20 +64,21 @@ static hth_code read_texts(hth_grammar_vocab *v, hth_err *err) {
 static int group_of(const hth_grammar_vocab *v, int32_t id) {
     size_t n, n_char = 0;
     const uint8_t *p = vocab_text(v, id, &n);
-    int class = PLAIN_WORD;
+    int class = PLAIN_ALNUM;
     for (size_t i = 0; i < n; n_char++) {
         const unsigned len = hth_utf8_len(p + i, n - i);
         const uint8_t c = p[i];
-        if (len == 0 || c < 0x20 || c == '"' || c == '\\') return N_GROUPS - 1;
-        const bool is_word = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-        if (!is_word && class < PLAIN_ASCII) class = PLAIN_ASCII;
+        if (len == 0 || c < 0x20 || c == '"' || c == '\\') return n > PLAIN_MAX ? GROUP_LONG : GROUP_OTHER;
+        const bool is_alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        const int here = is_alnum ? PLAIN_ALNUM : c == '_' ? PLAIN_WORD : PLAIN_ASCII;
+        if (class < here) class = here;
         if (len > 1 || c == 0x7f) class = PLAIN_ANY;
         i += len;
     }
     for (int k = 0; k < N_LENGTHS; k++) {
         if (n_char <= g_lengths[k]) return class * N_LENGTHS + k;
     }
-    return N_GROUPS - 1;
+    return GROUP_LONG;
 }
 
 typedef struct entry {
@@ -109,7 +110,7 @@ static size_t n_common(const entry *x, const entry *y) {
 // One trie of sorted entries. open[d] is the node at depth d on the way to the latest entry.
 static hth_code make_nodes(hth_grammar_vocab *v, const entry *e, size_t n, trie_group *g, hth_err *err) {
     uint32_t open[TOKEN_MAX];
-    size_t n_open = 0, cap = 0, max = 1;
+    size_t n_open = 0, cap = 0, cap_token = 0, max = 1;
     for (size_t i = 0; i < n; i++) max += e[i].n;
     for (size_t i = 0; i < n; i++) {
         const size_t keep = i > 0 ? n_common(&e[i - 1], &e[i]) : 0;
@@ -117,15 +118,17 @@ static hth_code make_nodes(hth_grammar_vocab *v, const entry *e, size_t n, trie_
             v->same[e[i - 1].id] = e[i].id;
             continue;
         }
-        if (!hth_grow(HTH_MEM_TEXT, (void **)&g->nodes, &cap, g->n + e[i].n, sizeof *g->nodes, max)) {
+        if (!hth_grow(HTH_MEM_TEXT, (void **)&g->nodes, &cap, g->n + e[i].n, sizeof *g->nodes, max) ||
+            !hth_grow(HTH_MEM_TEXT, (void **)&g->tokens, &cap_token, g->n + e[i].n, sizeof *g->tokens, max)) {
             return hth_fail_nomem(err, max * sizeof *g->nodes);
         }
         while (n_open > keep) g->nodes[open[--n_open]].end = (uint32_t)g->n;
         for (size_t d = keep; d < e[i].n; d++) {
             open[n_open++] = (uint32_t)g->n;
-            g->nodes[g->n++] = (trie_node){.token = -1, .depth = (uint16_t)d, .byte = e[i].text[d]};
+            g->tokens[g->n] = -1;
+            g->nodes[g->n++] = (trie_node){.depth = (uint8_t)d, .byte = e[i].text[d]};
         }
-        g->nodes[g->n - 1].token = e[i].id;
+        g->tokens[g->n - 1] = e[i].id;
     }
     while (n_open > 0) g->nodes[open[--n_open]].end = (uint32_t)g->n;
     return HTH_OK;
@@ -203,8 +206,12 @@ hth_code hth_grammar_vocab_new(const hth_tokenizer *t, hth_grammar_vocab **out, 
 
 void hth_grammar_vocab_free(hth_grammar_vocab *v) {
     if (!v) return;
-    for (int i = 0; i < N_GROUPS; i++) hth_free(v->groups[i].nodes);
+    for (int i = 0; i < N_GROUPS; i++) {
+        hth_free(v->groups[i].nodes);
+        hth_free(v->groups[i].tokens);
+    }
     hth_free(v->all.nodes);
+    hth_free(v->all.tokens);
     hth_free(v->plain);
     hth_free(v->same);
     hth_free(v->text);

@@ -8,22 +8,25 @@
 
 #include "grammar/grammar.h"
 
-enum { PLAIN_WORD, PLAIN_ASCII, PLAIN_ANY, PLAIN_COUNT }; // each a part of the next; none has quotes, \ or controls
-#define N_LENGTHS 13
-#define N_GROUPS (PLAIN_COUNT * N_LENGTHS + 1) // the last one: everything else
+// Each a part of the next; none has quotes, \ or controls.
+enum { PLAIN_ALNUM, PLAIN_WORD, PLAIN_ASCII, PLAIN_ANY, PLAIN_COUNT };
+#define N_LENGTHS 19
+#define GROUP_OTHER (PLAIN_COUNT * N_LENGTHS) // everything else of at most PLAIN_MAX bytes
+#define GROUP_LONG (GROUP_OTHER + 1)          // and longer
+#define N_GROUPS (GROUP_LONG + 1)
 #define PLAIN_MAX 32                           // characters of the longest plain group
 
 extern const uint8_t g_lengths[N_LENGTHS]; // most characters of a group
 
 typedef struct trie_node {
-    uint32_t end;   // the first node that is not below this one
-    int32_t token;  // that ends here, or -1
-    uint16_t depth; // bytes before this one
+    uint32_t end; // the first node that is not below this one
     uint8_t byte;
+    uint8_t depth; // bytes before this one
 } trie_node;
 
 typedef struct trie_group {
     trie_node *nodes; // owned; in the order of the bytes
+    int32_t *tokens;  // owned; that end in a node, or -1
     size_t n;
     uint32_t first[257]; // where the tokens that begin with a byte begin; those of the next byte begin where they end
 } trie_group;
