@@ -130,7 +130,7 @@ def test_the_async_client_streams(server, model):
 def test_many_clients_are_served_at_once_and_none_gets_anothers_words(server, model):
     alone = {}
     client = client_of(server)
-    questions = [f"Repeat the number {i}." for i in range(12)]
+    questions = [f"Repeat the number {i}." for i in range(8)]
 
     def one(q, into):
         done = client.chat.completions.create(model=model, messages=[{"role": "user", "content": q}], max_tokens=24, temperature=0)
@@ -472,7 +472,7 @@ def test_permanent_refusals_tell_clients_not_to_try_again(server, status):
 def test_a_full_queue_is_a_429_with_a_time_to_come_back(hearth, models):
     with Server(hearth, models("default"), "--ctx", "1024", "--parallel", "1", "--queue", "1") as s:
         name = s.json("/v1/models")["data"][0]["id"]
-        body = {"model": name, "messages": ASK, "max_tokens": 400, "ignore_eos": True}
+        body = {"model": name, "messages": ASK, "max_tokens": 100, "ignore_eos": True}
         replies = []
         threads = [threading.Thread(target=lambda: replies.append(s.post("/v1/chat/completions", body))) for _ in range(6)]
         for t in threads:
