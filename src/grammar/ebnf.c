@@ -110,6 +110,20 @@ void e_push(ebnf *e, e_node x) {
     e->stack[e->n_stack++] = x;
 }
 
+static e_node list_from(ebnf *e, int kind, size_t base) {
+    const size_t n = e->n_stack - base;
+    e->n_stack = base;
+    return add_list(e, kind, n > 0 ? e->stack + base : NULL, n);
+}
+
+e_node e_cat_from(ebnf *e, size_t base) {
+    return list_from(e, E_CAT, base);
+}
+
+e_node e_alt_from(ebnf *e, size_t base) {
+    return list_from(e, E_ALT, base);
+}
+
 // ---- what is regular. Expressions are nested as deep as their brackets, which is limited.
 
 // States that a node takes as one terminal; UINT32_MAX where it is not regular.

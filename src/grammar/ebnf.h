@@ -58,6 +58,8 @@ e_node e_and(ebnf *e, e_node x, e_node y); // of regular ones, as the next
 e_node e_not(ebnf *e, e_node x);            // any other text
 e_node e_repeat(ebnf *e, e_node x, uint32_t min, uint32_t max);
 void e_push(ebnf *e, e_node x); // on the stack
+e_node e_cat_from(ebnf *e, size_t base); // what lies on the stack from `base` on, which is taken away
+e_node e_alt_from(ebnf *e, size_t base);
 
 // Turns all rules into the network, beginning with `start`.
 bool e_finish(ebnf *e, uint32_t start);

@@ -199,8 +199,7 @@ static e_node take_sequence(ebnf *e, bool is_nested) {
     const size_t base = e->n_stack;
     skip_space(e, is_nested);
     while (!at_end(e, is_nested)) e_push(e, take_item(e, is_nested));
-    e_node x = e_cat(e, e->stack + base, e->n_stack - base);
-    e->n_stack = base;
+    e_node x = e_cat_from(e, base);
     return x;
 }
 
@@ -218,8 +217,7 @@ static e_node take_choice(ebnf *e, bool is_nested) {
         skip_space(e, true);
         if (peek(e) != '|' && !is_nested) e->at = end; // a bar on the next line goes on with the rule
     } while (e->b->code == HTH_OK && take(e, "|"));
-    e_node x = e_alt(e, e->stack + base, e->n_stack - base);
-    e->n_stack = base;
+    e_node x = e_alt_from(e, base);
     return x;
 }
 

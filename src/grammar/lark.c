@@ -362,8 +362,7 @@ static bool at_end(lark *l, bool is_nested) {
 static e_node take_sequence(lark *l, bool is_nested) {
     const size_t base = l->e.n_stack;
     while (!at_end(l, is_nested)) e_push(&l->e, take_item(l));
-    e_node x = e_cat(&l->e, l->e.stack + base, l->e.n_stack - base);
-    l->e.n_stack = base;
+    e_node x = e_cat_from(&l->e, base);
     if (take(l, "->")) { // an alias names nothing that we need
         skip_space(l, false);
         l->e.at += name_length(l);
@@ -396,8 +395,7 @@ static e_node take_choice(lark *l, bool is_nested) {
             break;
         }
     } while (l->e.b->code == HTH_OK && take(l, "|"));
-    e_node x = e_alt(&l->e, l->e.stack + base, l->e.n_stack - base);
-    l->e.n_stack = base;
+    e_node x = e_alt_from(&l->e, base);
     return x;
 }
 
