@@ -141,7 +141,7 @@ static bool skip_thought(hth_call *c, hth_fault *fault) {
 
 // What was asked for and the family does not know.
 static void tell_ignored(const hth_call *c, const hth_chat_reasoning_plan *plan) {
-    if (c->x && (plan->ignores_effort || plan->ignores_on)) {
+    if (c->x && (plan->ignores_effort || plan->ignores_on || plan->ignores_budget)) {
         hth_reply_header(c->x, "X-Hearth-Ignored", CALL_NAME(c, thinking));
     }
 }
