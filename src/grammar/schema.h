@@ -20,12 +20,12 @@ enum { // types of values
     T_ALL = 127,
 };
 
-enum { // what of a schema is not looked at any more
+enum { // what of a schema is not looked at any more; the first (skip >> 8) entries of what depends on properties neither
     SKIP_ANY_OF = 1,
     SKIP_ONE_OF = 2,
     SKIP_IF = 4,
     SKIP_NOT = 8,
-    SKIP_DEPENDENT = 16, // the first (skip >> 8) entries of what depends on properties
+    SKIP_INNER = 16, // $ref and allOf: the list has them already. Never set in the list of facts
 };
 
 typedef struct s_elem {

@@ -266,6 +266,17 @@ static bool refuse_some(s_schema *s, const hth_json *node) {
     return true;
 }
 
+// What holds wherever this schema holds.
+static bool add_inner(s_schema *s, const hth_json *n, s_list *todo) {
+    if (!add_ref(s, n, "$ref", todo) || !add_ref(s, n, "$dynamicRef", todo)) return false;
+    const hth_json *all = hth_json_get(n, "allOf");
+    if (all && all->kind != HTH_JSON_ARRAY) return s_bad(s, n, "allOf", "not a list");
+    for (uint32_t i = 0; all && i < all->n; i++) {
+        if (!s_add(s, todo, (s_elem){&all->u.items[i], 0})) return false;
+    }
+    return true;
+}
+
 // One schema of the conjunction; what it refers to is added to the list that is worked through.
 static bool gather_one(s_schema *s, s_elem e, s_list *todo, s_facts *f) {
     static const char *const array_keywords[] = {"items", "prefixItems", "additionalItems", "contains", NULL};
@@ -278,13 +289,11 @@ static bool gather_one(s_schema *s, s_elem e, s_list *todo, s_facts *f) {
     }
     if (n->kind != HTH_JSON_OBJECT) return s_bad(s, n, "", "a schema is an object, true or false");
     if (s->is_old && hth_json_get(n, "$ref")) return add_ref(s, n, "$ref", todo);
-    if (!add_ref(s, n, "$ref", todo) || !add_ref(s, n, "$dynamicRef", todo) || !refuse_some(s, n)) return false;
-    const hth_json *all = hth_json_get(n, "allOf");
-    if (all && all->kind != HTH_JSON_ARRAY) return s_bad(s, n, "allOf", "not a list");
-    for (uint32_t i = 0; all && i < all->n; i++) {
-        if (!s_add(s, todo, (s_elem){&all->u.items[i], 0})) return false;
-    }
-    if (!s_add(s, &f->list, e)) return false;
+    if (!(e.skip & SKIP_INNER) && !add_inner(s, n, todo)) return false;
+    e.skip &= ~(uint32_t)SKIP_INNER;
+    const size_t n_before = f->list.n;
+    if (!refuse_some(s, n) || !s_add(s, &f->list, e)) return false;
+    if (f->list.n == n_before) return true; // it was there
     const hth_json *unique = hth_json_get(n, "uniqueItems"), *pattern = hth_json_get(n, "pattern"), *format = hth_json_get(n, "format");
     const hth_json *no = hth_json_get(n, HTH_KEY_NOT_ENUM);
     f->n_not += no != NULL;

@@ -7,11 +7,13 @@
 
 #define MAX_ONE_OF 200
 
-// The conjunction with e's branches marked as done.
+// The conjunction with the branches of its split marked as done. It holds already what its schemas refer to: were that
+// added again, its branches would not be marked.
 static void list_without(s_schema *s, const s_facts *f, uint32_t skip, s_list *out) {
     for (size_t i = 0; i < f->list.n; i++) {
         s_elem e = f->list.e[i];
         if (e.node == f->split.node && e.skip == f->split.skip) e.skip = skip;
+        e.skip |= SKIP_INNER;
         (void)s_add(s, out, e);
     }
 }
@@ -95,7 +97,8 @@ static void write_dependent(const hth_json_member *m, hth_str *present, hth_str 
     hth_json_out_end(&j, '}');
     hth_json_out_begin(&k, NULL, '{');
     hth_json_out_begin(&k, "properties", '{');
-    hth_json_out_bool(&k, m->key, false);
+    hth_json_out_str(&k, NULL, m->key, m->key_len); // a name may hold a zero byte, a key of the writer cannot
+    (void)hth_str_puts(absent, ":false");
     hth_json_out_end(&k, '}');
     hth_json_out_end(&k, '}');
 }

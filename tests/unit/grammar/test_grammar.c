@@ -155,6 +155,24 @@ static void schemas_hold_what_they_say(void **state) {
            "{\"a\":1}", "{\"b\":1}", NULL, "{}", "{\"a\":1,\"b\":1}");
 }
 
+// What a reference or allOf leads to was added to the conjunction again for each branch, and split again without end.
+static void branches_behind_references_and_all_of_are_taken_once(void **state) {
+    (void)state;
+    const from_text schema = hth_grammar_from_schema;
+    EXPECT(schema, "{\"allOf\":[{\"anyOf\":[{\"type\":\"null\"},{\"const\":1}]}]}", "null", "1", NULL, "2");
+    EXPECT(schema, "{\"$ref\":\"#/$defs/t\",\"$defs\":{\"t\":{\"oneOf\":[{\"type\":\"null\"},{\"const\":1}]}}}", "null", "1", NULL, "2");
+    EXPECT(schema, "{\"allOf\":[{\"not\":{\"enum\":[1,2]}}],\"type\":\"integer\"}", "3", "12", NULL, "1", "2");
+    EXPECT(schema, "{\"type\":\"object\",\"allOf\":[{\"dependentRequired\":{\"a\":[\"b\"]},\"additionalProperties\":false,"
+                   "\"properties\":{\"a\":{},\"b\":{}}}]}", "{}", "{\"b\":1}", "{\"a\":1,\"b\":1}", NULL, "{\"a\":1}");
+    EXPECT(schema, "{\"allOf\":[{\"anyOf\":[{\"type\":\"integer\"},{\"type\":\"null\"}]},{\"anyOf\":[{\"minimum\":5},{\"const\":2}]}]}",
+           "2", "5", "null", NULL, "1", "4");
+    // Of a schema that is its own branch only what the others say is held by it.
+    EXPECT(schema, "{\"anyOf\":[{\"type\":\"null\"},{\"$ref\":\"#\"}]}", "null", NULL, "1");
+    EXPECT(schema, "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"a\":{},\"a\\u0000\":{},\"b\":{}},"
+                   "\"dependentRequired\":{\"a\\u0000\":[\"b\"]}}",
+           "{\"a\":1}", "{\"a\\u0000\":1,\"b\":1}", NULL, "{\"a\\u0000\":1}");
+}
+
 static void what_cannot_be_enforced_is_refused_or_listed(void **state) {
     (void)state;
     const hth_grammar_options lenient = {.lenient = true};
@@ -232,6 +250,7 @@ int main(void) {
         cmocka_unit_test(lark_is_read_as_lark_reads_it),
         cmocka_unit_test(both_are_told_apart),
         cmocka_unit_test(schemas_hold_what_they_say),
+        cmocka_unit_test(branches_behind_references_and_all_of_are_taken_once),
         cmocka_unit_test(what_cannot_be_enforced_is_refused_or_listed),
         cmocka_unit_test(white_space_is_as_asked_for),
         cmocka_unit_test(choices_are_exactly_the_texts),
