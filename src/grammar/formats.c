@@ -33,8 +33,10 @@
     "(?:(?:[A-Za-z0-9._~!$&'()*+,;=:-]|" PCT ")*@)?(?:\\[" IPV6 "\\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|" PCT ")*)(?::\\d*)?"
 #define TAIL "(?:\\?(?:" PCHAR "|[/?])*)?(?:#(?:" PCHAR "|[/?])*)?"
 #define PATHS "(?:/" PCHAR "*)*"
-#define URI "[A-Za-z][A-Za-z0-9+.-]*:(?://" AUTHORITY PATHS "|/(?:" PCHAR "+" PATHS ")?|" PCHAR "+" PATHS "|)" TAIL
-#define RELATIVE "(?://" AUTHORITY PATHS "|/(?:" PCHAR "+" PATHS ")?|" PCHAR_NC "+" PATHS "|)" TAIL
+#define SCHEME "[A-Za-z][A-Za-z0-9+.-]*:"
+#define ROOTED "(?://" AUTHORITY PATHS "|/(?:" PCHAR "+" PATHS ")?|)"
+#define URI SCHEME "(?:" ROOTED "|" PCHAR "+" PATHS ")" TAIL
+#define URI_REFERENCE "(?:(?:" SCHEME ")?" ROOTED "|" SCHEME PCHAR "+" PATHS "|" PCHAR_NC "+" PATHS ")" TAIL
 #define POINTER "(?:/(?:[^~/]|~0|~1)*)*"
 
 static const struct {
@@ -51,7 +53,7 @@ static const struct {
     {"ipv6", IPV6, 0},
     {"uuid", "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", 0},
     {"uri", URI, 0},
-    {"uri-reference", URI "|" RELATIVE, 0},
+    {"uri-reference", URI_REFERENCE, 0},
     {"json-pointer", POINTER, 0},
     {"relative-json-pointer", "(?:0|[1-9]\\d*)(?:#|" POINTER ")", 0},
 };
