@@ -43,6 +43,7 @@ static bool make_tool_grammar(hth_call *c, hth_fault *fault) {
                                  .choice = is_one ? HTH_CHAT_TOOLS_NAMED : HTH_CHAT_TOOLS_REQUIRED,
                                  .parallel = !a->one_tool,
                                  .begins = c->begins};
+    if (!c->use->reasoning.thinks) p.begins = HTH_CHAT_BEGINS_CONTENT; // no thought before the call
     hth_str text;
     hth_err err;
     if (is_one) p.name = a->tool_names[0];

@@ -121,8 +121,9 @@ static hth_code generate(probe *p, hth_state *state, hth_sampler *s, hth_drafter
             HTH_TRY(hth_drafter_propose(drafter, p->tokens, (size_t)p->n, p->most, &d, err));
             if (p->tree) grow_tree(&d);
         }
+        const int64_t most = p->n_out - (p->n - p->n_prompt) - 1; // guesses that can still be accepted
         HTH_TRY(step(p, state, s, &d, &n_accepted, err));
-        p->n_drafted += d.n;
+        p->n_drafted += d.n < most ? d.n : most;
         p->n_accepted += n_accepted;
     }
     p->ms = (double)(hth_clock_ns() - begin) * 1e-6;

@@ -79,7 +79,8 @@ def question_of(case, models):
         question["begins"] = int(question["format"] == "deepseek-r1")  # its template opens a thought
     how = case.get("continue_final_message")
     if how:  # the caller knows what it left open
-        question["messages"] = [USER]
+        if "template" in question:
+            question["messages"] = [USER]
         question["begins"] = 1 if how.endswith("REASONING") else 2
     return question
 
