@@ -30,12 +30,19 @@ setup: ## Install what the build needs and this machine lacks
 HEARTH_PROMPT := $(value PROMPT)
 HEARTH_MODEL := $(value MODEL)
 export HEARTH_PROMPT HEARTH_MODEL
+# The default model: what its authors recommend for a conversation, and its likeliest answer for scripts. Its file says
+# neither. Other models answer by what their own files say.
+SMOLLM2_TALK = --temp 0.2 --top-p 0.9
+SMOLLM2_ANSWER = --temp 0
+
 chat: ## Talk to a model: MODEL=file or folder, PROMPT="..." for one answer on standard output
 	@$(MAKE) --no-print-directory release </dev/null >&2
 	@test -n "$$HEARTH_MODEL" || python3 tools/fetch_models.py default </dev/null >&2
-	@model=$${HEARTH_MODEL:-$$(python3 tools/fetch_models.py --path default)}; \
-	if [ -n "$$HEARTH_PROMPT" ]; then exec $(BIN) run "$$model" "$$HEARTH_PROMPT" </dev/null; \
-	else exec $(BIN) run "$$model"; fi
+	@if [ -n "$$HEARTH_MODEL" ]; then set -- "$$HEARTH_MODEL"; \
+	else set -- "$$(python3 tools/fetch_models.py --path default)" \
+	    $$([ -n "$$HEARTH_PROMPT" ] && echo "$(SMOLLM2_ANSWER)" || echo "$(SMOLLM2_TALK)"); fi; \
+	if [ -n "$$HEARTH_PROMPT" ]; then exec $(BIN) run "$$@" "$$HEARTH_PROMPT" </dev/null; \
+	else exec $(BIN) run "$$@"; fi
 
 test: ## All tests but the long ones; ends with `N passed, M failed`
 	@tools/setup.sh build test
