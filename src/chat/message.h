@@ -41,6 +41,10 @@ static inline hth_chat_text hth_chat_text_of(const char *text) {
     return (hth_chat_text){text, __builtin_strlen(text)};
 }
 
+static inline bool hth_chat_text_is(hth_chat_text t, const char *word) {
+    return t.p && __builtin_strlen(word) == t.n && __builtin_memcmp(t.p, word, t.n) == 0;
+}
+
 // Messages of OpenAI's chat API from JSON: an array of objects, content a string, null or a list of parts,
 // arguments a string or an object. Everything lives in `a`. Errors name the message.
 HTH_NODISCARD hth_code hth_chat_messages_from_json(hth_arena *a, const hth_json *v, const char *text, size_t n,

@@ -5,31 +5,12 @@
 #include "server/anthropic_impl.h"
 #include "server/field_sets.h"
 
-static hth_chat_text text_of(const hth_json *v) {
-    return (hth_chat_text){v->u.str, v->n};
-}
-
-static bool is_text(hth_chat_text t, const char *word) {
-    return t.p && strlen(word) == t.n && memcmp(t.p, word, t.n) == 0;
-}
-
-// A member that must be a string.
-static bool need_text(hth_fields *f, const hth_json *v, const char *key, hth_chat_text *out) {
-    const hth_json *m = hth_json_get(v, key);
-    const size_t mark = hth_fields_enter(f, key);
-    if (!m) return hth_fields_refuse(f, "is required");
-    if (m->kind != HTH_JSON_STRING) return hth_fields_refuse_kind(f, m, "a string");
-    hth_fields_leave(f, mark);
-    *out = text_of(m);
-    return true;
-}
-
 // --- messages ---
 
 // The message that text or calls of this role belong to: the last one, or a new one.
 static hth_chat_message *message_for(anthropic_request *r, const char *role) {
     hth_chat_message *last = &r->messages[r->n_message];
-    if (r->n_message > 0 && !r->begins_turn && is_text(last->role, role)) return last;
+    if (r->n_message > 0 && !r->begins_turn && hth_chat_text_is(last->role, role)) return last;
     r->begins_turn = false;
     last = &r->messages[++r->n_message];
     *last = (hth_chat_message){.role = hth_chat_text_of(role), .parts = r->parts + r->n_part};
@@ -50,9 +31,9 @@ static bool refuse_media(hth_fields *f, const char *kind) {
 static bool add_text_block(hth_fields *f, anthropic_request *r, hth_chat_message *m, const hth_json *v) {
     hth_chat_text type, text;
     if (v->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, v, "an object");
-    if (!need_text(f, v, "type", &type)) return false;
-    if (!is_text(type, "text")) return refuse_media(f, type.p);
-    if (!need_text(f, v, "text", &text)) return false;
+    if (!hth_fields_need_text(f, v, "type", &type)) return false;
+    if (!hth_chat_text_is(type, "text")) return refuse_media(f, type.p);
+    if (!hth_fields_need_text(f, v, "text", &text)) return false;
     add_part(r, m, text);
     return true;
 }
@@ -62,7 +43,7 @@ static bool add_text_block(hth_fields *f, anthropic_request *r, hth_chat_message
 static hth_chat_text called_name(const anthropic_request *r, hth_chat_text id) {
     for (size_t i = r->n_message; i > 0; i--) {
         const hth_chat_message *m = &r->messages[i];
-        if (!is_text(m->role, "assistant")) continue;
+        if (!hth_chat_text_is(m->role, "assistant")) continue;
         for (size_t k = 0; k < m->n_call && k < MAX_CALLS_SEARCHED; k++) {
             if (m->calls[k].id.n == id.n && memcmp(m->calls[k].id.p, id.p, id.n) == 0)
                 return m->calls[k].name;
@@ -74,7 +55,7 @@ static hth_chat_text called_name(const anthropic_request *r, hth_chat_text id) {
 
 static bool add_result(hth_fields *f, anthropic_request *r, const hth_json *v) {
     hth_chat_text id;
-    if (!need_text(f, v, "tool_use_id", &id)) return false;
+    if (!hth_fields_need_text(f, v, "tool_use_id", &id)) return false;
     const hth_json *content = hth_json_get(v, "content");
     hth_chat_message *m = &r->messages[++r->n_message];
     *m = (hth_chat_message){.role = hth_chat_text_of("tool"),
@@ -83,7 +64,7 @@ static bool add_result(hth_fields *f, anthropic_request *r, const hth_json *v) {
                             .name = called_name(r, id)};
     const size_t mark = hth_fields_enter(f, "content");
     if (content && content->kind == HTH_JSON_STRING) {
-        add_part(r, m, text_of(content));
+        add_part(r, m, hth_json_text(content));
     } else if (content && content->kind == HTH_JSON_ARRAY) {
         for (uint32_t i = 0; i < content->n; i++) {
             const size_t item = hth_fields_enter_item(f, i);
@@ -100,7 +81,7 @@ static bool add_result(hth_fields *f, anthropic_request *r, const hth_json *v) {
 static bool add_call(hth_fields *f, anthropic_request *r, const hth_json *v) {
     hth_chat_text id, name;
     const hth_json *input = hth_json_get(v, "input");
-    if (!need_text(f, v, "id", &id) || !need_text(f, v, "name", &name)) return false;
+    if (!hth_fields_need_text(f, v, "id", &id) || !hth_fields_need_text(f, v, "name", &name)) return false;
     const size_t mark = hth_fields_enter(f, "input");
     if (!input) return hth_fields_refuse(f, "is required");
     if (input->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, input, "an object");
@@ -115,7 +96,7 @@ static bool add_call(hth_fields *f, anthropic_request *r, const hth_json *v) {
 // Thoughts of a turn lie behind each other in r->thoughts, which has room for all of them.
 static bool add_thought(hth_fields *f, anthropic_request *r, const hth_json *v) {
     hth_chat_text thought;
-    if (!need_text(f, v, "thinking", &thought)) return false;
+    if (!hth_fields_need_text(f, v, "thinking", &thought)) return false;
     hth_chat_message *m = message_for(r, "assistant");
     char *end = r->thoughts + r->n_thought;
     if (!m->reasoning.p)
@@ -132,16 +113,16 @@ static bool add_block(hth_fields *f, anthropic_request *r, const char *role, con
     const bool is_assistant = strcmp(role, "assistant") == 0;
     hth_chat_text type, text;
     if (v->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, v, "an object");
-    if (!need_text(f, v, "type", &type)) return false;
-    if (is_text(type, "text")) {
-        if (!need_text(f, v, "text", &text)) return false;
+    if (!hth_fields_need_text(f, v, "type", &type)) return false;
+    if (hth_chat_text_is(type, "text")) {
+        if (!hth_fields_need_text(f, v, "text", &text)) return false;
         add_part(r, message_for(r, role), text);
         return true;
     }
-    if (is_text(type, "tool_result") && !is_assistant) return add_result(f, r, v);
-    if (is_text(type, "tool_use") && is_assistant) return add_call(f, r, v);
-    if (is_text(type, "thinking") && is_assistant) return add_thought(f, r, v);
-    if (is_text(type, "redacted_thinking") && is_assistant) {
+    if (hth_chat_text_is(type, "tool_result") && !is_assistant) return add_result(f, r, v);
+    if (hth_chat_text_is(type, "tool_use") && is_assistant) return add_call(f, r, v);
+    if (hth_chat_text_is(type, "thinking") && is_assistant) return add_thought(f, r, v);
+    if (hth_chat_text_is(type, "redacted_thinking") && is_assistant) {
         hth_fields_ignore(f, "redacted_thinking"); // nobody here can open it
         return true;
     }
@@ -167,9 +148,9 @@ static bool add_message(hth_fields *f, anthropic_request *r, const hth_json *v) 
     hth_chat_text role_text;
     const char *role = NULL;
     if (v->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, v, "an object");
-    if (!need_text(f, v, "role", &role_text)) return false;
+    if (!hth_fields_need_text(f, v, "role", &role_text)) return false;
     for (size_t i = 0; i < HTH_COUNT(roles); i++) {
-        if (is_text(role_text, roles[i])) role = roles[i];
+        if (hth_chat_text_is(role_text, roles[i])) role = roles[i];
     }
     const hth_json *content = hth_json_get(v, "content");
     size_t mark = hth_fields_enter(f, "role");
@@ -178,7 +159,7 @@ static bool add_message(hth_fields *f, anthropic_request *r, const hth_json *v) 
     mark = hth_fields_enter(f, "content");
     if (!content) return hth_fields_refuse(f, "is required");
     if (content->kind == HTH_JSON_STRING) {
-        add_part(r, message_for(r, role), text_of(content));
+        add_part(r, message_for(r, role), hth_json_text(content));
     } else if (content->kind == HTH_JSON_ARRAY) {
         if (!begin_thoughts(f, r, content)) return false;
         if (content->n == 0) (void)message_for(r, role);
@@ -243,14 +224,14 @@ static bool read_system(hth_fields *f, const hth_json *v, void *to) {
     for (size_t i = 0; i < n; i++) {
         hth_chat_text type, text;
         if (v->kind == HTH_JSON_STRING) {
-            text = text_of(v);
+            text = hth_json_text(v);
         } else {
             const size_t mark = hth_fields_enter_item(f, i);
             const hth_json *block = &v->u.items[i];
             if (block->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, block, "an object");
-            if (!need_text(f, block, "type", &type)) return false;
-            if (!is_text(type, "text")) return refuse_media(f, type.p);
-            if (!need_text(f, block, "text", &text)) return false;
+            if (!hth_fields_need_text(f, block, "type", &type)) return false;
+            if (!hth_chat_text_is(type, "text")) return refuse_media(f, type.p);
+            if (!hth_fields_need_text(f, block, "text", &text)) return false;
             hth_fields_leave(f, mark);
         }
         if (!is_noise(text)) parts[r->n_system++] = (hth_chat_part){HTH_CHAT_PART_TEXT, text};
@@ -271,7 +252,7 @@ static bool read_tool(hth_fields *f, const hth_json *v, hth_ask *a, hth_ask_tool
             f, type->u.str); // tools that run on Anthropic's side, or whose shape only its models know
         return true;
     }
-    if (!need_text(f, v, "name", &name)) return false;
+    if (!hth_fields_need_text(f, v, "name", &name)) return false;
     size_t mark = hth_fields_enter(f, "input_schema");
     if (!schema) return hth_fields_refuse(f, "is required");
     if (schema->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, schema, "an object");
@@ -284,7 +265,7 @@ static bool read_tool(hth_fields *f, const hth_json *v, hth_ask *a, hth_ask_tool
         .kind = HTH_TOOL_FUNCTION,
         .name = name,
         .parameters = schema,
-        .description = about && about->kind == HTH_JSON_STRING ? text_of(about) : (hth_chat_text){0},
+        .description = about && about->kind == HTH_JSON_STRING ? hth_json_text(about) : (hth_chat_text){0},
         .strict = hth_json_bool(v, "strict", false, NULL)};
     return true;
 }
@@ -307,20 +288,20 @@ static bool read_tool_choice(hth_fields *f, const hth_json *v, void *to) {
     hth_ask *a = to;
     hth_chat_text type;
     if (v->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, v, "an object");
-    if (!need_text(f, v, "type", &type)) return false;
+    if (!hth_fields_need_text(f, v, "type", &type)) return false;
     a->one_tool = hth_json_bool(v, "disable_parallel_tool_use", false, NULL);
-    if (is_text(type, "auto"))
+    if (hth_chat_text_is(type, "auto"))
         a->tool_choice = HTH_TOOLS_AUTO;
-    else if (is_text(type, "none"))
+    else if (hth_chat_text_is(type, "none"))
         a->tool_choice = HTH_TOOLS_NONE;
-    else if (is_text(type, "any") || is_text(type, "tool"))
+    else if (hth_chat_text_is(type, "any") || hth_chat_text_is(type, "tool"))
         a->tool_choice = HTH_TOOLS_REQUIRED;
     else
         return hth_fields_refuse(f, "has a type that must be auto, any, tool or none, not '%.40s'", type.p);
-    if (!is_text(type, "tool")) return true;
+    if (!hth_chat_text_is(type, "tool")) return true;
     hth_chat_text *name = hth_arena_alloc(f->arena, 1, sizeof *name);
     if (!name) return hth_fields_no_memory(f);
-    if (!need_text(f, v, "name", name)) return false;
+    if (!hth_fields_need_text(f, v, "name", name)) return false;
     a->tool_names = name;
     a->n_tool_name = 1;
     return true;
@@ -332,13 +313,13 @@ static bool read_thinking(hth_fields *f, const hth_json *v, void *to) {
     anthropic_request *r = to;
     hth_chat_text type;
     if (v->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, v, "an object");
-    if (!need_text(f, v, "type", &type)) return false;
+    if (!hth_fields_need_text(f, v, "type", &type)) return false;
     r->omits_thoughts = strcmp(hth_json_str(v, "display", "", NULL), "omitted") == 0;
-    if (is_text(type, "disabled") || is_text(type, "between_tools")) {
+    if (hth_chat_text_is(type, "disabled") || hth_chat_text_is(type, "between_tools")) {
         r->ask.thinking = HTH_THINK_OFF;
-    } else if (is_text(type, "adaptive")) {
+    } else if (hth_chat_text_is(type, "adaptive")) {
         r->ask.thinking = HTH_THINK_DEFAULT;
-    } else if (is_text(type, "enabled")) {
+    } else if (hth_chat_text_is(type, "enabled")) {
         const hth_json *budget = hth_json_get(v, "budget_tokens");
         const size_t mark = hth_fields_enter(f, "budget_tokens");
         r->ask.thinking = HTH_THINK_ON;
@@ -358,8 +339,8 @@ static bool read_format(hth_fields *f, const hth_json *v, void *to) {
     anthropic_request *r = to;
     hth_chat_text type;
     if (v->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, v, "an object");
-    if (!need_text(f, v, "type", &type)) return false;
-    if (!is_text(type, "json_schema"))
+    if (!hth_fields_need_text(f, v, "type", &type)) return false;
+    if (!hth_chat_text_is(type, "json_schema"))
         return hth_fields_refuse(f, "has a type that must be json_schema, not '%.40s'", type.p);
     const hth_json *schema = hth_json_get(v, "schema");
     if (!schema || schema->kind != HTH_JSON_OBJECT)

@@ -121,6 +121,16 @@ bool hth_fields_no_memory(hth_fields *f) {
     return hth_refuse(f->fault, HTH_FAULT_NO_MEMORY, NULL, "no memory to read the request");
 }
 
+bool hth_fields_need_text(hth_fields *f, const hth_json *v, const char *key, hth_chat_text *out) {
+    const hth_json *m = hth_json_get(v, key);
+    const size_t mark = hth_fields_enter(f, key);
+    if (!m) return hth_fields_refuse(f, "is required");
+    if (m->kind != HTH_JSON_STRING) return hth_fields_refuse_kind(f, m, "a string");
+    hth_fields_leave(f, mark);
+    *out = hth_json_text(m);
+    return true;
+}
+
 hth_chat_text hth_fields_source(const hth_fields *f, const hth_json *v) {
     return (hth_chat_text){f->text + v->pos, hth_json_extent(f->text, f->n_text, v)};
 }
@@ -172,13 +182,13 @@ static bool read_value(hth_fields *f, const hth_field *row, const hth_json *v, v
     switch (row->kind) {
     case HTH_FIELD_BOOL:
         if (v->kind != HTH_JSON_BOOL) return hth_fields_refuse_kind(f, v, "a boolean");
-        *(bool *)at = v->u.b;
+        *(bool *)at = v->u.b != row->negated;
         return true;
     case HTH_FIELD_INT: return read_int(f, row, v, at);
     case HTH_FIELD_NUM: return read_num(f, row, v, at);
     case HTH_FIELD_TEXT:
         if (v->kind != HTH_JSON_STRING) return hth_fields_refuse_kind(f, v, "a string");
-        *(hth_chat_text *)at = (hth_chat_text){v->u.str, v->n};
+        *(hth_chat_text *)at = hth_json_text(v);
         return true;
     case HTH_FIELD_WORD: return read_word(f, row, v, at);
     case HTH_FIELD_CUSTOM: f->row = row; return row->read(f, v, to);

@@ -25,7 +25,7 @@ typedef struct hth_fields {
 } hth_fields;
 
 typedef enum hth_field_kind {
-    HTH_FIELD_BOOL,    // bool
+    HTH_FIELD_BOOL,    // bool; its opposite where the row is `negated`
     HTH_FIELD_INT,     // int64_t in [lo, hi]; 4096.0 is a whole number too
     HTH_FIELD_NUM,     // double in [lo, hi]
     HTH_FIELD_TEXT,    // hth_chat_text
@@ -46,6 +46,7 @@ typedef struct hth_field {
     size_t given;      // offset + 1 of a bool that is set where the field is there and not null; 0: none
     const char *help;  // what it means, or why it is refused or ignored: a line of docs/api.md
     bool required;
+    bool negated;      // BOOL
 } hth_field;
 
 // Reads object *v by the table into `to`. null counts as absent. False after a refusal in f->fault.
@@ -61,6 +62,11 @@ bool hth_fields_refuse_kind(hth_fields *f, const hth_json *v, const char *expect
 // Arrays of whole numbers in [lo, hi], and of texts; a single one counts as an array of one. In f->arena.
 HTH_NODISCARD bool hth_fields_read_ids(hth_fields *f, const hth_json *v, int64_t lo, int64_t hi, const int32_t **out, size_t *n);
 HTH_NODISCARD bool hth_fields_read_texts(hth_fields *f, const hth_json *v, const hth_chat_text **out, size_t *n);
+// A member of object *v that must be there and be a string.
+HTH_NODISCARD bool hth_fields_need_text(hth_fields *f, const hth_json *v, const char *key, hth_chat_text *out);
+static inline hth_chat_text hth_json_text(const hth_json *v) { // of a string
+    return (hth_chat_text){v->u.str, v->n};
+}
 // The value as it stands in the document.
 hth_chat_text hth_fields_source(const hth_fields *f, const hth_json *v);
 bool hth_fields_no_memory(hth_fields *f); // refuses; returns false

@@ -56,13 +56,6 @@ static bool read_seed(hth_fields *f, const hth_json *v, void *to) {
     return hth_ask_read_sampling(f, v, to);
 }
 
-static bool read_cache_prompt(hth_fields *f, const hth_json *v, void *to) {
-    request *r = to;
-    if (v->kind != HTH_JSON_BOOL) return hth_fields_refuse_kind(f, v, "a boolean");
-    r->ask.no_cache = !v->u.b;
-    return true;
-}
-
 static bool read_n_probs(hth_fields *f, const hth_json *v, void *to) {
     request *r = to;
     if (!v->is_int || v->kind != HTH_JSON_NUMBER || v->u.num.i < 0 || v->u.num.i > 100)
@@ -228,8 +221,11 @@ static const hth_field fields[] = {
     BOOL("post_sampling_probs", ask.logprobs_after, "their probabilities after the filters"),
     CUSTOM("grammar", "string", read_grammar, "GBNF"),
     CUSTOM("json_schema", "object", read_schema, "obeyed or refused"),
-    CUSTOM("cache_prompt", "boolean", read_cache_prompt,
-           "false: nothing is taken from the cache or left there"),
+    {.name = "cache_prompt",
+     .kind = HTH_FIELD_BOOL,
+     .offset = offsetof(request, ask.no_cache),
+     .negated = true,
+     .help = "false: nothing is taken from the cache or left there"},
     BOOL("return_tokens", wants_tokens, "with the ids of tokens"),
     BOOL("return_progress", ask.progress, "streams tell how far the prompt is"),
     BOOL("timings_per_token", wants_timings, "each piece of a stream tells times"),

@@ -101,13 +101,6 @@ static bool read_content(hth_fields *f, const hth_json *v, void *to) {
     return llama_read_prompt(f, v, &r->content);
 }
 
-static bool read_parse_special(hth_fields *f, const hth_json *v, void *to) {
-    text_request *r = to;
-    if (v->kind != HTH_JSON_BOOL) return hth_fields_refuse_kind(f, v, "a boolean");
-    r->no_parse = !v->u.b;
-    return true;
-}
-
 static bool read_tokens(hth_fields *f, const hth_json *v, void *to) {
     text_request *r = to;
     if (v->kind != HTH_JSON_ARRAY) return hth_fields_refuse_kind(f, v, "an array of token ids");
@@ -131,9 +124,9 @@ static const hth_field tokenize_fields[] = {
      .help = "a text, or texts and ids"},
     BOOL(add_special, "with BOS and the like"),
     {.name = "parse_special",
-     .kind = HTH_FIELD_CUSTOM,
-     .words = "boolean",
-     .read = read_parse_special,
+     .kind = HTH_FIELD_BOOL,
+     .offset = offsetof(text_request, no_parse),
+     .negated = true,
      .help = "control tokens are found in the text; true where it is not given"},
     BOOL(with_pieces, "with what each token stands for"),
 };
@@ -271,13 +264,6 @@ typedef struct chat_request {
     hth_ask ask; // first
 } chat_request;
 
-static bool read_answer(hth_fields *f, const hth_json *v, void *to) {
-    chat_request *r = to;
-    if (v->kind != HTH_JSON_BOOL) return hth_fields_refuse_kind(f, v, "a boolean");
-    r->ask.no_answer = !v->u.b;
-    return true;
-}
-
 static const hth_field template_fields[] = {
     {.name = "model",
      .kind = HTH_FIELD_TEXT,
@@ -300,9 +286,9 @@ static const hth_field template_fields[] = {
      .read = hth_ask_read_kwargs,
      .help = "more variables for the template"},
     {.name = "add_generation_prompt",
-     .kind = HTH_FIELD_CUSTOM,
-     .words = "boolean",
-     .read = read_answer,
+     .kind = HTH_FIELD_BOOL,
+     .offset = offsetof(chat_request, ask.no_answer),
+     .negated = true,
      .help = "opens the answer; true where it is not given"},
 };
 const hth_field_set hth_llama_template_set = {template_fields, HTH_COUNT(template_fields)};

@@ -32,13 +32,6 @@ static const hth_ask_names names = {.messages = "messages",
 
 // ---- readers
 
-static bool read_stream(hth_fields *f, const hth_json *v, void *to) {
-    request *r = to;
-    if (v->kind != HTH_JSON_BOOL) return hth_fields_refuse_kind(f, v, "a boolean");
-    r->ask.stream = v->u.b;
-    return true;
-}
-
 // "json", a schema, or "" for neither.
 static bool read_format(hth_fields *f, const hth_json *v, void *to) {
     request *r = to;
@@ -114,13 +107,6 @@ static bool read_shift(hth_fields *f, const hth_json *v, void *to) {
     return true;
 }
 
-static bool read_logprobs(hth_fields *f, const hth_json *v, void *to) {
-    request *r = to;
-    if (v->kind != HTH_JSON_BOOL) return hth_fields_refuse_kind(f, v, "a boolean");
-    r->ask.logprobs = v->u.b;
-    return true;
-}
-
 static bool read_context(hth_fields *f, const hth_json *v, void *to) {
     request *r = to;
     if (v->kind != HTH_JSON_ARRAY) return hth_fields_refuse_kind(f, v, "an array");
@@ -163,7 +149,7 @@ static bool read_input(hth_fields *f, const hth_json *v, void *to) {
                "how long the model stays: \"5m\", 300, -1, 0")
 
 #define GENERATING                                                                           \
-    CUSTOM("stream", "boolean", read_stream, "true where it is not given"),                  \
+    BOOL("stream", ask.stream, "true where it is not given"),                                \
         CUSTOM("format", "string|object", read_format,                                       \
                "\"json\" or a JSON schema, which is obeyed or refused"),                     \
         CUSTOM("think", "boolean|string", hth_ask_read_think,                                \
@@ -172,7 +158,7 @@ static bool read_input(hth_fields *f, const hth_json *v, void *to) {
                "true: a prompt that is too long loses its middle; else it is an error"),     \
         CUSTOM("shift", "boolean", read_shift,                                               \
                "true: the oldest tokens go when the context is full; else the answer ends"), \
-        CUSTOM("logprobs", "boolean", read_logprobs, "with each token's text"),              \
+        BOOL("logprobs", ask.logprobs, "with each token's text"),                           \
         {.name = "top_logprobs",                                                             \
          .kind = HTH_FIELD_INT,                                                              \
          .offset = offsetof(request, ask.n_top),                                             \

@@ -75,27 +75,6 @@ static bool read_modalities(hth_fields *f, const hth_json *v, void *to) {
     return true;
 }
 
-static bool read_choice_count(hth_fields *f, const hth_json *v, void *to) {
-    openai_request *r = to;
-    if (v->kind != HTH_JSON_BOOL) return hth_fields_refuse_kind(f, v, "a boolean");
-    r->wants_logprobs = v->u.b;
-    return true;
-}
-
-static bool read_parallel(hth_fields *f, const hth_json *v, void *to) {
-    hth_ask *a = to;
-    if (v->kind != HTH_JSON_BOOL) return hth_fields_refuse_kind(f, v, "a boolean");
-    a->one_tool = !v->u.b;
-    return true;
-}
-
-static bool read_add_prompt(hth_fields *f, const hth_json *v, void *to) {
-    hth_ask *a = to;
-    if (v->kind != HTH_JSON_BOOL) return hth_fields_refuse_kind(f, v, "a boolean");
-    a->no_answer = !v->u.b;
-    return true;
-}
-
 // The older forms of tools and tool_choice.
 static bool read_function_call(hth_fields *f, const hth_json *v, void *to) {
     return openai_read_tool_choice(f, v, to);
@@ -111,11 +90,11 @@ static const hth_field openai_chat_fields[] = {
     OPENAI_CUSTOM("tools", "array", openai_read_tools, "functions that the model may call"),
     OPENAI_CUSTOM("tool_choice", "string|object", openai_read_tool_choice,
                   "none, auto, required, a function, allowed_tools"),
-    OPENAI_CUSTOM("parallel_tool_calls", "boolean", read_parallel, "false: at most one call"),
+    OPENAI_NOT("parallel_tool_calls", ask.one_tool, "false: at most one call"),
     OPENAI_CUSTOM("functions", "array", openai_read_tools, "the older form of tools"),
     OPENAI_CUSTOM("function_call", "string|object", read_function_call, "the older form of tool_choice"),
     OPENAI_CUSTOM("response_format", "object", openai_read_format, "text, json_object, json_schema"),
-    OPENAI_CUSTOM("logprobs", "boolean", read_choice_count, "the logarithm of each token's probability"),
+    OPENAI_ROW("logprobs", BOOL, wants_logprobs, "the logarithm of each token's probability"),
     OPENAI_RANGE("top_logprobs", top_logprobs, 0, 20, "and of so many likeliest tokens"),
     OPENAI_CUSTOM("reasoning_effort", "string", read_effort, "none, minimal, low, medium, high"),
     OPENAI_CUSTOM("reasoning", "object", read_reasoning, "effort, enabled, max_tokens"),
@@ -125,7 +104,7 @@ static const hth_field openai_chat_fields[] = {
     OPENAI_CUSTOM("enable_thinking", "boolean", hth_ask_read_think, "the same"),
     OPENAI_CUSTOM("reasoning_format", "string", read_reasoning_format, "none: thoughts stay in the content"),
     OPENAI_CUSTOM("chat_template_kwargs", "object", hth_ask_read_kwargs, "more variables for the template"),
-    OPENAI_CUSTOM("add_generation_prompt", "boolean", read_add_prompt, "false: the answer is not opened"),
+    OPENAI_NOT("add_generation_prompt", ask.no_answer, "false: the answer is not opened"),
     OPENAI_CUSTOM("modalities", "array", read_modalities, "text"),
     OPENAI_CUSTOM("metadata", "object", openai_read_metadata, "taken; nothing is stored"),
     OPENAI_GENERATION,
@@ -442,13 +421,8 @@ static void print_whole(void *user, const hth_call_whole *w, hth_str *out) {
 // ---- the handler
 
 static bool read_request(hth_exchange *x, openai_request **out, hth_fields *f, hth_fault *fault) {
-    const hth_json *root;
-    if (!hth_body_read(x, f, &root, fault)) return false;
-    openai_request *r = hth_arena_alloc(hth_exchange_arena(x), 1, sizeof *r);
-    if (!r) return hth_fields_no_memory(f);
-    hth_ask_init(&r->ask);
-    *out = r;
-    if (!hth_fields_read(f, openai_chat_fields, HTH_COUNT(openai_chat_fields), root, r)) return false;
+    if (!openai_read_fields(x, openai_chat_fields, HTH_COUNT(openai_chat_fields), out, f, fault)) return false;
+    openai_request *r = *out;
     r->ask.kind = HTH_ASK_CHAT;
     r->ask.logprobs = r->wants_logprobs;
     r->ask.n_top = r->wants_logprobs ? r->top_logprobs : 0;

@@ -235,13 +235,8 @@ static void print_whole(void *user, const hth_call_whole *w, hth_str *out) {
 // ---- the handler
 
 static bool read_request(hth_exchange *x, openai_request **out, hth_fields *f, hth_fault *fault) {
-    const hth_json *root;
-    if (!hth_body_read(x, f, &root, fault)) return false;
-    openai_request *r = hth_arena_alloc(hth_exchange_arena(x), 1, sizeof *r);
-    if (!r) return hth_fields_no_memory(f);
-    hth_ask_init(&r->ask);
-    *out = r;
-    if (!hth_fields_read(f, openai_completion_fields, HTH_COUNT(openai_completion_fields), root, r)) return false;
+    if (!openai_read_fields(x, openai_completion_fields, HTH_COUNT(openai_completion_fields), out, f, fault)) return false;
+    openai_request *r = *out;
     hth_ask *a = &r->ask;
     a->kind = HTH_ASK_TEXT;
     a->logprobs = r->wants_logprobs;

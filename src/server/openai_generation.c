@@ -63,6 +63,17 @@ static bool take_form(hth_fields *f, openai_request *r) {
     return true;
 }
 
+bool openai_read_fields(hth_exchange *x, const hth_field *table, size_t n, openai_request **out, hth_fields *f,
+                        hth_fault *fault) {
+    const hth_json *root;
+    if (!hth_body_read(x, f, &root, fault)) return false;
+    openai_request *r = hth_arena_alloc(hth_exchange_arena(x), 1, sizeof *r);
+    if (!r) return hth_fields_no_memory(f);
+    hth_ask_init(&r->ask);
+    *out = r;
+    return hth_fields_read(f, table, n, root, r);
+}
+
 bool openai_finish_request(hth_fields *f, openai_request *r) {
     hth_ask *a = &r->ask;
     if (r->has_n_predict) take_limit(a, r->n_predict);

@@ -21,11 +21,17 @@ bool openai_read_json_schema(hth_fields *f, const hth_json *v, void *to);
 bool openai_read_grammar(hth_fields *f, const hth_json *v, void *to);
 bool openai_read_options(hth_fields *f, const hth_json *v, void *to);
 bool openai_read_metadata(hth_fields *f, const hth_json *v, void *to);
+// A new request in *out, of the exchange's arena, read from the body by a table.
+bool openai_read_fields(hth_exchange *x, const hth_field *table, size_t n, openai_request **out, hth_fields *f, hth_fault *fault);
 // What single fields cannot tell: which of the limits counts, and so on.
 bool openai_finish_request(hth_fields *f, openai_request *r);
 
 #define OPENAI_ROW(name_, kind_, field_, help_) \
     { .name = name_, .kind = HTH_FIELD_##kind_, .offset = offsetof(openai_request, field_), .help = help_ }
+#define OPENAI_NOT(name_, field_, help_)                                                                             \
+    {                                                                                                                \
+        .name = name_, .kind = HTH_FIELD_BOOL, .offset = offsetof(openai_request, field_), .negated = true, .help = help_ \
+    }
 #define OPENAI_RANGE(name_, field_, lo_, hi_, help_)                                                                 \
     {                                                                                                                \
         .name = name_, .kind = HTH_FIELD_INT, .offset = offsetof(openai_request, field_), .lo = lo_, .hi = hi_, .help = help_ \

@@ -11,17 +11,13 @@
 
 // ---- parts of a message
 
-static hth_chat_text text_of(const hth_json *v) {
-    return (hth_chat_text){v->u.str, v->n};
-}
-
 static bool read_part_text(hth_fields *f, const hth_json *v, const char *key, hth_chat_part *out) {
     const hth_json *text = hth_json_get(v, key);
     const size_t mark = hth_fields_enter(f, key);
     if (!text || text->kind != HTH_JSON_STRING) return hth_fields_refuse_kind(f, text, "a string");
     hth_fields_leave(f, mark);
     out->kind = HTH_CHAT_PART_TEXT;
-    out->text = text_of(text);
+    out->text = hth_json_text(text);
     return true;
 }
 
@@ -39,7 +35,7 @@ static bool read_part(hth_fields *f, const hth_json *v, hth_chat_part *out) {
                  {"input_video", HTH_CHAT_PART_VIDEO, NULL},   {"video_url", HTH_CHAT_PART_VIDEO, NULL},
                  {"file", HTH_CHAT_PART_FILE, NULL},           {"input_file", HTH_CHAT_PART_FILE, NULL}};
     if (v->kind == HTH_JSON_STRING) {
-        *out = (hth_chat_part){HTH_CHAT_PART_TEXT, text_of(v)};
+        *out = (hth_chat_part){HTH_CHAT_PART_TEXT, hth_json_text(v)};
         return true;
     }
     if (v->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, v, "an object");
@@ -83,7 +79,7 @@ static bool read_content(hth_fields *f, const hth_json *v, void *to) {
 static bool read_arguments(hth_fields *f, const hth_json *v, void *to) {
     hth_chat_call *call = to;
     if (v->kind == HTH_JSON_STRING)
-        call->arguments = text_of(v);
+        call->arguments = hth_json_text(v);
     else if (v->kind == HTH_JSON_OBJECT)
         call->arguments = hth_fields_source(f, v);
     else
@@ -112,8 +108,8 @@ static bool read_custom(hth_fields *f, const hth_json *v, void *to) {
     hth_chat_call *call = to;
     const hth_json *name = hth_json_get(v, "name"), *input = hth_json_get(v, "input");
     if (!name || name->kind != HTH_JSON_STRING) return hth_fields_refuse(f, "must have a name");
-    call->name = text_of(name);
-    if (input && input->kind == HTH_JSON_STRING) call->arguments = text_of(input);
+    call->name = hth_json_text(name);
+    if (input && input->kind == HTH_JSON_STRING) call->arguments = hth_json_text(input);
     return true;
 }
 
@@ -319,7 +315,7 @@ static bool read_tool_name(hth_fields *f, const hth_json *v, hth_chat_text *out)
     const hth_json *name = hth_json_get(function ? function : v, "name");
     if (!name || name->kind != HTH_JSON_STRING || name->n == 0)
         return hth_fields_refuse(f, "must name a function");
-    *out = text_of(name);
+    *out = hth_json_text(name);
     return true;
 }
 

@@ -13,25 +13,6 @@ typedef struct reader {
     responses_request *r;
 } reader;
 
-static hth_chat_text text_of(const hth_json *v) {
-    return (hth_chat_text){v->u.str, v->n};
-}
-
-static bool is_text(hth_chat_text t, const char *word) {
-    return t.p && strlen(word) == t.n && memcmp(t.p, word, t.n) == 0;
-}
-
-// A member that must be a string.
-static bool need_text(hth_fields *f, const hth_json *v, const char *key, hth_chat_text *out) {
-    const hth_json *m = hth_json_get(v, key);
-    const size_t mark = hth_fields_enter(f, key);
-    if (!m) return hth_fields_refuse(f, "is required");
-    if (m->kind != HTH_JSON_STRING) return hth_fields_refuse_kind(f, m, "a string");
-    hth_fields_leave(f, mark);
-    *out = text_of(m);
-    return true;
-}
-
 static const char *type_of(const hth_json *v) {
     return hth_json_str(v, "type", "", NULL);
 }
@@ -47,7 +28,7 @@ static hth_chat_message *new_message(responses_request *r, const char *role) {
 // The assistant's turn at the end of what was read, or a new one.
 static hth_chat_message *turn(responses_request *r) {
     hth_chat_message *last = r->n_message > 0 ? &r->messages[r->n_message - 1] : NULL;
-    return last && is_text(last->role, "assistant") ? last : new_message(r, "assistant");
+    return last && hth_chat_text_is(last->role, "assistant") ? last : new_message(r, "assistant");
 }
 
 static void add_part(responses_request *r, hth_chat_message *m, hth_chat_text text) {
@@ -63,11 +44,11 @@ static bool add_content_part(reader *d, hth_chat_message *m, const hth_json *v) 
     const bool is_refusal = strcmp(type, "refusal") == 0;
     if (strcmp(type, "input_text") == 0 || strcmp(type, "output_text") == 0 || strcmp(type, "text") == 0 ||
         is_refusal) {
-        if (!need_text(f, v, is_refusal ? "refusal" : "text", &text)) return false;
+        if (!hth_fields_need_text(f, v, is_refusal ? "refusal" : "text", &text)) return false;
         add_part(d->r, m, text);
         return true;
     }
-    if (!*type) return need_text(f, v, "type", &text);
+    if (!*type) return hth_fields_need_text(f, v, "type", &text);
     return hth_refuse(f->fault, HTH_FAULT_UNSUPPORTED, f->path,
                       "'%s': content of type '%.40s' is not supported: models here take text", f->path, type);
 }
@@ -78,7 +59,7 @@ static bool add_content(reader *d, hth_chat_message *m, const hth_json *v, const
     const size_t mark = hth_fields_enter(d->f, key);
     if (!content) return hth_fields_refuse(d->f, "is required");
     if (content->kind == HTH_JSON_STRING) {
-        add_part(d->r, m, text_of(content));
+        add_part(d->r, m, hth_json_text(content));
     } else if (content->kind == HTH_JSON_ARRAY) {
         for (uint32_t i = 0; i < content->n; i++) {
             const size_t item = hth_fields_enter_item(d->f, i);
@@ -95,9 +76,9 @@ static bool add_content(reader *d, hth_chat_message *m, const hth_json *v, const
 static bool add_message(reader *d, const hth_json *v) {
     static const char *const roles[] = {"user", "assistant", "system", "developer"};
     hth_chat_text role;
-    if (!need_text(d->f, v, "role", &role)) return false;
+    if (!hth_fields_need_text(d->f, v, "role", &role)) return false;
     for (size_t i = 0; i < HTH_COUNT(roles); i++) {
-        if (is_text(role, roles[i]))
+        if (hth_chat_text_is(role, roles[i]))
             return add_content(d, i == 1 ? turn(d->r) : new_message(d->r, roles[i]), v, "content");
     }
     const size_t mark = hth_fields_enter(d->f, "role");
@@ -110,8 +91,8 @@ static bool add_message(reader *d, const hth_json *v) {
 static bool add_call(reader *d, const hth_json *v, bool is_custom) {
     responses_request *r = d->r;
     hth_chat_text id, name, arguments;
-    if (!need_text(d->f, v, "call_id", &id) || !need_text(d->f, v, "name", &name)) return false;
-    if (!need_text(d->f, v, is_custom ? "input" : "arguments", &arguments)) return false;
+    if (!hth_fields_need_text(d->f, v, "call_id", &id) || !hth_fields_need_text(d->f, v, "name", &name)) return false;
+    if (!hth_fields_need_text(d->f, v, is_custom ? "input" : "arguments", &arguments)) return false;
     if (is_custom) {
         hth_str wrapped;
         hth_str_init(&wrapped, HTH_MEM_SERVER, (size_t)1 << 30);
@@ -136,7 +117,7 @@ static bool add_call(reader *d, const hth_json *v, bool is_custom) {
 static hth_chat_text called_name(const responses_request *r, hth_chat_text id) {
     for (size_t i = r->n_message; i-- > 0;) {
         const hth_chat_message *m = &r->messages[i];
-        if (!is_text(m->role, "assistant")) continue;
+        if (!hth_chat_text_is(m->role, "assistant")) continue;
         for (size_t k = 0; k < m->n_call && k < MAX_CALLS_SEARCHED; k++) {
             if (m->calls[k].id.n == id.n && memcmp(m->calls[k].id.p, id.p, id.n) == 0)
                 return m->calls[k].name;
@@ -148,7 +129,7 @@ static hth_chat_text called_name(const responses_request *r, hth_chat_text id) {
 
 static bool add_output(reader *d, const hth_json *v) {
     hth_chat_text id;
-    if (!need_text(d->f, v, "call_id", &id)) return false;
+    if (!hth_fields_need_text(d->f, v, "call_id", &id)) return false;
     const hth_chat_text name = called_name(d->r, id);
     hth_chat_message *m = new_message(d->r, "tool");
     m->call_id = id;
@@ -266,7 +247,7 @@ static bool describe_custom(hth_fields *f, const hth_json *v, hth_ask_tool *t) {
         return hth_fields_refuse(f, "has a syntax that must be lark or regex");
     (void)hth_fields_enter(f, "definition");
     if (!definition || definition->kind != HTH_JSON_STRING) return hth_fields_refuse(f, "must be a string");
-    if (!check_definition(f, is_lark, text_of(definition))) return false;
+    if (!check_definition(f, is_lark, hth_json_text(definition))) return false;
     hth_fields_leave(f, mark);
     static const char words[] = "\nThe input must follow this grammar:\n";
     const size_t n = t->description.n + sizeof words - 1 + definition->n;
@@ -288,15 +269,15 @@ static bool read_tool(hth_fields *f, const hth_json *v, uint32_t at, responses_r
     const bool is_custom = strcmp(type_of(v), "custom") == 0;
     if (!is_custom && strcmp(type_of(v), "function") != 0) {
         hth_chat_text type;
-        if (!need_text(f, v, "type", &type)) return false;
+        if (!hth_fields_need_text(f, v, "type", &type)) return false;
         hth_fields_ignore(f, type.p); // P16: tools that run at OpenAI, or are of newer clients
         return true;
     }
     hth_ask_tool *t = &tools[a->n_tool];
     const hth_json *about = hth_json_get(v, "description"), *schema = hth_json_get(v, "parameters");
     *t = (hth_ask_tool){.kind = HTH_TOOL_FUNCTION, .strict = hth_json_bool(v, "strict", false, NULL)};
-    if (!need_text(f, v, "name", &t->name)) return false;
-    if (about && about->kind == HTH_JSON_STRING) t->description = text_of(about);
+    if (!hth_fields_need_text(f, v, "name", &t->name)) return false;
+    if (about && about->kind == HTH_JSON_STRING) t->description = hth_json_text(about);
     if (schema && schema->kind != HTH_JSON_OBJECT && schema->kind != HTH_JSON_NULL) {
         const size_t mark = hth_fields_enter(f, "parameters");
         (void)hth_fields_refuse_kind(f, schema, "an object");
@@ -345,7 +326,7 @@ static bool choose_among(hth_fields *f, hth_ask *a, const hth_json *list) {
     if (!names) return hth_fields_no_memory(f);
     for (uint32_t i = 0; i < list->n; i++) {
         const hth_json *name = hth_json_get(&list->u.items[i], "name");
-        if (name && name->kind == HTH_JSON_STRING) names[a->n_tool_name++] = text_of(name);
+        if (name && name->kind == HTH_JSON_STRING) names[a->n_tool_name++] = hth_json_text(name);
     }
     a->tool_names = names;
     return true;
@@ -367,17 +348,10 @@ static bool read_tool_choice(hth_fields *f, const hth_json *v, void *to) {
     }
     hth_chat_text *name = hth_arena_alloc(f->arena, 1, sizeof *name);
     if (!name) return hth_fields_no_memory(f);
-    if (!need_text(f, v, "name", name)) return false;
+    if (!hth_fields_need_text(f, v, "name", name)) return false;
     a->tool_choice = HTH_TOOLS_REQUIRED;
     a->tool_names = name;
     a->n_tool_name = 1;
-    return true;
-}
-
-static bool read_parallel(hth_fields *f, const hth_json *v, void *to) {
-    hth_ask *a = to;
-    if (v->kind != HTH_JSON_BOOL) return hth_fields_refuse_kind(f, v, "a boolean");
-    a->one_tool = !v->u.b;
     return true;
 }
 
@@ -388,14 +362,14 @@ static bool read_format(hth_fields *f, const hth_json *v, void *to) {
     hth_chat_text type;
     r->format = v;
     if (v->kind != HTH_JSON_OBJECT) return hth_fields_refuse_kind(f, v, "an object");
-    if (!need_text(f, v, "type", &type)) return false;
-    if (is_text(type, "text")) return true;
-    if (is_text(type, "json_object")) {
+    if (!hth_fields_need_text(f, v, "type", &type)) return false;
+    if (hth_chat_text_is(type, "text")) return true;
+    if (hth_chat_text_is(type, "json_object")) {
         r->ask.format = HTH_FORMAT_JSON;
         return true;
     }
     const hth_json *schema = hth_json_get(v, "schema");
-    if (!is_text(type, "json_schema"))
+    if (!hth_chat_text_is(type, "json_schema"))
         return hth_fields_refuse(f, "has a type that must be text, json_object or json_schema, not '%.40s'",
                                  type.p);
     if (!schema || schema->kind != HTH_JSON_OBJECT)
@@ -433,7 +407,7 @@ static const hth_field reasoning_fields[] = {
 static bool read_reasoning(hth_fields *f, const hth_json *v, void *to) {
     responses_request *r = to;
     if (!hth_fields_read(f, reasoning_fields, HTH_COUNT(reasoning_fields), v, to)) return false;
-    r->sums_up = r->summary.p != NULL && !is_text(r->summary, "none");
+    r->sums_up = r->summary.p != NULL && !hth_chat_text_is(r->summary, "none");
     if (!r->effort.p || hth_ask_set_effort(&r->ask, r->effort)) return true;
     const size_t mark = hth_fields_enter(f, "effort");
     (void)hth_fields_refuse(f, "must be none, minimal, low, medium, high or xhigh, not '%.40s'", r->effort.p);
@@ -447,9 +421,9 @@ static bool read_include(hth_fields *f, const hth_json *v, void *to) {
     size_t n;
     if (!hth_fields_read_texts(f, v, &names, &n)) return false;
     for (size_t i = 0; i < n; i++) {
-        if (is_text(names[i], "reasoning.encrypted_content"))
+        if (hth_chat_text_is(names[i], "reasoning.encrypted_content"))
             r->wants_sealed = true;
-        else if (is_text(names[i], "message.output_text.logprobs"))
+        else if (hth_chat_text_is(names[i], "message.output_text.logprobs"))
             r->wants_logprobs = true;
         else
             hth_fields_ignore(f, names[i].p);
@@ -518,7 +492,11 @@ static const hth_field fields[] = {
     CUSTOM("tools", "array", read_tools,
            "functions and custom tools; those that run at OpenAI are named in X-Hearth-Ignored"),
     CUSTOM("tool_choice", "string|object", read_tool_choice, "auto, none, required, one tool, allowed_tools"),
-    CUSTOM("parallel_tool_calls", "boolean", read_parallel, "false: at most one call"),
+    {.name = "parallel_tool_calls",
+     .kind = HTH_FIELD_BOOL,
+     .offset = offsetof(responses_request, ask.one_tool),
+     .negated = true,
+     .help = "false: at most one call"},
     CUSTOM("text", "object", read_text, "format, verbosity"),
     CUSTOM("reasoning", "object", read_reasoning, "effort, summary"),
     CUSTOM("include", "string|array", read_include,

@@ -22,6 +22,25 @@ static bool next_q8_level(const struct level *levels, size_t n, int i, hth_q8_ke
     for (uint32_t t = 0; t < HTH_TYPE_GGML_COUNT; t++) \
         for (hth_q8_codes_fn codes = hth_q8_codes(t); codes; codes = NULL)
 
+// Activations whose rows end where they are said to end.
+static inline hth_q8 quantized(int64_t n_tok, int64_t n_col, bool is_extreme) {
+    const int64_t padded = (n_col + 63) / 64 * 64;
+    hth_q8 x = {.q_stride = padded, .d_stride = padded / 32};
+    x.q = guarded(1, (size_t)(n_tok * padded), GUARD_AFTER);
+    x.d = guarded(2, (size_t)(n_tok * padded / 32) * 4, GUARD_AFTER);
+    x.sum = guarded(3, (size_t)(n_tok * padded / 16) * 4, GUARD_AFTER);
+    for (int64_t i = 0; i < n_tok * padded; i++) {
+        x.q[i] = (int8_t)(is_extreme ? (random_bits() & 1 ? 127 : -127) : (int)(random_bits() % 255) - 127);
+        if (i % padded >= n_col) x.q[i] = 0;
+    }
+    for (int64_t i = 0; i < n_tok * padded / 32; i++) x.d[i] = random_uniform(0.001f, 2);
+    for (int64_t i = 0; i < n_tok * padded / 16; i++) {
+        x.sum[i] = 0;
+        for (int j = 0; j < 16; j++) x.sum[i] += x.q[16 * i + j];
+    }
+    return x;
+}
+
 static void fill_bytes(void *p, size_t n) {
     uint8_t *bytes = p;
     for (size_t i = 0; i < n; i++) bytes[i] = (uint8_t)random_bits();

@@ -62,21 +62,6 @@ static shape random_shape(uint32_t layout) {
     return s;
 }
 
-static hth_q8 quantized(int64_t n_tok, int64_t n_col) {
-    const int64_t padded = (n_col + 63) / 64 * 64;
-    hth_q8 x = {.q_stride = padded, .d_stride = padded / 32};
-    x.q = guarded(1, (size_t)(n_tok * padded), GUARD_AFTER);
-    x.d = guarded(2, (size_t)(n_tok * padded / 32) * 4, GUARD_AFTER);
-    x.sum = guarded(3, (size_t)(n_tok * padded / 16) * 4, GUARD_AFTER);
-    for (int64_t i = 0; i < n_tok * padded; i++) x.q[i] = i % padded < n_col ? (int8_t)((int)(random_bits() % 255) - 127) : 0;
-    for (int64_t i = 0; i < n_tok * padded / 32; i++) x.d[i] = random_uniform(0.001f, 2);
-    for (int64_t i = 0; i < n_tok * padded / 16; i++) {
-        x.sum[i] = 0;
-        for (int j = 0; j < 16; j++) x.sum[i] += x.q[16 * i + j];
-    }
-    return x;
-}
-
 static void ref_reads_what_the_view_gives(void **state) {
     (void)state;
     for (uint32_t layout = HTH_Q8_AFFINE_2; layout < HTH_Q8_LAYOUTS; layout++) {
@@ -124,7 +109,7 @@ static void products_are_those_of_ref(void **state) {
                 const int64_t n_row = rows[trial % 8], n_tok = trial < 16 ? 1 + trial % 2 : 1 + trial % 16;
                 const shape s = random_shape(layout);
                 const hth_q8_rows w = random_rows(layout, n_row, s.n_col, s.group, s.scale_type, trial % 3, trial % 8 == 7);
-                const hth_q8 x = quantized(n_tok, s.n_col);
+                const hth_q8 x = quantized(n_tok, s.n_col, trial % 5 == 4);
                 for (int64_t i = 0; i < MAX_TOK * MAX_ROW; i++) y[i] = want[i] = -77;
                 ref.gemv[layout](&w, n_row, s.n_col, &x, n_tok, want, MAX_ROW);
                 k.gemv[layout](&w, n_row, s.n_col, &x, n_tok, y, MAX_ROW);
