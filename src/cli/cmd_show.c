@@ -171,6 +171,31 @@ static void print_experts(const hth_desc *d) {
     cli_print("\n");
 }
 
+// Tensors that belong to images or sound, which the text model does without.
+static int64_t count_other(const hth_model *m, uint64_t *n_bytes) {
+    static const char *const parts[] = {"vision", "visual", "audio", "multi_modal_projector"};
+    int64_t n = 0;
+    *n_bytes = 0;
+    for (int64_t i = 0; i < hth_container_n_tensor(m->container); i++) {
+        const hth_tensor *t = hth_container_tensor_at(m->container, i);
+        bool is_other = false;
+        for (size_t k = 0; k < HTH_COUNT(parts); k++) is_other |= strstr(t->name, parts[k]) != NULL;
+        if (m->tensor_used[i] || !is_other) continue;
+        n++;
+        *n_bytes += t->n_bytes;
+    }
+    return n;
+}
+
+static void print_other(const hth_model *m) {
+    char bytes[16];
+    uint64_t n_bytes;
+    const int64_t n = count_other(m, &n_bytes);
+    if (n == 0) return;
+    cli_print("not used    %lld tensor%s of images or sound, %s: only text is read\n", (long long)n, n == 1 ? "" : "s",
+              cli_bytes(n_bytes, bytes));
+}
+
 static void print_text(const shown *s) {
     const hth_desc *d = &s->model->desc;
     const hth_container *c = s->model->container;
@@ -199,6 +224,7 @@ static void print_text(const shown *s) {
     if (d->n_chosen_keys > 0) {
         cli_print("attention   dense; the model was trained to choose %lld tokens to look at\n", (long long)d->n_chosen_keys);
     }
+    print_other(s->model);
     cli_print("vocabulary  %d\n", d->n_vocab);
     if (s->tokenizer) {
         const char *pre = hth_tokenizer_pre(s->tokenizer);
@@ -247,6 +273,8 @@ static void add_sizes(hth_json_out *j, const shown *s) {
     hth_json_out_int(j, "head_dim", a->head_dim);
     if (d->layers[0].mixer == HTH_MIXER_LATENT) hth_json_out_int(j, "kv_rank", d->layers[0].latent.kv_rank);
     if (d->n_chosen_keys > 0) hth_json_out_int(j, "n_chosen_keys", d->n_chosen_keys);
+    uint64_t other_bytes;
+    hth_json_out_int(j, "n_unused_other", count_other(s->model, &other_bytes));
     hth_json_out_int(j, "n_vocab", d->n_vocab);
     hth_json_out_bool(j, "tied_output", d->tied_output);
     const hth_layer_desc *l = first_moe(d);

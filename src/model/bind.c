@@ -277,11 +277,30 @@ static const char *stack_suffix(const hth_binder *k, hth_role role, int32_t laye
     return k->b->bare_experts && hth_bind_find(k, role, layer, "", base) ? "" : ".weight";
 }
 
+// Stacked matrices of which the tensor has the columns.
+static hth_code bind_turned(hth_binder *k, const hth_tensor *t, int64_t n_row, int64_t n_col, hth_weight *w) {
+    hth_bind_mark_used(k, t);
+    if (!has_shape(k, t, n_col, n_row)) return bad_shape(k, t, n_col, n_row);
+    if (!is_float(t->type)) {
+        return hth_fail_at(k->err, HTH_ERR_UNSUPPORTED, t->off, "tensor %s: turned experts must be f32, f16 or bf16", t->name);
+    }
+    HTH_TRY(bind_block(k, t, n_col, n_row, w));
+    w->flags = HTH_WEIGHT_TURNED;
+    w->n_row = n_row;
+    w->n_col = n_col;
+    w->n_expert = k->stack;
+    w->name = t->name;
+    step_experts(k, &w->codes, n_col);
+    count_weight(k, w);
+    return HTH_OK;
+}
+
 hth_code hth_bind_matrix(hth_binder *k, hth_role role, int32_t layer, int64_t n_row, int64_t n_col, hth_weight *w) {
     char base[HTH_NAME_LEN];
     const char *suffix = k->stack > 0 ? stack_suffix(k, role, layer) : ".weight";
     const hth_tensor *t = hth_bind_find(k, role, layer, suffix, base);
     if (!t) return hth_bind_missing(k, role, layer, base, suffix);
+    if (k->b->turned_experts && suffix[0] == 0) return bind_turned(k, t, n_row, n_col, w);
     return hth_bind_tensor(k, base, t, n_row, n_col, w);
 }
 
@@ -515,6 +534,11 @@ static void every_second_row(hth_plane *p, uint64_t first) {
 static hth_weight alternate_rows(const hth_weight *all, uint64_t first) {
     hth_weight w = *all;
     w.n_row /= 2;
+    if (w.flags & HTH_WEIGHT_TURNED) {
+        w.flags |= HTH_WEIGHT_PAIRED;
+        w.codes.at.off += first * hth_type_get(w.type)->block_bytes;
+        return w;
+    }
     every_second_row(&w.codes, first);
     every_second_row(&w.scales, first);
     return w;
@@ -533,15 +557,17 @@ static hth_code part_biases(hth_binder *k, const float *both, int64_t n, hth_lay
     return HTH_OK;
 }
 
+// Rows of gate and up alternate; in MXFP4, or plain and turned.
 static hth_code bind_gpt_oss(hth_binder *k, int32_t i, hth_layer *l) {
     const hth_moe_desc *moe = &k->b->d->layers[i].moe;
     const int64_t d = k->b->d->d_model, ff = moe->d_ff;
     char base[HTH_NAME_LEN];
     hth_weight both;
-    HTH_TRY(bind_mxfp4(k, HTH_ROLE_EXPERTS_GATE_UP, i, 2 * ff, d, &both));
+    const bool is_plain = !hth_bind_find(k, HTH_ROLE_EXPERTS_GATE_UP, i, "_blocks", base);
+    HTH_TRY((is_plain ? bind_stacked : bind_mxfp4)(k, HTH_ROLE_EXPERTS_GATE_UP, i, 2 * ff, d, &both));
     l->expert_gate = alternate_rows(&both, 0);
     l->expert_up = alternate_rows(&both, 1);
-    HTH_TRY(bind_mxfp4(k, HTH_ROLE_EXPERTS_DOWN, i, d, ff, &l->expert_down));
+    HTH_TRY((is_plain ? bind_stacked : bind_mxfp4)(k, HTH_ROLE_EXPERTS_DOWN, i, d, ff, &l->expert_down));
     const float *bias;
     const hth_tensor *t = hth_bind_find(k, HTH_ROLE_EXPERTS_GATE_UP, i, "_bias", base);
     if (!t) return hth_bind_missing(k, HTH_ROLE_EXPERTS_GATE_UP, i, base, "_bias");
@@ -555,7 +581,10 @@ static hth_code bind_gpt_oss(hth_binder *k, int32_t i, hth_layer *l) {
 static hth_code bind_routed(hth_binder *k, int32_t i, hth_layer *l) {
     const int64_t d = hth_moe_width(&k->b->d->layers[i].moe, k->b->d->d_model), ff = k->b->d->layers[i].moe.d_ff;
     char base[HTH_NAME_LEN];
-    if (hth_bind_find(k, HTH_ROLE_EXPERTS_GATE_UP, i, "_blocks", base)) return bind_gpt_oss(k, i, l);
+    // Only gpt-oss has a bias under this name, beside either form of its experts.
+    const bool is_gpt_oss = hth_bind_find(k, HTH_ROLE_EXPERTS_GATE_UP, i, "_blocks", base) ||
+                            hth_bind_find(k, HTH_ROLE_EXPERTS_GATE_UP, i, "_bias", base);
+    if (is_gpt_oss) return bind_gpt_oss(k, i, l);
     if (hth_bind_find(k, HTH_ROLE_EXPERTS_GATE_UP, i, stack_suffix(k, HTH_ROLE_EXPERTS_GATE_UP, i), base)) {
         hth_weight all;
         HTH_TRY(bind_stacked(k, HTH_ROLE_EXPERTS_GATE_UP, i, 2 * ff, d, &all));

@@ -33,7 +33,7 @@ void cpu_weight_row(const hth_kernels *k, const hth_weight *w, int64_t expert, i
         return;
     }
     if (w->scheme != HTH_SCHEME_BLOCK || w->type >= HTH_TYPE_GGML_COUNT ||
-        !k->dequantize[w->type] || (w->flags & HTH_WEIGHT_PLUS_ONE)) {
+        !k->dequantize[w->type] || w->flags) {
         hth_weight_row_f32(w, expert, row, 0, w->n_col, dst);
         return;
     }
@@ -41,6 +41,33 @@ void cpu_weight_row(const hth_kernels *k, const hth_weight *w, int64_t expert, i
     const uint8_t *src = codes_of(w, expert) + (uint64_t)(w->row0 + row) * w->codes.row_bytes +
                          (uint64_t)(w->col0 / info->block_len) * info->block_bytes;
     k->dequantize[w->type](src, dst, w->n_col);
+}
+
+// n <= CPU_PANEL_ROWS rows of a turned matrix: of each column the neighbouring numbers, tile by tile.
+static void read_turned(const hth_kernels *k, const hth_weight *w, int64_t expert, int64_t row, int64_t n, float *panel) {
+    enum { TILE = 16, MOST = 2 * CPU_PANEL_ROWS };
+    const hth_type_info *info = hth_type_get(w->type);
+    const int64_t step = hth_weight_row_step(w), n_number = (n - 1) * step + 1;
+    const uint8_t *at = codes_of(w, expert) + (uint64_t)w->col0 * w->codes.row_bytes +
+                        (uint64_t)((w->row0 + row) * step) * info->block_bytes;
+    const hth_dequantize_fn widen = k->dequantize[w->type] ? k->dequantize[w->type] : info->dequantize;
+    for (int64_t c = 0; c < w->n_col; c += TILE) {
+        float tile[TILE][MOST];
+        const int64_t n_col = w->n_col - c < TILE ? w->n_col - c : TILE;
+        for (int64_t j = 0; j < n_col; j++) widen(at + (uint64_t)(c + j) * w->codes.row_bytes, tile[j], n_number);
+        for (int64_t i = 0; i < n; i++) {
+            for (int64_t j = 0; j < n_col; j++) panel[i * w->n_col + c + j] = tile[j][i * step];
+        }
+    }
+}
+
+// n <= CPU_PANEL_ROWS rows of any weight as f32.
+static void read_rows(const hth_kernels *k, const hth_weight *w, int64_t expert, int64_t row, int64_t n, float *panel) {
+    if (w->flags & HTH_WEIGHT_TURNED) {
+        read_turned(k, w, expert, row, n, panel);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) cpu_weight_row(k, w, expert, row + i, panel + i * w->n_col);
 }
 
 // f32 rows in memory that the kernel may read in place: 4-byte aligned as both containers align tensors.
@@ -96,7 +123,7 @@ static void multiply_f32(const cpu_thread *t, const cpu_product *p, int64_t firs
         if (in_place) {
             rows = in_place + r * stride;
         } else {
-            for (int64_t i = 0; i < n; i++) cpu_weight_row(k, w, p->expert, r + i, panel + i * w->n_col);
+            read_rows(k, w, p->expert, r, n, panel);
         }
         k->gemm_f32(rows, stride, in->x + tok * in->x_stride, in->x_stride, p->y + tok * p->y_stride + r, p->y_stride, n,
                     tok_end - tok, w->n_col);
@@ -123,7 +150,7 @@ static int layout_of(const hth_weight *w) {
     const bool is_group = w->group >= 32 && w->group <= 512 && (w->group & (w->group - 1)) == 0;
     const bool is_byte = w->scale_type == HTH_TYPE_U8;
     switch (w->scheme) {
-    case HTH_SCHEME_BLOCK: return w->type < HTH_TYPE_GGML_COUNT ? (int)w->type : -1;
+    case HTH_SCHEME_BLOCK: return w->type < HTH_TYPE_GGML_COUNT && !w->flags ? (int)w->type : -1;
     case HTH_SCHEME_AFFINE: return is_group && !w->flags ? affine_layout(w) : -1;
     case HTH_SCHEME_MXFP4: return is_group && !w->flags && (is_byte || w->scale_type == HTH_TYPE_F8_E8M0) ? HTH_Q8_E2M1 : -1;
     case HTH_SCHEME_NVFP4:

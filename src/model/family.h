@@ -55,6 +55,7 @@ struct hth_builder {
     int32_t dense_ff[HTH_MAX_LAYER]; // feed-forward widths where layers with experts would be dense
     int8_t choice_bias; // of routed experts, in either container
     bool bare_experts;  // experts in one tensor stand there without ".weight", as transformers stores parameters
+    bool turned_experts; // and each of these matrices is the other way round: [inputs, outputs]
 };
 
 // The family of an architecture name (GGUF) or model_type (hub), or NULL.

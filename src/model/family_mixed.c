@@ -109,6 +109,7 @@ static void llama4_dense_layers(hth_builder *b) {
 void hth_family_llama4(hth_builder *b) {
     const hth_moe_desc moe = {.score = HTH_SCORE_SIGMOID, .weight_input = true};
     hth_family_biases(b, "attention_bias", NULL);
+    b->bare_experts = b->turned_experts = !b->is_gguf;
     hth_builder_moe(b, &moe);
     llama4_positions(b);
     llama4_dense_layers(b);

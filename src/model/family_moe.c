@@ -61,6 +61,7 @@ void hth_family_gpt_oss(hth_builder *b) {
         bool bias = true;
         hth_meta_bool(b->m, NULL, "attention_bias", &bias);
         b->qkv_bias = b->o_bias = bias;
+        b->bare_experts = b->turned_experts = true;
     }
     hth_builder_moe(b, &moe);
     float limit = moe.act_limit;

@@ -98,6 +98,13 @@ static void read_fp8(const hth_weight *w, int64_t expert, int64_t row, int64_t c
     }
 }
 
+// A row of a turned matrix is a column of what is stored.
+static void read_turned(const hth_weight *w, int64_t expert, int64_t row, int64_t col, int64_t n, float *dst) {
+    const hth_type_info *info = hth_type_get(w->type);
+    const uint64_t at = (uint64_t)(row * hth_weight_row_step(w)) * info->block_bytes;
+    for (int64_t i = 0; i < n; i++) info->dequantize(plane_row(&w->codes, expert, col + i) + at, dst + i, 1);
+}
+
 void hth_weight_row_f32(const hth_weight *w, int64_t expert, int64_t row, int64_t col, int64_t n,
                         float *dst) {
     int64_t r = w->row0 + row, c = w->col0 + col;
@@ -105,6 +112,10 @@ void hth_weight_row_f32(const hth_weight *w, int64_t expert, int64_t row, int64_
     case HTH_SCHEME_NONE: return;
     case HTH_SCHEME_BLOCK: {
         const hth_type_info *info = hth_type_get(w->type);
+        if (w->flags & HTH_WEIGHT_TURNED) {
+            read_turned(w, expert, r, c, n, dst);
+            break;
+        }
         info->dequantize(plane_row(&w->codes, expert, r) + c / info->block_len * info->block_bytes, dst, n);
         break;
     }
@@ -159,6 +170,10 @@ uint64_t hth_weight_bytes(const hth_weight *w) {
 
 uint64_t hth_weight_plane_bytes(const hth_weight *w, const hth_plane *plane) {
     if (!plane->at.buffer) return 0;
+    if (w->flags & HTH_WEIGHT_TURNED) {
+        const uint64_t last_row = (uint64_t)((w->row0 + w->n_row - 1) * hth_weight_row_step(w)) + 1;
+        return (uint64_t)(w->col0 + w->n_col - 1) * plane->row_bytes + last_row * hth_type_get(w->type)->block_bytes;
+    }
     uint64_t n_row = (uint64_t)(w->row0 + w->n_row), last;
     if (plane == &w->codes) {
         hth_weight whole = *w; // all columns up to the slice's last one

@@ -26,6 +26,10 @@ typedef enum hth_scheme {
 
 enum {
     HTH_WEIGHT_PLUS_ONE = 1u << 0, // norms stored as w - 1 (Gemma as its hub publishes it)
+    // Plain types only: codes hold the matrix turned, column after column (row_bytes from one column to the next), as
+    // transformers stores the experts of Llama 4 and gpt-oss.
+    HTH_WEIGHT_TURNED = 1u << 1,
+    HTH_WEIGHT_PAIRED = 1u << 2, // of turned ones: rows alternate with those of another matrix
 };
 
 // One memory region that an executor owns or borrows: host memory (mapped file) or device memory.
@@ -80,6 +84,11 @@ int64_t hth_weight_granule(const hth_weight *w);
 // Dequantizes columns [col, col+n) of one row of one expert into dst[n]; col and n are multiples of
 // the granule. Reference arithmetic, the specification of every faster kernel.
 void hth_weight_row_f32(const hth_weight *w, int64_t expert, int64_t row, int64_t col, int64_t n, float *dst);
+
+// Numbers from one row of a turned weight to the next in the codes.
+static inline int64_t hth_weight_row_step(const hth_weight *w) {
+    return w->flags & HTH_WEIGHT_PAIRED ? 2 : 1;
+}
 
 // The scale at [row, col] of a weight with scales in a plane.
 float hth_weight_scale(const hth_weight *w, int64_t expert, int64_t row, int64_t col);

@@ -149,9 +149,26 @@ def write_gpt_oss(folder):
     write_folder(folder, config, t)
 
 
+def write_llama4(folder):
+    """Turned matrices: a line holds numbers of gate and of up."""
+    rng = np.random.default_rng(9)
+    t = dense_tensors(rng, {"input_layernorm": D, "post_attention_layernorm": D})
+    for i in range(N_LAYER):
+        at = f"model.layers.{i}.feed_forward."
+        t[at + "router.weight"] = 30 * normal(rng, N_EXPERT, D)
+        for name in ("gate", "up", "down"):
+            t[f"{at}shared_expert.{name}_proj.weight"] = normal(rng, D, D)
+        t[at + "experts.gate_up_proj"] = normal(rng, N_EXPERT, D, 2 * D).astype(np.float16)
+        t[at + "experts.down_proj"] = normal(rng, N_EXPERT, D, D).astype(np.float16)
+    config = {k: v for k, v in QWEN.items() if k not in ("num_experts", "norm_topk_prob", "moe_intermediate_size")}
+    config.update(model_type="llama4_text", num_local_experts=N_EXPERT, interleave_moe_layer_step=1, intermediate_size=D,
+                  intermediate_size_mlp=D, attention_chunk_size=32, use_qk_norm=True)
+    write_folder(folder, config, t)
+
+
 MAKERS = {"q8_0.gguf": lambda p: write_gguf(p, gguf.GGMLQuantizationType.Q8_0),
           "q4_0.gguf": lambda p: write_gguf(p, gguf.GGMLQuantizationType.Q4_0),
-          "separate": write_separate, "mlx": write_mlx, "gpt-oss": write_gpt_oss}
+          "separate": write_separate, "mlx": write_mlx, "gpt-oss": write_gpt_oss, "llama4": write_llama4}
 
 
 @pytest.fixture(scope="module", params=list(MAKERS))

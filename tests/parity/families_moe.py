@@ -665,6 +665,18 @@ def bailing_names(weights, config):
     return separate_experts({n.replace("mlp.gate.gate_proj", "mlp.gate"): v for n, v in weights.items()}, config)
 
 
+def turned_experts(weights, config):
+    """Experts as Meta publishes Llama 4's: gate and up of all in one tensor [n_expert, d, 2 d_ff], down [n_expert, d_ff, d]."""
+    out = dict(weights)
+    for name in [n for n in weights if n.endswith(".experts.gate_proj.weight")]:
+        at = name.removesuffix("gate_proj.weight")
+        gate, up, down = (out.pop(at + part + "_proj.weight").swapaxes(1, 2) for part in ("gate", "up", "down"))
+        out[at + "gate_up_proj"], out[at + "down_proj"] = np.concatenate([gate, up], axis=-1), down
+    out["vision_model.patch_embedding.linear.weight"] = np.zeros((4, 4), np.float32)
+    out["multi_modal_projector.linear_1.weight"] = np.zeros((4, 4), np.float32)
+    return out
+
+
 def add_all(add):
     add("mixtral", MIXTRAL, to_hub=mixtral_names)
     add("mixtral-stacked", vary(MIXTRAL, num_experts_per_tok=3))  # as MLX stores it
@@ -702,7 +714,7 @@ def add_all(add):
         "short_factor": "the sequence is longer than the original context",
         "original_max_position_embeddings": "stated twice", "max_position_embeddings": "the magnitudes are stated"})
     # The reference's norm of queries and keys has an epsilon of its own.
-    add("llama4", LLAMA4, reference={"weightless_eps": 0.003}, no_rewrite="transformers lists what the reference counts",
+    add("llama4", LLAMA4, to_hub=turned_experts, reference={"weightless_eps": 0.003}, no_rewrite="transformers lists what the reference counts",
         ignored=LLAMA4_UNREAD, mutations={"attn_temperature_tuning": 0, "no_rope_layers": [1, 0, 1, 1, 1]})
     listed = vary(LLAMA4_TEXT, no_rope_layers=[1, 1, 1, 0, 1], moe_layers=[0, 1, 2, 3, 4], interleave_moe_layer_step=1,
                   use_qk_norm=False, rope_scaling=None, attn_temperature_tuning=False)

@@ -91,6 +91,54 @@ def test_gpt_oss_with_its_mxfp4_blocks_gives_the_logits_of_its_weights():
     assert np.array_equal(one, harness.logits(folder, tokens, "--chunk", "9", "-t", "2"))
 
 
+def plain_gpt_oss(weights):
+    """The experts as transformers stores those that are not quantized: rows of gate and up alternate, matrices are turned."""
+    out = {name: value for name, value in weights.items() if ".experts." not in name}
+    for i in range(GPT_OSS.config["num_hidden_layers"]):
+        at = f"model.layers.{i}.mlp.experts."
+        gate_up, bias = (interleaved(weights[at + "gate_proj" + leaf], weights[at + "up_proj" + leaf])
+                         for leaf in (".weight", ".bias"))
+        out[at + "gate_up_proj"], out[at + "gate_up_proj_bias"] = gate_up.swapaxes(1, 2), bias
+        out[at + "down_proj"] = weights[at + "down_proj.weight"].swapaxes(1, 2)
+        out[at + "down_proj_bias"] = weights[at + "down_proj.bias"]
+    return out
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gpt_oss_with_plain_experts_gives_the_logits_of_its_weights(dtype, tmp_path):
+    folder = tiny_models.build(GPT_OSS, tiny_models.default_root(), dtype)
+    shutil.copy(folder / "config.json", tmp_path)
+    weights = plain_gpt_oss(tiny_models.random_weights(GPT_OSS))
+    tiny_models.save_safetensors(tmp_path / "model.safetensors", weights, dtype)
+    tokens = np.load(folder / "tokens.npy")
+    one = harness.logits(tmp_path, tokens)
+    assert tiny_models.nmse(np.load(folder / "ref.npy"), one) <= 1e-10
+    for how in (("--chunk", "9", "-t", "2"), ("--activations", "q8", "-t", "1"), ("--activations", "q8", "--chunk", "1")):
+        other = harness.logits(tmp_path, tokens, *how)
+        assert tiny_models.nmse(one, other) <= (2e-2 if "q8" in how else 0), how
+
+
+@pytest.mark.parametrize("change", ["wide", "short", "bytes"])
+def test_turned_experts_of_another_shape_or_type_are_refused(change, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    source = tiny_models.build(families.by_name("llama4"), tiny_models.default_root())
+    shutil.copy(source / "config.json", tmp_path)
+    weights = load_file(source / "model.safetensors")
+    name = next(n for n in weights if n.endswith("experts.gate_up_proj"))
+    w = weights[name]
+    weights[name] = {"wide": w[:, :, :-1], "short": w.swapaxes(1, 2), "bytes": w.astype(np.int8)}[change].copy()
+    save_file(weights, str(tmp_path / "model.safetensors"), metadata={"format": "pt"})
+    with pytest.raises(harness.Refused, match="gate_up_proj"):
+        harness.logits(tmp_path, [1, 2, 3])
+
+
+def test_show_counts_what_only_images_need():
+    folder = tiny_models.build(families.by_name("llama4"), tiny_models.default_root())
+    assert json.loads(harness.run("show", folder, "--json"))["n_unused_other"] == 2
+    assert "2 tensors of images or sound" in harness.run("show", folder)
+
+
 def test_clamping_of_the_gate_is_felt(tmp_path):
     """The limit of 7 is reached by none of these small numbers: a smaller one must show."""
     folder = tiny_models.build(GPT_OSS, tiny_models.default_root())
