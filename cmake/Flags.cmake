@@ -61,7 +61,7 @@ function(hearth_level_flags file)
     set(flags -march=armv8.2-a+dotprod+fp16+i8mm)
   endif()
   # Unrolled and large: instrumented for the fuzzer they take minutes; unit tests run them between guard pages.
-  if(HEARTH_FUZZ AND file MATCHES "/gemv_.*\\.c$")
+  if(HEARTH_FUZZ AND file MATCHES "/kernels/(x86|arm)/")
     list(APPEND flags -fno-sanitize=all)
   endif()
   if(flags)
