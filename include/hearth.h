@@ -152,6 +152,11 @@ typedef enum hth_overflow {
 // May be called by several threads, for different completions.
 typedef bool (*hth_mask_fn)(void *user, int32_t completion, const int32_t *tokens, size_t n, uint32_t *mask);
 
+// Says what comes next in the model's place: returns how many tokens *out has, which stay there until the completion's next
+// call; 0: the model chooses. Asked before each choice, with the tokens generated so far. What is said counts as generated,
+// and ends nothing where it holds end tokens. Called by the thread that calls `mask` for the completion, before it.
+typedef size_t (*hth_force_fn)(void *user, int32_t completion, const int32_t *tokens, size_t n, const int32_t **out);
+
 // Logits of prompt rows [first_row, first_row + n_row): [n_row, n_vocab], borrowed for the call.
 // Returning false ends the request.
 typedef bool (*hth_logits_fn)(void *user, int64_t first_row, int32_t n_row, int32_t n_vocab, const float *logits);
@@ -189,6 +194,7 @@ typedef struct hth_request_params {
     int32_t n_draft;     // tokens that are guessed per step, which changes none of them. 0: as far as it pays; n: up to so
                          // many, whether it pays or not; -1: none
     hth_mask_fn mask;
+    hth_force_fn force;
     const hth_segment *forced; // [n_forced] the scripted model: every completion is this, then ends
     size_t n_forced;
     hth_logits_fn on_logits;

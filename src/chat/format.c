@@ -43,19 +43,47 @@ bool hth_chat_format_has_thoughts(const hth_chat_format *f, const hth_chat_templ
     return false;
 }
 
-const char *hth_chat_format_ends_thought(const hth_chat_format *f) {
+// ---- ends of thoughts ----
+
+// Many families share the tag and differ in the line breaks around it, which their templates show.
+const char *hth_chat_format_ends_thought(const hth_chat_format *f, const hth_chat_template *t) {
+    static const struct {
+        const char *sign, *end;
+    } spellings[] = {{"\n</think>\n\n", "\n</think>\n\n"}, {"\n</think>\n", "\n</think>\n"}, {"<think></think>", "</think>"}};
+    if (!f->ends_thought || !t || strcmp(f->ends_thought, "\n</think>\n\n") != 0) return f->ends_thought;
+    for (size_t i = 0; i < HTH_COUNT(spellings); i++) {
+        if (hth_chat_template_has_literal(t, spellings[i].sign)) return spellings[i].end;
+    }
     return f->ends_thought;
 }
 
-void hth_chat_format_skip_thought(const hth_chat_format *f, hth_chat_begins begins, hth_str *out) {
-    if (!f->ends_thought || begins == HTH_CHAT_BEGINS_CONTENT) return;
+static const char *last_words(const hth_chat_format *f, const hth_chat_template *t) {
+    const fmt_words *row;
+    for (size_t i = 0; t && (row = fmt_words_at(i)); i++) {
+        size_t k = 0;
+        while (k < HTH_COUNT(row->signs) && row->signs[k] && hth_chat_template_has_literal(t, row->signs[k])) k++;
+        if (strcmp(row->format, f->name) == 0 && (k == HTH_COUNT(row->signs) || !row->signs[k])) return row->words;
+    }
+    return "";
+}
+
+void hth_chat_format_cut_thought(const hth_chat_format *f, const hth_chat_template *t, hth_chat_text words, hth_str *out) {
+    if (!f->ends_thought) return;
+    if (words.p) hth_str_append(out, words.p, words.n);
+    else hth_str_puts(out, last_words(f, t));
+    hth_str_puts(out, hth_chat_format_ends_thought(f, t));
+}
+
+void hth_chat_format_skip_thought(const hth_chat_format *f, const hth_chat_template *t, hth_chat_begins begins, hth_str *out) {
+    const char *end = hth_chat_format_ends_thought(f, t);
+    if (!end || begins == HTH_CHAT_BEGINS_CONTENT) return;
     if (begins == HTH_CHAT_BEGINS_ANSWER && f->channels) {
         hth_str_puts(out, "<|channel|>final<|message|>");
         return;
     }
     if (begins == HTH_CHAT_BEGINS_ANSWER) hth_str_puts(out, f->think_open[0]);
-    if (begins == HTH_CHAT_BEGINS_ANSWER && f->ends_thought[0] == '\n') hth_str_putc(out, '\n');
-    hth_str_puts(out, f->ends_thought);
+    if (begins == HTH_CHAT_BEGINS_ANSWER && end[0] == '\n') hth_str_putc(out, '\n');
+    hth_str_puts(out, end);
 }
 
 // ---- the end of a prompt ----

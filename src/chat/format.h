@@ -30,12 +30,16 @@ typedef enum hth_chat_begins {
 // Looks at the end of a rendered prompt; tags count only where the template wrote them.
 hth_chat_begins hth_chat_format_begins(const hth_chat_format *f, const hth_jinja_text *prompt);
 
-// What ends a thought that is cut short (a budget, "stop thinking now"): text to be fed to the model, and to the
-// parser, as if it had been generated. NULL where the family has no thoughts.
-const char *hth_chat_format_ends_thought(const hth_chat_format *f);
+// What ends a thought, with the line breaks that the template (NULL: unknown) writes around it. NULL where the family has
+// no thoughts.
+const char *hth_chat_format_ends_thought(const hth_chat_format *f, const hth_chat_template *t);
+// What cuts a thought short (a budget, "stop thinking now"): text to be fed to the model, and to the parser, as if it had
+// been generated. `words` come before the end; p NULL: those that the family's authors published, where they did. Appends to
+// *out; nothing where the family has no thoughts.
+void hth_chat_format_cut_thought(const hth_chat_format *f, const hth_chat_template *t, hth_chat_text words, hth_str *out);
 // What makes an answer begin without a thought where the template cannot be told: text behind the prompt, by what its end
 // leaves open. Appends to *out; nothing where the family has no thoughts.
-void hth_chat_format_skip_thought(const hth_chat_format *f, hth_chat_begins begins, hth_str *out);
+void hth_chat_format_skip_thought(const hth_chat_format *f, const hth_chat_template *t, hth_chat_begins begins, hth_str *out);
 
 typedef enum hth_chat_tool_choice {
     HTH_CHAT_TOOLS_AUTO,     // the model decides

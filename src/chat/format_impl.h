@@ -63,4 +63,12 @@ struct hth_chat_format {
     fmt_id id;
 };
 
+// What a family's authors have their models say where a thought is cut short, before its end.
+typedef struct fmt_words {
+    const char *format;   // the row, where a template holds all of
+    const char *signs[4];
+    const char *words;
+} fmt_words;
+const fmt_words *fmt_words_at(size_t i); // NULL past the end
+
 #endif

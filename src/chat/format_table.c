@@ -5,6 +5,7 @@
 
 // clang-format off
 #define THINK .think_open = {"<think>"}, .think_close = {"</think>"}, .ends_thought = "\n</think>\n\n"
+#define THINK_IN_LINE .think_open = {"<think>"}, .think_close = {"</think>"}, .ends_thought = "</think>"
 #define ARGUMENTS .key_name = "name", .key_args = "arguments"
 
 // <tool_call>{"name": ..., "arguments": ...}</tool_call>
@@ -48,12 +49,12 @@ static const hth_chat_format table[] = {
     {.name = "gpt-oss", .signs = {"<|channel|>", "<|message|>"}, .channels = true,
      .think_open = {"<|channel|>analysis<|message|>"}, .think_close = {"<|end|>", "<|channel|>final<|message|>"},
      .ends_thought = "<|end|><|start|>assistant<|channel|>final<|message|>"},
-    {.name = "deepseek-v3.2", .signs = {"｜DSML｜", "function_calls>"}, THINK, .calls_in_thought = true,
+    {.name = "deepseek-v3.2", .signs = {"｜DSML｜", "function_calls>"}, THINK_IN_LINE, .calls_in_thought = true,
      .calls = {DSML("function_calls"), DSML("tool_calls")}},
-    {.name = "deepseek-v4", .signs = {"｜DSML｜"}, THINK, .calls_in_thought = true,
+    {.name = "deepseek-v4", .signs = {"｜DSML｜"}, THINK_IN_LINE, .calls_in_thought = true,
      .calls = {DSML("tool_calls"), DSML("function_calls")}},
     {.name = "deepseek-r1", .signs = {"<｜tool▁call▁begin｜>", "```json"}, THINK, .calls = {DEEPSEEK_R1, DEEPSEEK_V3_1, DEEPSEEK_OBJECT}},
-    {.name = "deepseek-v3.1", .signs = {"<｜tool▁call▁begin｜>"}, THINK, .calls = {DEEPSEEK_V3_1, DEEPSEEK_R1, DEEPSEEK_OBJECT}},
+    {.name = "deepseek-v3.1", .signs = {"<｜tool▁call▁begin｜>"}, THINK_IN_LINE, .calls = {DEEPSEEK_V3_1, DEEPSEEK_R1, DEEPSEEK_OBJECT}},
     {.name = "deepseek-r1", .signs = {"<｜Assistant｜>"}, THINK, .calls = {DEEPSEEK_R1, DEEPSEEK_V3_1, DEEPSEEK_OBJECT}},
     {.name = "kimi-k3", .signs = {"<|open|>"}, .think_open = {"<|open|>think<|sep|>"},
      .think_close = {"<|close|>think<|sep|>", "<|open|>response<|sep|>"},
@@ -65,7 +66,7 @@ static const hth_chat_format table[] = {
                 .close = {"<|close|>call<|sep|>"}, .key_open = "<|open|>argument key=\"", .key_end = "\"",
                 .value_open = "<|sep|>", .value_close = "<|close|>argument<|sep|>", .string_mark = "type=\"string\"",
                 .id_is_index = true}}},
-    {.name = "kimi-k2", .signs = {"<|tool_call_argument_begin|>"}, THINK, .calls_in_thought = true, .id = FMT_ID_KIMI,
+    {.name = "kimi-k2", .signs = {"<|tool_call_argument_begin|>"}, THINK_IN_LINE, .calls_in_thought = true, .id = FMT_ID_KIMI,
      .calls = {{.body = FMT_JSON, .section = {"<|tool_calls_section_begin|>"}, .section_end = "<|tool_calls_section_end|>",
                 .open = {"<|tool_call_begin|>"}, .name_end = {"<|tool_call_argument_begin|>"},
                 .close = {"<|tool_call_end|>"}, .name_is_id = true}}},
@@ -88,7 +89,7 @@ static const hth_chat_format table[] = {
                 .name_stop = {"<arg_key:opensource>", "</tool_call:opensource>"}, .close = {"</tool_call:opensource>"},
                 .key_open = "<arg_key:opensource>", .key_end = "</arg_key:opensource>",
                 .value_open = "<arg_value:opensource>", .value_close = "</arg_value:opensource>"}}},
-    {.name = "glm-4.5", .signs = {"<arg_key>"}, THINK, .calls_in_thought = true, .drop = {"<|role_end|>"},
+    {.name = "glm-4.5", .signs = {"<arg_key>"}, THINK_IN_LINE, .calls_in_thought = true, .drop = {"<|role_end|>"},
      .calls = {ARG_KEYS, HERMES}},
     {.name = "qwen3-coder", .signs = {"<function=", "<parameter="}, THINK, .calls_in_thought = true,
      .calls = {FUNCTION_XML("<tool_call>", "</tool_call>", true), HERMES}},
@@ -164,7 +165,21 @@ static const hth_chat_format table[] = {
     {.name = "xlam", .signs = {"\"tool_calls\""}, .calls = {BARE_LIST, BARE_OBJECT("arguments"), HERMES}},
     {.name = "generic", THINK, .calls = {HERMES, FUNCTION_XML("<tool_call>", "</tool_call>", true), BARE_OBJECT("arguments"), BARE_LIST}},
 };
+
+static const fmt_words words[] = {
+    // Qwen's documentation of thinking budgets, for Qwen3 and QwQ.
+    {"hermes", {"<|im_start|>", "<think>", "<tool_response>", "You may call one or more functions to assist with the user query"},
+     "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly now."},
+    // Seed-OSS reflects on its budget between these tags; so its last reflection reads.
+    {"seed-oss", {"seed:cot_budget_reflect>"},
+     "\n<seed:cot_budget_reflect>I have exhausted my token budget, and now I will start answering the question."
+     "</seed:cot_budget_reflect>\n"},
+};
 // clang-format on
+
+const fmt_words *fmt_words_at(size_t i) {
+    return i < HTH_COUNT(words) ? &words[i] : NULL;
+}
 
 const hth_chat_format *hth_chat_format_at(size_t i) {
     return i < HTH_COUNT(table) ? &table[i] : NULL;

@@ -51,7 +51,7 @@ HTH_NODISCARD hth_code hth_chat_output_feed(hth_chat_output *o, const char *text
 // The answer is over: tells what was held back, and ends an open call.
 HTH_NODISCARD hth_code hth_chat_output_end(hth_chat_output *o, hth_err *err);
 
-// Whether a thought is open: what a budget, or "stop thinking now", may end by hth_chat_format_ends_thought.
+// Whether a thought is open: what a budget, or "stop thinking now", may end (chat/budget.h).
 bool hth_chat_output_is_thinking(const hth_chat_output *o);
 
 // An answer taken together.

@@ -200,7 +200,6 @@ hth_code hth_chat_reasoning_apply(const hth_chat_reasoning *r, const hth_chat_re
         HTH_TRY(set(a, kwargs, r->effort_key, efforts[choice->effort], err));
         out->ignores_effort = !r->effort_key;
     }
-    out->ignores_budget = choice->budget > 0 && !r->budget_key;
     if (choice->budget > 0 && r->budget_key) {
         snprintf(number, sizeof number, "%lld", (long long)choice->budget);
         HTH_TRY(set(a, kwargs, r->budget_key, number, err));

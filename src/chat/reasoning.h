@@ -34,7 +34,7 @@ HTH_NODISCARD hth_code hth_chat_reasoning_find(const hth_chat_template *t, const
 typedef struct hth_chat_reasoning_choice {
     hth_chat_think think;
     hth_chat_effort effort;
-    int64_t budget; // tokens; 0: none
+    int64_t budget; // tokens, where the template tells its model (chat/budget.h keeps it); 0: none
 } hth_chat_reasoning_choice;
 
 // "off", "none", "on", "auto", "minimal", "low", "medium", "high"; false for anything else.
@@ -43,7 +43,7 @@ bool hth_chat_reasoning_parse(const char *word, hth_chat_reasoning_choice *out);
 typedef struct hth_chat_reasoning_plan {
     const char *word;   // to be written at the end of the system text, NULL: nothing
     bool must_skip;     // the template cannot be told: hth_chat_format_skip_thought's text goes behind the prompt
-    bool ignores_effort, ignores_on, ignores_budget; // what the family cannot be asked for
+    bool ignores_effort, ignores_on; // what the family cannot be asked for
 } hth_chat_reasoning_plan;
 
 // Adds the variables to `kwargs`, a dict in `a`; those that are there already stay as they are.

@@ -35,7 +35,8 @@ static hth_code open_adapters(cli_chat *c, const cli_list *given, hth_err *err) 
 }
 
 hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out, hth_err *err) {
-    cli_chat c = {.n_predict = p->n_predict, .n_draft = (int32_t)p->n_draft, .suffix = p->suffix};
+    cli_chat c = {.n_predict = p->n_predict, .n_draft = (int32_t)p->n_draft, .suffix = p->suffix,
+                  .think_budget = p->think_budget};
     uint64_t begin = hth_clock_ns();
     const hth_engine_params how = {.n_thread = (int)p->n_thread, .numa = p->numa, .n_ctx = p->n_ctx, .weight_bytes = p->memory,
                                    .k_type = hth_kv_type_name((hth_kv_type)cli_kv_k(&p->kv)),
@@ -48,7 +49,7 @@ hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out
                                         hth_engine_tokenizer(c.engine), &c.sampler, err), fail);
     if (!p->raw) HTH_TRY_GOTO(code, find_format(&c, p, err), fail);
     if (c.format) {
-        HTH_TRY_GOTO(code, cli_dialect_open(&c.dialect, c.format, hth_engine_tokenizer(c.engine), p->think, p->tools, err), fail);
+        HTH_TRY_GOTO(code, cli_dialect_open(&c.dialect, c.format, hth_engine_tokenizer(c.engine), p->think, p->think_budget, p->tools, err), fail);
     }
     if (p->suffix) HTH_TRY_GOTO(code, hth_infill_find(hth_engine_tokenizer(c.engine), &c.infill, err), fail);
     HTH_TRY_GOTO(code, open_adapters(&c, &p->loras, err), fail);
@@ -161,7 +162,7 @@ static hth_code collect_messages(const cli_chat *c, hth_arena *a, hth_chat_messa
 static hth_code skip_thought(const cli_chat *c, hth_chat_begins *begins, hth_token_list *out, hth_err *err) {
     hth_str text;
     hth_str_init(&text, HTH_MEM_TEXT, 4096);
-    hth_chat_format_skip_thought(c->dialect.format, *begins, &text);
+    hth_chat_format_skip_thought(c->dialect.format, c->format, *begins, &text);
     const hth_text_segment segment = {.text = hth_str_text(&text), .n = text.len};
     const hth_code code = text.failed ? hth_fail_nomem(err, 4096) : hth_tokenize(hth_engine_tokenizer(c->engine), &segment, 1, 0, out, err);
     hth_str_free(&text);
@@ -190,9 +191,12 @@ static hth_code chat_prompt(const cli_chat *c, hth_token_list *out, hth_chat_beg
 // An answer on its way: its text goes through the reader, what comes of it is kept and shown.
 typedef struct listener {
     hth_chat_output *reader; // NULL: the text is content as it is
+    hth_chat_budget *budget; // NULL where there is no reader, or the family knows no thoughts
+    hth_guides *guides;      // NULL: anything may be written
     hth_chat_answer *read;
     hth_chat_sink sink;
     void *user;
+    bool has_stopped; // a thought, by Ctrl-C
     hth_code code;
     hth_err err;
 } listener;
@@ -210,20 +214,38 @@ static bool hear_text(void *user, const char *text, size_t n) {
     return l->code == HTH_OK;
 }
 
+// Ctrl-C while a thought is shown ends the thought; the next one ends the answer.
+static bool stop_thought(void *user) {
+    listener *l = user;
+    if (!l->budget || l->has_stopped || !hth_chat_output_is_thinking(l->reader) || l->read->reasoning.len == 0) return false;
+    hth_chat_budget_stop(l->budget);
+    return l->has_stopped = true;
+}
+
+static bool mask_tokens(void *user, int32_t completion, const int32_t *tokens, size_t n, uint32_t *mask) {
+    return hth_guides_mask(((const listener *)user)->guides, completion, tokens, n, mask);
+}
+
+static size_t force_tokens(void *user, int32_t completion, const int32_t *tokens, size_t n, const int32_t **out) {
+    return hth_chat_budget_force(((const listener *)user)->budget, completion, tokens, n, out);
+}
+
 static hth_code answer(cli_chat *c, const hth_token_list *prompt, listener *l, cli_answer *out, hth_err *err) {
     const hth_segment segment = {.tokens = prompt->ids, .n_token = prompt->n};
     hth_token ends[HTH_INFILL_MAX_ENDS];
     size_t n_end = c->suffix ? hth_infill_ends(&c->infill, ends) : 0;
     hth_request_params params = {.segments = &segment, .n_segment = 1, .sampling = &c->sampler.params,
                                  .adapters = &c->adapters->set, .max_tokens = c->n_predict, .n_draft = c->n_draft,
-                                 .stop_tokens = ends, .n_stop_token = n_end, .show_control = l->reader != NULL};
-    cli_structured_apply(&c->structured, &params);
+                                 .stop_tokens = ends, .n_stop_token = n_end, .show_control = l->reader != NULL, .user = l};
+    l->guides = c->structured.guides;
+    if (l->guides) params.mask = mask_tokens;
+    if (l->budget) params.force = force_tokens;
     if (prompt->n == 0) return hth_fail(err, HTH_ERR_RANGE, "the prompt is empty");
     if ((int64_t)prompt->n > hth_engine_n_ctx(c->engine)) {
         return hth_fail(err, HTH_ERR_LIMIT, "the prompt has %zu tokens, the context holds %lld (see --ctx)",
                         prompt->n, (long long)hth_engine_n_ctx(c->engine));
     }
-    hth_code code = cli_generate(c->engine, &params, hear_text, l, out, err);
+    hth_code code = cli_generate(c->engine, &params, hear_text, stop_thought, l, out, err);
     HTH_TRY(cli_structured_explain(&c->structured, code, err));
     if (l->code == HTH_OK && l->reader) l->code = hth_chat_output_end(l->reader, &l->err);
     if (l->code != HTH_OK && l->code != HTH_ERR_CANCELLED) { // that nobody reads any more is no failure
@@ -239,7 +261,10 @@ static hth_code open_reader(const cli_chat *c, hth_chat_begins begins, listener 
     const hth_chat_output_params p = {.format = c->dialect.format, .begins = begins, .tokenizer = hth_engine_tokenizer(c->engine),
                                       .tools = c->dialect.tools.items ? &c->dialect.tools : NULL, .seed = hth_clock_ns(),
                                       .sink = hear_delta, .user = l};
-    return hth_chat_output_new(&p, &l->reader, err);
+    HTH_TRY(hth_chat_output_new(&p, &l->reader, err));
+    if (!hth_chat_format_ends_thought(p.format, c->format)) return HTH_OK;
+    const hth_chat_budget_params how = {.answers = &p, .chat = c->format, .most = c->think_budget > 0 ? c->think_budget : -1, .n_completion = 1};
+    return hth_chat_budget_new(&how, &l->budget, err);
 }
 
 static hth_code ask(cli_chat *c, const char *text, size_t n, hth_token_list *prompt, listener *l, cli_answer *out, hth_err *err) {
@@ -290,6 +315,7 @@ hth_code cli_chat_ask(cli_chat *c, const char *text, size_t n, hth_chat_sink sin
         drop_entries(c, n_before);
     }
     hth_chat_output_free(l.reader);
+    hth_chat_budget_free(l.budget);
     hth_token_list_free(&prompt);
     return code;
 }

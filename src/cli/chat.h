@@ -8,6 +8,7 @@
 #include "cli/generate.h"
 #include "cli/sampling.h"
 #include "cli/structured.h"
+#include "chat/budget.h"
 #include "chat/infill.h"
 #include "chat/template.h"
 
@@ -24,6 +25,7 @@ typedef struct cli_chat_params {
     const char *format;                 // chat format by name, NULL: the model's template
     const char *template_file;          // a template that overrides, NULL: none
     const char *think, *tools;          // as cli_dialect_open
+    int64_t think_budget;               // likewise
     bool numa;                          // hth_engine_params
     bool raw;                           // prompts go to the model as they are
     cli_structured_params structured;   // what an answer may be
@@ -47,7 +49,7 @@ typedef struct cli_chat {
     cli_sampler sampler;
     cli_adapters *adapters; // owned
     cli_structured structured; // owned
-    int64_t n_predict;
+    int64_t n_predict, think_budget;
     int32_t n_draft;
     cli_chat_entry *entries; // [n] owned
     size_t n, cap;

@@ -153,8 +153,8 @@ static int run(const cli_args *args, const void *unused) {
         return cli_usage_error("run", "--system has no place with --raw");
     if (values.chat.raw && values.chat.format)
         return cli_usage_error("run", "give either --raw or --chat-format");
-    if (values.chat.raw && (values.chat.think || values.chat.tools))
-        return cli_usage_error("run", "--think and --tools have no place with --raw");
+    if (values.chat.raw && (values.chat.think || values.chat.think_budget || values.chat.tools))
+        return cli_usage_error("run", "--think, --think-budget and --tools have no place with --raw");
     if (values.chat.template_file && (values.chat.raw || values.chat.format))
         return cli_usage_error("run", "--chat-template stands alone, without --raw or --chat-format");
     const cli_structured_params *shape = &values.chat.structured;
@@ -202,6 +202,7 @@ static const cli_option options[] = {
                     "use this chat format whatever the model's template says"),
     CLI_OPTION_TEXT("chat-template", 0, "FILE", run_values, chat.template_file,
                     "use this Jinja template instead of the model's"),
+    CLI_OPTION_INT("think-budget", 0, "N", run_values, chat.think_budget, 1, 1e15, "most tokens of thoughts before an answer"),
     CLI_OPTION_TEXT("think", 0, "HOW", run_values, chat.think,
                     "on, off, low, medium or high: thinking before an answer"),
     CLI_OPTION_TEXT("tools", 0, "FILE", run_values, chat.tools,

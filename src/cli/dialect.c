@@ -19,11 +19,12 @@ static hth_code read_tools(cli_dialect *d, const char *path, hth_err *err) {
     return hth_jinja_from_json(&d->arena, hth_json_root(d->doc), text, d->text.len, HTH_JINJA_OF_CLIENT, &d->tool_list, err);
 }
 
-static hth_code set_thinking(cli_dialect *d, const char *word, hth_err *err) {
+static hth_code set_thinking(cli_dialect *d, const char *word, int64_t budget, hth_err *err) {
     hth_chat_reasoning_choice choice;
     if (!hth_chat_reasoning_parse(word, &choice)) {
         return hth_fail(err, HTH_ERR_RANGE, "--think is on, off, low, medium or high, not '%.40s'", word);
     }
+    choice.budget = budget;
     HTH_TRY(hth_chat_reasoning_apply(&d->reasoning, &choice, &d->arena, &d->kwargs, &d->plan, err));
     if (d->plan.ignores_on) return hth_fail(err, HTH_ERR_UNSUPPORTED, "--think: this model's chat template knows no thoughts");
     if (d->plan.ignores_effort) {
@@ -33,7 +34,7 @@ static hth_code set_thinking(cli_dialect *d, const char *word, hth_err *err) {
 }
 
 hth_code cli_dialect_open(cli_dialect *d, const hth_chat_template *t, const hth_tokenizer *tokenizer, const char *think,
-                          const char *tools, hth_err *err) {
+                          int64_t think_budget, const char *tools, hth_err *err) {
     *d = (cli_dialect){.format = hth_chat_format_of(t, tokenizer)};
     hth_arena_init(&d->arena, HTH_MEM_TEXT, MAX_TOOLS);
     hth_str_init(&d->text, HTH_MEM_TEXT, MAX_TOOLS);
@@ -42,9 +43,12 @@ hth_code cli_dialect_open(cli_dialect *d, const hth_chat_template *t, const hth_
     if (tools && !hth_chat_template_abilities(t)->tools) {
         return hth_fail(err, HTH_ERR_UNSUPPORTED, "--tools: this model's chat template knows no tools");
     }
-    if (!think) return HTH_OK;
+    if (!think && think_budget == 0) return HTH_OK;
     HTH_TRY(hth_chat_reasoning_find(t, d->format, &d->reasoning, err));
-    return set_thinking(d, think, err);
+    if (think_budget > 0 && !d->reasoning.thinks) {
+        return hth_fail(err, HTH_ERR_UNSUPPORTED, "--think-budget: this model's chat template knows no thoughts");
+    }
+    return set_thinking(d, think ? think : "auto", think_budget, err);
 }
 
 void cli_dialect_free(cli_dialect *d) {

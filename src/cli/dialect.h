@@ -17,10 +17,11 @@ typedef struct cli_dialect {
     hth_jinja_value tool_list;
 } cli_dialect;
 
-// `think` is a word of hth_chat_reasoning_parse, `tools` the path of a JSON file; both may be NULL. What the model's
+// `think` is a word of hth_chat_reasoning_parse, `tools` the path of a JSON file; both may be NULL.
+// `think_budget`: most tokens of thoughts, 0: no limit; the chat keeps to it, here templates are told that want to know. What the model's
 // family cannot be asked for is an error. *out is to be freed also after one.
 HTH_NODISCARD hth_code cli_dialect_open(cli_dialect *out, const hth_chat_template *t, const hth_tokenizer *tokenizer,
-                                        const char *think, const char *tools, hth_err *err);
+                                        const char *think, int64_t think_budget, const char *tools, hth_err *err);
 void cli_dialect_free(cli_dialect *d);
 
 // Prints an answer as it comes: thoughts fold into one grey line of a terminal, and appear nowhere else.

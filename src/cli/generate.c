@@ -32,13 +32,20 @@ static hth_code take(cli_event_fn fn, void *user, const hth_event *e, hth_err *e
     return fn ? fn(user, e, err) : HTH_OK;
 }
 
-hth_code cli_read_events(hth_request *r, cli_event_fn fn, void *user, hth_err *err) {
+// `stop` may take a Ctrl-C for itself.
+static void obey(hth_request *r, cli_stop_fn stop, void *user) {
+    if (!hth_term_is_interrupted()) return;
+    if (stop && stop(user)) (void)hth_term_take_interrupt();
+    else hth_request_cancel(r);
+}
+
+static hth_code read_events(hth_request *r, cli_event_fn fn, cli_stop_fn stop, void *user, hth_err *err) {
     hth_code failure = HTH_OK;
     for (;;) {
         hth_event e;
         hth_err here;
         hth_code code = hth_request_next(r, LOOK_MS, &e, &here);
-        if (hth_term_is_interrupted()) hth_request_cancel(r);
+        obey(r, stop, user);
         if (code == HTH_ERR_TIMEOUT) continue;
         const bool is_end = code != HTH_OK || e.kind == HTH_EVENT_END;
         if (code == HTH_OK) code = take(fn, user, &e, &here);
@@ -51,16 +58,21 @@ hth_code cli_read_events(hth_request *r, cli_event_fn fn, void *user, hth_err *e
     }
 }
 
-static hth_code run_request(hth_engine *e, const hth_request_params *params, cli_event_fn fn, void *user, hth_err *err) {
+hth_code cli_read_events(hth_request *r, cli_event_fn fn, void *user, hth_err *err) {
+    return read_events(r, fn, NULL, user, err);
+}
+
+static hth_code run_request(hth_engine *e, const hth_request_params *params, cli_event_fn fn, cli_stop_fn stop, void *user,
+                            hth_err *err) {
     hth_request *r;
     HTH_TRY(hth_request_submit(e, params, &r, NULL, err));
-    const hth_code code = cli_read_events(r, fn, user, err);
+    const hth_code code = read_events(r, fn, stop, user, err);
     hth_request_free(r);
     return code;
 }
 
 hth_code cli_request(hth_engine *e, const hth_request_params *params, cli_event_fn fn, void *user, hth_err *err) {
-    HTH_TRY(run_request(e, params, fn, user, err));
+    HTH_TRY(run_request(e, params, fn, NULL, user, err));
     return hth_term_is_interrupted() ? hth_fail(err, HTH_ERR_CANCELLED, "interrupted") : HTH_OK;
 }
 
@@ -69,6 +81,7 @@ hth_code cli_request(hth_engine *e, const hth_request_params *params, cli_event_
 typedef struct answering {
     cli_progress progress;
     cli_text_sink sink;
+    cli_stop_fn stop;
     void *user;
     cli_answer answer;
     bool is_unwanted; // the sink wants no more
@@ -102,12 +115,17 @@ static hth_code take_event(void *user, const hth_event *e, hth_err *err) {
     return HTH_OK;
 }
 
-hth_code cli_generate(hth_engine *e, const hth_request_params *params, cli_text_sink sink, void *user, cli_answer *out,
-                      hth_err *err) {
-    answering a = {.progress = cli_progress_make("reading the prompt"), .sink = sink, .user = user};
+static bool pass_stop(void *user) {
+    answering *a = user;
+    return a->stop && a->stop(a->user);
+}
+
+hth_code cli_generate(hth_engine *e, const hth_request_params *params, cli_text_sink sink, cli_stop_fn stop, void *user,
+                      cli_answer *out, hth_err *err) {
+    answering a = {.progress = cli_progress_make("reading the prompt"), .sink = sink, .stop = stop, .user = user};
     hth_str_init(&a.answer.text, HTH_MEM_TEXT, MAX_ANSWER);
     hth_chat_answer_init(&a.answer.read);
-    hth_code code = run_request(e, params, take_event, &a, err);
+    hth_code code = run_request(e, params, take_event, pass_stop, &a, err);
     cli_progress_end(&a.progress);
     if (code == HTH_ERR_CANCELLED && a.is_unwanted) code = HTH_OK; // as after Ctrl-C
     if (code != HTH_OK) {

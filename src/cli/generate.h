@@ -34,8 +34,10 @@ typedef struct cli_answer {
 // Submits one completion and waits for its end, or until Ctrl-C is pressed. Text goes to `sink` (may be NULL) in whole
 // characters and is kept in out->text; a sink that returns false stops as Ctrl-C does. On error *out holds nothing.
 typedef bool (*cli_text_sink)(void *user, const char *text, size_t n);
-HTH_NODISCARD hth_code cli_generate(hth_engine *e, const hth_request_params *params, cli_text_sink sink, void *user,
-                                    cli_answer *out, hth_err *err);
+// `stop` (may be NULL) is told of each Ctrl-C first: true where it has found something less to end than the answer.
+typedef bool (*cli_stop_fn)(void *user);
+HTH_NODISCARD hth_code cli_generate(hth_engine *e, const hth_request_params *params, cli_text_sink sink, cli_stop_fn stop,
+                                    void *user, cli_answer *out, hth_err *err);
 void cli_answer_free(cli_answer *a);
 
 const char *cli_stop_name(cli_stop stop); // "stop", "length" (limit and context), "interrupted"

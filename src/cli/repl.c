@@ -20,7 +20,7 @@ static void print_commands(void) {
           "/set NAME VALUE     change one: temperature, top_k, top_p, min_p, seed, n_predict, system\n"
           "/bye, /exit         leave (also Ctrl-D)\n"
           "\"\"\"                 begins and ends a text of several lines\n"
-          "Ctrl-C              stops an answer, drops a line\n",
+          "Ctrl-C              ends a thought, then an answer; drops a line\n",
           stderr);
 }
 

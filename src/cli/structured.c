@@ -40,12 +40,6 @@ void cli_structured_close(cli_structured *s) {
     *s = (cli_structured){0};
 }
 
-void cli_structured_apply(const cli_structured *s, hth_request_params *p) {
-    if (!s->guides) return;
-    p->mask = hth_guides_mask;
-    p->user = s->guides;
-}
-
 hth_code cli_structured_explain(const cli_structured *s, hth_code code, hth_err *err) {
     const hth_err *why = s->guides ? hth_guides_error(s->guides, 0) : NULL;
     if (code == HTH_OK || !why || why->code == HTH_OK) return code;

@@ -21,8 +21,6 @@ static inline bool cli_structured_is_given(const cli_structured_params *p) {
 // Compiles what is given for the model's vocabulary.
 HTH_NODISCARD hth_code cli_structured_open(const cli_structured_params *p, const hth_tokenizer *t, cli_structured *out, hth_err *err);
 void cli_structured_close(cli_structured *s);
-// Puts the masks into a request's parameters.
-void cli_structured_apply(const cli_structured *s, hth_request_params *p);
 // After a request failed: says why there was no mask, where that was the reason.
 hth_code cli_structured_explain(const cli_structured *s, hth_code code, hth_err *err);
 

@@ -39,9 +39,44 @@ static hth_code recite(const hth_engine *e, choice *c, hth_sampler_work *work, h
     return hth_logprobs(work, c->logits, c->token, &c->logprob, s->top, c->n_top, err);
 }
 
+// What the caller puts in the model's place.
+static hth_code find_due(const hth_engine *e, sequence *s, hth_err *err) {
+    const hth_request *r = s->request;
+    const size_t n = (size_t)s->n_output;
+    if (!r->p.force || s->n_due > 0) return HTH_OK;
+    s->n_due = r->p.force(r->p.user, s->completion, s->tokens + s->n_token - n, n, &s->due);
+    for (size_t i = 0; i < s->n_due; i++) {
+        if (s->due[i] < 0 || s->due[i] >= e->n_choice) return hth_fail(err, HTH_ERR_RANGE, "there is no token %d to be forced", s->due[i]);
+    }
+    return HTH_OK;
+}
+
+static hth_code take_due(const hth_engine *e, choice *c, hth_sampler_work *work, hth_err *err) {
+    sequence *s = c->seq;
+    const hth_request *r = s->request;
+    c->token = *s->due++;
+    s->n_due--;
+    c->is_forced = true;
+    if (!r->p.logprobs) return HTH_OK;
+    c->n_top = r->p.n_top < e->n_choice ? r->p.n_top : e->n_choice;
+    return hth_logprobs(work, c->logits, c->token, &c->logprob, s->top, c->n_top, err);
+}
+
+bool engine_choose_due(sequence *s, choice *out) {
+    if (s->n_due == 0 || s->request->p.logprobs) return false;
+    *out = (choice){.seq = s, .token = *s->due++, .is_forced = true};
+    s->n_due--;
+    out->code = hth_sampler_accept(s->sampler, out->token, &out->err);
+    return true;
+}
+
 static void choose(const hth_engine *e, choice *c, int i_thread) {
     sequence *s = c->seq;
-    c->code = s->request->forced ? recite(e, c, e->works[i_thread], &c->err) : pick(e, c, &c->err);
+    c->code = find_due(e, s, &c->err);
+    if (c->code != HTH_OK) return;
+    c->code = s->n_due > 0         ? take_due(e, c, e->works[i_thread], &c->err)
+            : s->request->forced ? recite(e, c, e->works[i_thread], &c->err)
+                                 : pick(e, c, &c->err);
     if (c->code == HTH_OK && c->token >= 0) c->code = hth_sampler_accept(s->sampler, c->token, &c->err);
 }
 

@@ -83,6 +83,8 @@ struct sequence {
     hth_stop_filter stop;
     hth_str text;    // work space
     uint32_t *mask;  // [(n_vocab + 31) / 32] or NULL
+    const hth_token *due; // [n_due] borrowed from hth_request_params.force: what comes next
+    size_t n_due;
     hth_logprob *top;    // [n_top] work space
     hth_pooled pooled; // of HTH_TASK_EMBED
     hth_drafter *lookup, *guesser; // made when needed; the second is of the draft model or the predicting layer
@@ -100,6 +102,7 @@ typedef struct choice {
     sequence *seq;
     const float *logits;
     hth_token token;  // -1: a forced text has ended
+    bool is_forced;
     float logprob;
     int32_t n_top;
     hth_code code;
@@ -291,5 +294,7 @@ void speculate_settle(hth_engine *e);
 
 // Chooses the tokens of e->choices on all threads.
 void engine_choose(hth_engine *e);
+// The next token that is due to a sequence without anything to choose from. False: none is, or its logarithm is wanted.
+bool engine_choose_due(sequence *s, choice *out);
 
 #endif

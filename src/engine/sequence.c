@@ -236,10 +236,10 @@ static hth_code take(hth_engine *e, sequence *s, const choice *c, hth_err *err) 
     if (c->code != HTH_OK) return *err = c->err, c->code;
     if (c->token < 0) return sequence_stop(s, HTH_STOP_END, -1, -1), HTH_OK;
     HTH_TRY(append(s, c->token, err));
-    if (!r->p.ignore_end && e->tokenizer && hth_tokenizer_is_end(e->tokenizer, c->token)) {
+    if (!r->p.ignore_end && !c->is_forced && e->tokenizer && hth_tokenizer_is_end(e->tokenizer, c->token)) {
         return sequence_stop(s, HTH_STOP_END, c->token, -1), HTH_OK;
     }
-    if (is_stop_token(r, c->token)) return sequence_stop(s, HTH_STOP_TOKEN, c->token, -1), HTH_OK;
+    if (!c->is_forced && is_stop_token(r, c->token)) return sequence_stop(s, HTH_STOP_TOKEN, c->token, -1), HTH_OK;
     HTH_TRY(write_text(s, c->token, &i_stop, err));
     HTH_TRY(tell_token(s, c, err));
     if (i_stop >= 0) return sequence_stop(s, HTH_STOP_TEXT, -1, i_stop), HTH_OK;

@@ -422,6 +422,7 @@ static void add_choice(hth_engine *e, sequence *s, const float *logits) {
     c->seq = s;
     c->logits = logits;
     c->code = HTH_OK;
+    c->is_forced = false;
     c->n_top = 0;
 }
 
@@ -519,10 +520,11 @@ static void choose_round(hth_engine *e) {
     engine_choose(e);
     e->n_choices = 0;
     for (int32_t i = 0; i < n; i++) {
-        const choice c = e->choices[i]; // its place may be taken below
+        choice c = e->choices[i]; // its place may be taken below
         const size_t n_before = c.seq->n_token;
         if (c.seq->is_ended) continue;
-        sequence_take(e, c.seq, &c);
+        do sequence_take(e, c.seq, &c);
+        while (!c.seq->is_ended && engine_choose_due(c.seq, &c)); // a run that is forced is computed in one step
         if (c.seq->n_token == n_before + 1 && speculate_follow(c.seq, c.token)) add_choice(e, c.seq, logits_after(e, c.seq));
     }
 }

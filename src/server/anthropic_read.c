@@ -422,6 +422,13 @@ static const hth_field fields[] = {
 };
 const hth_field_set hth_anthropic_set = {fields, HTH_COUNT(fields)};
 
+// Thoughts are part of max_tokens, so that some must be left for the answer; between calls of tools they may go on.
+static bool check_budget(hth_fields *f, const anthropic_request *r) {
+    const hth_ask *a = &r->ask;
+    if (!r->has_max_tokens || a->thinking_budget <= 0 || a->thinking_budget < a->max_tokens || a->n_tool > 0) return true;
+    return hth_refuse(f->fault, HTH_FAULT_BAD_REQUEST, "max_tokens", "'max_tokens' must be greater than 'thinking.budget_tokens'");
+}
+
 // What the fields say together.
 static void finish(anthropic_request *r) {
     hth_ask *a = &r->ask;
@@ -455,5 +462,5 @@ bool anthropic_read(hth_fields *f, const hth_json *root, bool counts_only, anthr
     }
     if (!hth_fields_read(f, without, HTH_COUNT(without), root, r)) return false;
     finish(r);
-    return true;
+    return check_budget(f, r);
 }

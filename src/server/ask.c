@@ -212,6 +212,9 @@ bool hth_ask_read_kwargs(hth_fields *f, const hth_json *v, void *to) {
         if (strcmp(m->key, "enable_thinking") == 0 && m->value.kind == HTH_JSON_BOOL) {
             a->thinking = m->value.u.b ? HTH_THINK_ON : HTH_THINK_OFF;
         }
+        if (strcmp(m->key, "thinking_budget") == 0 && m->value.kind == HTH_JSON_NUMBER && m->value.is_int && m->value.u.num.i > 0) {
+            a->thinking_budget = m->value.u.num.i;
+        }
         if (hth_jinja_from_json(f->arena, &m->value, f->text, f->n_text, HTH_JINJA_OF_CLIENT, &value, &err) !=
             HTH_OK) {
             return hth_fields_refuse(f, "cannot be given to the template: %s", err.msg);
@@ -249,6 +252,15 @@ bool hth_ask_read_think(hth_fields *f, const hth_json *v, void *to) {
     if (v->kind != HTH_JSON_STRING) return hth_fields_refuse_kind(f, v, "a boolean or an effort");
     if (hth_ask_set_effort(a, (hth_chat_text){v->u.str, v->n})) return true;
     return hth_fields_refuse(f, "must be one of none, minimal, low, medium, high, xhigh");
+}
+
+bool hth_ask_read_budget(hth_fields *f, const hth_json *v, void *to) {
+    hth_ask *a = to;
+    if (v->kind != HTH_JSON_NUMBER || !v->is_int) return hth_fields_refuse_kind(f, v, "a whole number");
+    if (v->u.num.i < -1) return hth_fields_refuse(f, "must be a number of tokens, 0 for no thoughts, or -1 for no limit");
+    if (v->u.num.i == 0) a->thinking = HTH_THINK_OFF;
+    else a->thinking_budget = v->u.num.i;
+    return true;
 }
 
 bool hth_ask_read_priority(hth_fields *f, const hth_json *v, void *to) {

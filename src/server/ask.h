@@ -104,6 +104,8 @@ typedef struct hth_ask {
     hth_thinking thinking;
     hth_chat_text effort;      // "low", "high", ...; p NULL: by itself
     int64_t thinking_budget;   // tokens; 0: none given, -1: unlimited
+    hth_chat_text thinking_words; // said where the budget ends a thought; p NULL: the family's own
+    hth_chat_text control_id;  // by which it can be told to stop thinking; p NULL: it cannot
     bool thinking_in_content;  // reasoning stays in the content, as the model wrote it
 
     // how it is chosen. `sampling` counts only where `sampling_given` has the field's bit (ask.c: hth_ask_sampling)
@@ -171,6 +173,7 @@ bool hth_ask_read_bias(hth_fields *f, const hth_json *v, void *to);   // {"ID": 
 bool hth_ask_read_kwargs(hth_fields *f, const hth_json *v, void *to); // more variables for the template
 bool hth_ask_read_samplers(hth_fields *f, const hth_json *v, void *to);  // an order: names in an array or a string
 bool hth_ask_read_think(hth_fields *f, const hth_json *v, void *to);     // true, false, or an effort
+bool hth_ask_read_budget(hth_fields *f, const hth_json *v, void *to);    // tokens of thoughts; 0: none at all, -1: no limit
 bool hth_ask_read_keep_alive(hth_fields *f, const hth_json *v, void *to); // "5m", 300, "300", -1
 bool hth_ask_read_priority(hth_fields *f, const hth_json *v, void *to);
 

@@ -160,6 +160,11 @@ void hth_call_answer(hth_call *c, const hth_printer *printer, void *user);
 void hth_call_serve(struct hth_server *s, hth_exchange *x, const hth_ask *ask, const char *ignored, const hth_printer *printer,
                     void *user);
 
+// "Stop thinking now": ends the thoughts of the call with this hth_ask.control_id. False where none has it, any more or yet.
+bool hth_call_stop_thinking(struct hth_server *s, hth_chat_text id);
+struct hth_calls *hth_calls_new(void); // NULL: no memory
+void hth_calls_free(struct hth_calls *all);
+
 // Tells the events that have come since the last time, at most about `max` of them, on the caller's thread; one reader
 // at a time. What an event points to is valid during fn.
 typedef enum hth_call_state { HTH_CALL_MORE, HTH_CALL_WAIT, HTH_CALL_ENDED } hth_call_state;

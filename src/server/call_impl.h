@@ -2,6 +2,7 @@
 #ifndef HTH_SERVER_CALL_IMPL_H
 #define HTH_SERVER_CALL_IMPL_H
 
+#include "chat/budget.h"
 #include "chat/infill.h"
 #include "chat/output.h"
 #include "chat/reasoning.h"
@@ -26,6 +27,7 @@ typedef struct call_choice {
 typedef struct call_job { // also the `user` of its request's callbacks
     hth_call *call;
     hth_guides *guides;   // owned; NULL: anything may be written
+    hth_chat_budget *budget; // owned; NULL: thoughts are not cut
     hth_request *request; // owned; NULL: not submitted yet, or over
     bool is_over;
     int64_t n_prompt;
@@ -40,6 +42,8 @@ struct hth_call {
     const hth_ask *ask;
     hth_arena arena;
     hth_use *use;    // NULL: released
+    hth_call *next_listed; // of the calls that can be told by their id
+    bool is_listed;
     bool wakes_at_end; // one reply in one piece: nobody reads before
     atomic_bool is_cancelled;
 
@@ -89,7 +93,12 @@ bool call_make_guides(hth_call *c, size_t i, hth_request_params *p, hth_fault *f
 const hth_err *call_guide_error(const call_job *job, int32_t completion);
 void call_free_grammar(hth_call *c);
 
+// call_budget.c
+bool call_make_budget(hth_call *c, size_t i, hth_request_params *p, hth_fault *fault); // of job i
+void call_delist(hth_call *c);
+
 // call_start.c
+hth_chat_output_params call_answers(hth_call *c); // how answers are read
 uint64_t call_random(void);
 bool call_submit_next(hth_call *c, hth_fault *fault);
 void call_release(hth_call *c); // the model

@@ -132,7 +132,7 @@ static bool check_messages(const hth_call *c, hth_fault *fault) {
 static bool skip_thought(hth_call *c, hth_fault *fault) {
     hth_str text;
     hth_str_init(&text, HTH_MEM_SERVER, 4096);
-    hth_chat_format_skip_thought(c->format, c->begins, &text);
+    hth_chat_format_skip_thought(c->format, c->use->chat, c->begins, &text);
     c->ends_thought = text.failed ? NULL : hth_arena_strndup(&c->arena, hth_str_text(&text), text.len);
     hth_str_free(&text);
     c->begins = HTH_CHAT_BEGINS_CONTENT;
@@ -141,7 +141,7 @@ static bool skip_thought(hth_call *c, hth_fault *fault) {
 
 // What was asked for and the family does not know.
 static void tell_ignored(const hth_call *c, const hth_chat_reasoning_plan *plan) {
-    if (c->x && (plan->ignores_effort || plan->ignores_on || plan->ignores_budget)) {
+    if (c->x && (plan->ignores_effort || plan->ignores_on)) {
         hth_reply_header(c->x, "X-Hearth-Ignored", CALL_NAME(c, thinking));
     }
 }

@@ -53,6 +53,7 @@ static void free_choice(call_choice *x) {
 static void unhold(hth_call *c) {
     if (atomic_fetch_sub(&c->n_hold, 1) != 1) return;
     call_free_grammar(c);
+    for (size_t i = 0; c->jobs && i < c->n_job; i++) hth_chat_budget_free(c->jobs[i].budget);
     for (size_t i = 0; c->choices && i < c->n_job * (size_t)c->n_completion; i++) free_choice(&c->choices[i]);
     hth_free(c->choices);
     hth_free(c->jobs);
@@ -80,6 +81,7 @@ void hth_call_cancel(hth_call *c) {
 
 void hth_call_drop(hth_call *c) {
     if (!c) return;
+    call_delist(c);
     for (size_t i = 0; i < c->n_submitted; i++) {
         hth_request *r = c->jobs[i].request;
         hth_lock(&c->lock);
@@ -132,7 +134,7 @@ bool call_submit_next(hth_call *c, hth_fault *fault) {
     p = c->params;
     p.user = &c->jobs[i];
     p.on_more = on_more;
-    if (!call_make_guides(c, i, &p, fault)) return false;
+    if (!call_make_guides(c, i, &p, fault) || !call_make_budget(c, i, &p, fault)) return false;
     atomic_fetch_add(&c->n_hold, 1);
     if (hth_request_submit(c->use->engine, &p, &r, &why, &err) != HTH_OK) {
         unhold(c);
@@ -203,15 +205,19 @@ static hth_call *new_call(hth_server *s, hth_exchange *x, const hth_ask *a) {
     return c;
 }
 
+hth_chat_output_params call_answers(hth_call *c) {
+    return (hth_chat_output_params){.format = c->format,
+                                    .begins = c->begins,
+                                    .tools = c->tools.n > 0 ? &c->tools : NULL,
+                                    .raw_reasoning = c->ask->thinking_in_content,
+                                    .tokenizer = c->use->tokenizer,
+                                    .seed = call_random(),
+                                    .sink = call_take_delta,
+                                    .user = c};
+}
+
 static bool make_parsers(hth_call *c, hth_fault *fault) {
-    const hth_chat_output_params p = {.format = c->format,
-                                      .begins = c->begins,
-                                      .tools = c->tools.n > 0 ? &c->tools : NULL,
-                                      .raw_reasoning = c->ask->thinking_in_content,
-                                      .tokenizer = c->use->tokenizer,
-                                      .seed = call_random(),
-                                      .sink = call_take_delta,
-                                      .user = c};
+    const hth_chat_output_params p = call_answers(c);
     hth_err err;
     for (size_t i = 0; c->format && i < c->n_job * (size_t)c->n_completion; i++) {
         hth_chat_output_params own = p;

@@ -102,6 +102,7 @@ typedef struct hth_config {
     int reasoning_format;     // hth_reasoning_format
     int reasoning;            // hth_on_off: thinking, where the template can do both
     int64_t reasoning_budget; // tokens; -1: no limit
+    const char *reasoning_budget_message; // said where it ends a thought; NULL: the family's own words
     bool prefill_assistant;
     const char *pooling;      // NULL: the model's own
 

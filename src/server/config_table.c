@@ -156,6 +156,8 @@ const hth_setting hth_settings[] = {
     CHOICE(SET_CHOICE, "reasoning", reasoning, "auto|on|off", "-rea", "LLAMA_ARG_REASONING",
         "think where a request says nothing"),
     INT("reasoning-budget", reasoning_budget, -1, BIG, NULL, "LLAMA_ARG_THINK_BUDGET", "most tokens of reasoning, -1: no limit"),
+    TEXT("reasoning-budget-message", reasoning_budget_message, "TEXT", NULL, "LLAMA_ARG_THINK_BUDGET_MESSAGE",
+        "what the model is made to say where that ends a thought"),
     BOOL("prefill-assistant", prefill_assistant, NULL, "LLAMA_ARG_PREFILL_ASSISTANT",
         "an assistant's message at the end is continued (default)"),
     IDLE_FLAG("embedding", "on", "--embeddings", "LLAMA_ARG_EMBEDDINGS", "a model that can make embeddings does"),

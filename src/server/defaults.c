@@ -12,6 +12,7 @@ static void lay_thinking(const hth_config *c, hth_ask *a) {
         if (c->reasoning_budget == 0) a->thinking = HTH_THINK_OFF;
         if (c->reasoning_budget > 0) a->thinking_budget = c->reasoning_budget;
     }
+    if (!a->thinking_words.p && c->reasoning_budget_message) a->thinking_words = hth_chat_text_of(c->reasoning_budget_message);
     if (c->reasoning_format == HTH_REASONING_NONE) a->thinking_in_content = true;
 }
 

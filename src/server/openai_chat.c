@@ -25,8 +25,9 @@ static bool read_reasoning(hth_fields *f, const hth_json *v, void *to) {
             if (!read_effort(f, &m->value, to)) return false;
         } else if (strcmp(m->key, "enabled") == 0 && m->value.kind == HTH_JSON_BOOL) {
             a->thinking = m->value.u.b ? HTH_THINK_ON : HTH_THINK_OFF;
-        } else if (strcmp(m->key, "max_tokens") == 0 && m->value.kind == HTH_JSON_NUMBER && m->value.is_int) {
-            a->thinking_budget = m->value.u.num.i;
+        } else if (strcmp(m->key, "max_tokens") == 0) {
+            if (!hth_ask_read_budget(f, &m->value, to)) return false;
+            if (a->thinking_budget > 0 && a->thinking == HTH_THINK_DEFAULT) a->thinking = HTH_THINK_ON;
         } else {
             hth_fields_ignore(f, f->path);
         }
@@ -49,7 +50,10 @@ static bool read_thinking(hth_fields *f, const hth_json *v, void *to) {
         (void)hth_fields_enter(f, "type");
         return hth_fields_refuse(f, "must be enabled, disabled or adaptive");
     }
-    if (budget && budget->kind == HTH_JSON_NUMBER && budget->is_int) a->thinking_budget = budget->u.num.i;
+    if (!budget || a->thinking == HTH_THINK_OFF) return true;
+    const size_t mark = hth_fields_enter(f, "budget_tokens");
+    if (!hth_ask_read_budget(f, budget, to)) return false;
+    hth_fields_leave(f, mark);
     return true;
 }
 
@@ -102,6 +106,12 @@ static const hth_field openai_chat_fields[] = {
     OPENAI_CUSTOM("think", "boolean|string", hth_ask_read_think,
                   "whether the model thinks first, or how much"),
     OPENAI_CUSTOM("enable_thinking", "boolean", hth_ask_read_think, "the same"),
+    OPENAI_CUSTOM("thinking_budget", "number", hth_ask_read_budget, "most tokens of thoughts; 0: none, -1: no limit"),
+    OPENAI_CUSTOM("reasoning_budget", "number", hth_ask_read_budget, "the same"),
+    OPENAI_CUSTOM("thinking_budget_tokens", "number", hth_ask_read_budget, "the same by llama-server's name"),
+    OPENAI_CUSTOM("reasoning_budget_tokens", "number", hth_ask_read_budget, "the same by its newer name"),
+    OPENAI_ROW("reasoning_budget_message", TEXT, ask.thinking_words, "what the model is made to say where the budget ends a thought"),
+    OPENAI_ROW("reasoning_control", BOOL, reasoning_control, "thoughts can be ended by /v1/chat/completions/control"),
     OPENAI_CUSTOM("reasoning_format", "string", read_reasoning_format, "none: thoughts stay in the content"),
     OPENAI_CUSTOM("chat_template_kwargs", "object", hth_ask_read_kwargs, "more variables for the template"),
     OPENAI_NOT("add_generation_prompt", ask.no_answer, "false: the answer is not opened"),
@@ -459,6 +469,36 @@ void openai_chat(hth_server *s, hth_exchange *x, const hth_match *m) {
     }
     p->r = r;
     r->ask.names = &names;
+    if (r->reasoning_control) r->ask.control_id = hth_chat_text_of(p->id);
     hth_call_take_script(s, x, &r->ask);
     hth_call_serve(s, x, &r->ask, f.ignored, &printer, p);
+}
+
+// {"id": "chatcmpl-...", "action": "reasoning_end"}: what goes on in a stream is told from beside it.
+void openai_control(hth_server *s, hth_exchange *x, const hth_match *m) {
+    hth_fault fault = {0};
+    hth_fields f;
+    const hth_json *root;
+    hth_chat_text id, action;
+    hth_str out;
+    (void)m;
+    if (!hth_body_read(x, &f, &root, &fault) || !hth_fields_need_text(&f, root, "id", &id) ||
+        !hth_fields_need_text(&f, root, "action", &action)) {
+        hth_reply_fault(x, &fault);
+        return;
+    }
+    if (!hth_chat_text_is(action, "reasoning_end")) {
+        (void)hth_refuse(&fault, HTH_FAULT_BAD_REQUEST, "action", "'action' must be reasoning_end");
+        hth_reply_fault(x, &fault);
+        return;
+    }
+    const bool found = hth_call_stop_thinking(s, id);
+    hth_str_init(&out, HTH_MEM_SERVER, 4096);
+    hth_json_out j = hth_json_out_make(&out, false);
+    hth_json_out_begin(&j, NULL, '{');
+    hth_json_out_bool(&j, "success", found);
+    if (!found) hth_json_out_text(&j, "message", "no completion at work has this id and reasoning_control");
+    hth_json_out_end(&j, '}');
+    hth_reply(x, 200, "application/json; charset=utf-8", &out);
+    hth_str_free(&out);
 }

@@ -7,7 +7,7 @@
 // Begins with the ask: readers of fields find it there.
 typedef struct openai_request {
     hth_ask ask;
-    bool include_usage, timings_per_token, return_progress, cache_prompt, has_cache_prompt, wants_logprobs;
+    bool include_usage, timings_per_token, return_progress, cache_prompt, has_cache_prompt, wants_logprobs, reasoning_control;
     int64_t max_tokens, max_completion_tokens, n_predict; // where has_...
     bool has_max_tokens, has_max_completion_tokens, has_n_predict;
     int64_t top_logprobs, best_of, num_ctx;

@@ -400,6 +400,7 @@ static const hth_field reasoning_fields[] = {
     TEXT("effort", effort, "none, minimal, low, medium, high"),
     TEXT("summary", summary, "where given, reasoning is told as its summary"),
     TEXT("generate_summary", summary, "the older name of summary"),
+    CUSTOM("max_tokens", "number", hth_ask_read_budget, "most tokens of thoughts; 0: none, -1: no limit"),
     IGNORED("context", "the template decides what it keeps"),
     IGNORED("mode", "there is one"),
 };

@@ -300,7 +300,8 @@ hth_code hth_server_start(const hth_config *c, int log_fd, hth_str *notes, hth_s
     atomic_store(&s->is_loading, c->models.n > 0);
     s->metrics = hth_metrics_new();
     s->slots = hth_llama_slots_new();
-    hth_code code = s->metrics ? hth_logger_new(c, log_fd, &s->logger, err) : hth_fail_nomem(err, 0);
+    s->calls = hth_calls_new();
+    hth_code code = s->metrics && s->calls ? hth_logger_new(c, log_fd, &s->logger, err) : hth_fail_nomem(err, 0);
     if (code == HTH_OK) code = hth_access_new(c, notes, &s->access, err);
     if (code == HTH_OK) code = hth_tls_load(c, notes, &v->tls, err);
     if (code == HTH_OK) code = open_models(v, c, err);
@@ -359,6 +360,7 @@ void hth_server_stop(hth_server *s, bool (*hurry)(void)) {
     hth_tls_free(&v->tls);
     hth_metrics_free(s->metrics);
     hth_llama_slots_free(s->slots);
+    hth_calls_free(s->calls);
     hth_logger_free(s->logger);
     hth_free(v->state_folder);
     hth_free(v->template_text);

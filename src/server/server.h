@@ -14,6 +14,7 @@ struct hth_config;  // config.h: what it was told
 struct hth_logger;  // log.h
 struct hth_metrics; // metrics.h
 struct hth_llama_slots; // llama.h
+struct hth_calls;   // call.h: calls that can be told by their id
 
 typedef struct hth_server {
     const struct hth_config *config;
@@ -25,6 +26,7 @@ typedef struct hth_server {
     struct hth_logger *logger;
     struct hth_metrics *metrics;
     struct hth_llama_slots *slots;
+    struct hth_calls *calls;
     uint64_t start_ns;
     int64_t start_unix;      // seconds
     atomic_bool is_loading;  // the models of the command line are not all there yet

@@ -131,7 +131,7 @@ def test_an_empty_answer_is_a_block_without_words(server):
 
 def test_blocks_are_numbered_and_closed_one_after_the_other(server):
     open_block, last = None, -1
-    for name, data in events(server, "<think>first</think>then " + CALL, tools=[TOOL], thinking={"type": "enabled", "budget_tokens": 1024}):
+    for name, data in events(server, "<think>first</think>then " + CALL, tools=[TOOL], thinking={"type": "enabled", "budget_tokens": 32}):
         if name == "content_block_start":
             assert open_block is None and data["index"] == last + 1
             open_block = last = data["index"]
@@ -144,10 +144,10 @@ def test_blocks_are_numbered_and_closed_one_after_the_other(server):
 
 
 def test_thoughts_are_blocks_with_a_signature(client, server):
-    m = ask(client, "<think>a thought</think>the answer", thinking={"type": "enabled", "budget_tokens": 1024})
+    m = ask(client, "<think>a thought</think>the answer", thinking={"type": "enabled", "budget_tokens": 32})
     assert [b.type for b in m.content] == ["thinking", "text"]
     assert m.content[0].thinking == "a thought" and m.content[0].signature and m.content[1].text == "the answer"
-    frames = events(server, "<think>a thought</think>the answer", thinking={"type": "enabled", "budget_tokens": 1024})
+    frames = events(server, "<think>a thought</think>the answer", thinking={"type": "enabled", "budget_tokens": 32})
     deltas = [d["delta"] for n, d in frames if n == "content_block_delta"]
     assert "".join(d["thinking"] for d in deltas if d["type"] == "thinking_delta") == "a thought"
     assert [d["signature"] for d in deltas if d["type"] == "signature_delta"] == [m.content[0].signature]
@@ -155,7 +155,7 @@ def test_thoughts_are_blocks_with_a_signature(client, server):
 
 
 def test_thoughts_can_be_left_out(client):
-    thinking = {"type": "enabled", "budget_tokens": 1024, "display": "omitted"}
+    thinking = {"type": "enabled", "budget_tokens": 32, "display": "omitted"}
     m = ask(client, "<think>a thought</think>the answer", thinking=thinking)
     assert [(b.type, getattr(b, "thinking", None)) for b in m.content] == [("thinking", ""), ("text", None)]
 

@@ -455,11 +455,6 @@ def test_fields_without_effect_are_named_and_unknown_ones_too(server, model):
     assert sorted(reply.getheader("X-Hearth-Ignored").split(", ")) == ["nonsense", "verbosity"]
 
 
-def test_a_budget_that_the_model_cannot_be_told_is_named(server, model):
-    body = {"model": model, "messages": ASK, "max_tokens": 1, "reasoning": {"max_tokens": 100}}
-    assert server.post("/v1/chat/completions", body).getheader("X-Hearth-Ignored")
-
-
 @pytest.mark.parametrize("field, value", [("audio", {"voice": "x"}), ("modalities", ["audio"]), ("web_search_options", {"a": 1})])
 def test_fields_that_cannot_be_honoured_are_refused(chat, field, value):
     with pytest.raises(openai.BadRequestError) as e:

@@ -40,6 +40,13 @@ def test_thinking_is_turned_on_and_off(ask):
     assert off["reasoning"] is None and off["text"]
 
 
+def test_a_budget_ends_a_thought(ask):
+    got = ask(THINKS, "--think-budget", "5")
+    assert got["reasoning"] and got["text"] and len(got["reasoning"].split()) <= 5
+    done = ask(TURNS, "--think-budget", "5", check=False)
+    assert done.returncode == 1 and b"knows no thoughts" in done.stderr
+
+
 @pytest.mark.parametrize("template, word, why", [
     (TURNS, "on", "knows no thoughts"), (THINKS, "high", "knows no effort"), (THINKS, "much", "not 'much'")])
 def test_what_a_model_cannot_be_asked_for_is_an_error(ask, template, word, why):
@@ -72,6 +79,25 @@ def test_a_terminal_shows_a_thought_as_one_grey_line(hearth, models, tmp_path):
         t.type("/thoughts\n")
         shown = t.wait_for(">>> ")
         assert len(shown.strip()) > 20, "the thought is shown when it is asked for"
+        t.type("/bye\n")
+        assert t.end() == 0
+    finally:
+        t.close()
+
+
+def test_ctrl_c_ends_the_thought_and_then_the_answer(hearth, models, tmp_path):
+    path = tmp_path / "template.jinja"
+    path.write_text(THINKS)
+    t = Terminal(hearth, "run", models("default"), "--chat-template", path, "--temp", "0")
+    try:
+        t.wait_for(">>> ")
+        t.type("Count from one to nine thousand.\n")
+        t.wait_for("\x1b\\[90m.*\x1b\\[90m")
+        t.type("\x03")
+        t.wait_for(r"thought for \d+\.\d s, \d+ words")
+        t.wait_for(r"\w+")  # the answer begins
+        t.type("\x03")
+        t.wait_for(">>> ")
         t.type("/bye\n")
         assert t.end() == 0
     finally:

@@ -192,8 +192,11 @@ static void write_reasoning(const probe *p, hth_json_out *j) {
     hth_json_out_end(j, '}');
     hth_str text;
     hth_str_init(&text, HTH_MEM_MISC, 4096);
-    hth_chat_format_skip_thought(p->params.format, p->params.begins, &text);
+    hth_chat_format_skip_thought(p->params.format, p->t, p->params.begins, &text);
     hth_json_out_str(j, "skip", hth_str_text(&text), text.len);
+    hth_str_clear(&text);
+    hth_chat_format_cut_thought(p->params.format, p->t, (hth_chat_text){NULL, 0}, &text);
+    hth_json_out_str(j, "cut", hth_str_text(&text), text.len);
     hth_str_free(&text);
 }
 

@@ -55,6 +55,44 @@ def test_a_thought_that_cannot_be_turned_off_is_ended(parse, models):  # noqa: F
     assert ask(parse, models, "openai-gpt-oss-120b", "off")["skip"] == "<|channel|>final<|message|>"
 
 
+# How a thought ends that is cut short. Qwen's words are those of its documentation, Seed's of its model card; the line breaks
+# are the templates'.
+CUTS = {
+    "Qwen-Qwen3-0.6B": "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly now."
+                       "\n</think>\n\n",
+    "ByteDance-Seed-OSS": "\n<seed:cot_budget_reflect>I have exhausted my token budget, and now I will start answering the question."
+                          "</seed:cot_budget_reflect>\n</seed:think>",
+    "openai-gpt-oss-120b": "<|end|><|start|>assistant<|channel|>final<|message|>",
+    "HuggingFaceTB-SmolLM3-3B": "\n</think>\n",
+    "GLM-4.6": "</think>",
+    "deepseek-ai-DeepSeek-V3.1": "</think>",
+    "Qwen3.5-4B": "\n</think>\n\n",
+    "Kimi-K3": "<|close|>think<|sep|><|open|>response<|sep|>",
+}
+
+
+@pytest.mark.parametrize("name", sorted(CUTS))
+def test_a_thought_is_cut_as_the_family_ends_it(parse, models, name):  # noqa: F811
+    assert ask(parse, models, name, "on")["cut"] == CUTS[name]
+
+
+def test_what_follows_a_cut_thought_is_content_in_every_family(parse, models):  # noqa: F811
+    n_cut = 0
+    for path in sorted(models("llama_templates").glob("*.jinja")):
+        got = parse(template=path.read_text(), messages=USER, think="on")
+        if "error" in got or not got["cut"]:
+            continue
+        opened = {"answer": "<|channel|>analysis<|message|>" if "<|channel|>final" in got["cut"] else None, "thought": ""}[got["begins"]] \
+            if got["begins"] != "content" else None
+        if opened is None:
+            continue
+        read = parse(template=path.read_text(), messages=USER, think="on", text=opened + "So far" + got["cut"] + "the answer")
+        assert read["reasoning"].startswith("So far") and "answer" not in read["reasoning"], path.stem
+        assert read["content"] == "the answer" and "think" not in read["reasoning"].split("thinking directly")[0], path.stem
+        n_cut += 1
+    assert n_cut >= 12
+
+
 def test_effort_and_budget_reach_the_template(parse, models):  # noqa: F811
     for word in ("low", "medium", "high"):
         assert f"Reasoning: {word}" in ask(parse, models, "openai-gpt-oss-120b", word)["prompt"]

@@ -164,6 +164,60 @@ static void random_bytes_come_out_as_whole_characters(void **state) {
     free(a);
 }
 
+// Puts a text in the model's place after so many tokens.
+typedef struct forcing {
+    size_t at;
+    hth_token tokens[8];
+    size_t n;
+    int n_asked;
+} forcing;
+
+static size_t force(void *user, int32_t completion, const int32_t *tokens, size_t n, const int32_t **out) {
+    forcing *f = user;
+    (void)completion, (void)tokens;
+    f->n_asked++;
+    *out = f->tokens;
+    return n == f->at ? f->n : 0;
+}
+
+static void what_is_forced_is_said_and_the_model_goes_on_from_it(void **state) {
+    (void)state;
+    const hth_segment prompt = text_of("user");
+    const hth_sampler_params greedy = {.top_p = 1, .repeat_penalty = 1};
+    // The third one is an end token, which ends nothing here.
+    forcing f = {.at = 4, .tokens = {65, 66, IM_END, 67}, .n = 4};
+    hth_request_params p = {.segments = &prompt, .n_segment = 1, .sampling = &greedy, .max_tokens = 24, .force = force, .user = &f,
+                            .no_cache = true, .n_draft = -1, .stop_tokens = (hth_token[]){66}, .n_stop_token = 1};
+    asked *a = asked_run(engine, &p);
+    assert_int_equal(a->of[0].n, 24);
+    assert_int_equal(a->usage.n_output, 24);
+    assert_memory_equal(a->of[0].tokens + 4, f.tokens, 4 * sizeof(hth_token));
+    assert_int_equal(f.n_asked, 24 - 3); // once for all that is forced
+    // The rest is what the model says where all of that is its prompt.
+    const hth_segment parts[] = {text_of("user"), asked_tokens(a->of[0].tokens, 8)};
+    const hth_request_params q = {.segments = parts, .n_segment = 2, .sampling = &greedy, .max_tokens = 16, .prompt_as_generated = true,
+                                  .no_cache = true, .n_draft = -1};
+    asked *b = asked_run(engine, &q);
+    assert_memory_equal(a->of[0].tokens + 8, b->of[0].tokens, 16 * sizeof(hth_token));
+    free(b);
+    p.logprobs = true;
+    p.n_draft = 4;
+    b = asked_run(engine, &p); // one by one, and with guesses
+    assert_memory_equal(a->of[0].tokens, b->of[0].tokens, 24 * sizeof(hth_token));
+    for (int i = 0; i < 24; i++) assert_true(b->of[0].logprobs[i] <= 0);
+    free(b);
+    p.max_tokens = 6; // forced tokens count
+    b = asked_run(engine, &p);
+    assert_int_equal(b->of[0].n, 6);
+    assert_int_equal(b->of[0].reason, HTH_STOP_LENGTH);
+    free(b);
+    free(a);
+    f.tokens[1] = 1 << 20;
+    a = asked_run(engine, &p);
+    assert_int_equal(a->of[0].code, HTH_ERR_RANGE);
+    free(a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_script_is_said_as_if_it_had_been_sampled),
@@ -172,6 +226,7 @@ int main(void) {
         cmocka_unit_test(a_broken_character_at_the_end_becomes_the_replacement),
         cmocka_unit_test(a_prompt_of_texts_and_tokens_is_one_prompt),
         cmocka_unit_test(random_bytes_come_out_as_whole_characters),
+        cmocka_unit_test(what_is_forced_is_said_and_the_model_goes_on_from_it),
     };
     return cmocka_run_group_tests(tests, open_engine, close_engine);
 }
