@@ -49,7 +49,8 @@ hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out
                                         hth_engine_tokenizer(c.engine), &c.sampler, err), fail);
     if (!p->raw) HTH_TRY_GOTO(code, find_format(&c, p, err), fail);
     if (c.format) {
-        HTH_TRY_GOTO(code, cli_dialect_open(&c.dialect, c.format, hth_engine_tokenizer(c.engine), p->think, p->think_budget, p->tools, err), fail);
+        HTH_TRY_GOTO(code, cli_dialect_open(&c.dialect, c.format, hth_engine_tokenizer(c.engine), p->think, p->think_budget, p->tools,
+                                      err), fail);
     }
     if (p->suffix) HTH_TRY_GOTO(code, hth_infill_find(hth_engine_tokenizer(c.engine), &c.infill, err), fail);
     HTH_TRY_GOTO(code, open_adapters(&c, &p->loras, err), fail);
@@ -263,7 +264,8 @@ static hth_code open_reader(const cli_chat *c, hth_chat_begins begins, listener 
                                       .sink = hear_delta, .user = l};
     HTH_TRY(hth_chat_output_new(&p, &l->reader, err));
     if (!hth_chat_format_ends_thought(p.format, c->format)) return HTH_OK;
-    const hth_chat_budget_params how = {.answers = &p, .chat = c->format, .most = c->think_budget > 0 ? c->think_budget : -1, .n_completion = 1};
+    const hth_chat_budget_params how = {.answers = &p, .chat = c->format, .n_completion = 1,
+                                        .most = c->think_budget > 0 ? c->think_budget : -1};
     return hth_chat_budget_new(&how, &l->budget, err);
 }
 
