@@ -224,7 +224,8 @@ static hth_code probe_systems(hth_chat_template *t, const hth_chat_part *needle,
     m[1].parts = needle;
     HTH_TRY(probe(t, m, HTH_COUNT(m), shape, NULL, NEEDLE, NULL, &second, err));
     t->can.systems = first && second;
-    return HTH_OK;
+    const hth_chat_message late[] = {m[2], {.role = hth_chat_text_of("assistant"), .parts = other, .n_part = 1}, m[1], m[2]};
+    return probe(t, late, HTH_COUNT(late), shape, NULL, NEEDLE, NULL, &t->can.late_systems, err);
 }
 
 static hth_code make_probe_tool(hth_arena *a, hth_jinja_value *out, hth_err *err) {
@@ -422,32 +423,48 @@ static hth_code merge(hth_arena *a, const hth_chat_message *m, size_t n, hth_cha
     return has_media(out) ? HTH_OK : join_texts(a, out, err);
 }
 
+// All system messages first, in their order: for templates that refuse those behind others, or leave them out.
+static hth_code put_systems_first(hth_arena *a, const hth_chat_message *m, size_t n, const hth_chat_message **out, hth_err *err) {
+    hth_chat_message *sorted = hth_arena_alloc(a, n + 1, sizeof *sorted);
+    size_t at = 0;
+    if (!sorted) return hth_fail_nomem(err, n * sizeof *sorted);
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < n; i++) {
+            if (is_system(&m[i]) == (round == 0)) sorted[at++] = m[i];
+        }
+    }
+    *out = sorted;
+    return HTH_OK;
+}
+
 // The system messages at the beginning become one where the template does not write several, and open the user's first
 // message where the family has none.
 static hth_code fit_messages(const hth_chat_template *t, hth_arena *a, const hth_chat_request *r,
                              hth_chat_message **out, size_t *n_out, hth_err *err) {
     hth_chat_message *m = hth_arena_alloc(a, r->n_message + 1, sizeof *m);
     if (!m) return hth_fail_nomem(err, r->n_message * sizeof *m);
+    const hth_chat_message *from = r->messages;
     size_t n_system = 0, n = 0;
-    while (n_system < r->n_message && is_system(&r->messages[n_system])) n_system++;
+    if (!t->can.late_systems) HTH_TRY(put_systems_first(a, from, r->n_message, &from, err));
+    while (n_system < r->n_message && is_system(&from[n_system])) n_system++;
     size_t n_taken = n_system;
-    bool keeps_developer = n_system == 1 && t->can.developer && is_role(&r->messages[0], "developer");
+    bool keeps_developer = n_system == 1 && t->can.developer && is_role(&from[0], "developer");
     if (t->can.systems) n_system = n_taken = 0;
     if (n_system > 0) {
-        m[0] = r->messages[0];
-        HTH_TRY(merge(a, r->messages, n_system, &m[0], err));
+        m[0] = from[0];
+        HTH_TRY(merge(a, from, n_system, &m[0], err));
         if (!keeps_developer) m[0].role = hth_chat_text_of("system");
-        bool has_user = n_system < r->n_message && is_role(&r->messages[n_system], "user");
+        bool has_user = n_system < r->n_message && is_role(&from[n_system], "user");
         if (!t->can.system && has_user) {
-            const hth_chat_message both[] = {m[0], r->messages[n_system]};
-            m[0] = r->messages[n_system];
+            const hth_chat_message both[] = {m[0], from[n_system]};
+            m[0] = from[n_system];
             HTH_TRY(merge(a, both, 2, &m[0], err));
             n_taken++;
         }
         n = 1;
     }
     for (size_t i = n_taken; i < r->n_message; i++) {
-        m[n] = r->messages[i];
+        m[n] = from[i];
         if (is_role(&m[n], "developer") && !t->can.developer) m[n].role = hth_chat_text_of("system");
         n++;
     }

@@ -43,6 +43,7 @@ typedef struct hth_chat_abilities {
     bool strings, parts;   // contents that it can take
     bool system;           // a system message is written
     bool systems;          // several are
+    bool late_systems;     // one behind other messages is
     bool developer;        // knows that role
     bool tools;            // writes the tools it is given
     bool object_arguments; // wants a call's arguments as an object; else as JSON in a string
@@ -63,7 +64,7 @@ typedef struct hth_chat_request {
 } hth_chat_request;
 
 // Renders. With `messages`, their shape is what the template understands: system texts are merged where it writes only one,
-// moved into the user's turn where the family has none, contents become strings or lists. Parts that are no text are
+// come first where it wants them there, are moved into the user's turn where the family has none, contents become strings or lists. Parts that are no text are
 // HTH_ERR_UNSUPPORTED where the template cannot take lists.
 HTH_NODISCARD hth_code hth_chat_render(const hth_chat_template *t, const hth_chat_request *r, hth_jinja_text *out,
                                        hth_err *err);

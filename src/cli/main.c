@@ -74,6 +74,7 @@ static int dispatch(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN); // a reader that goes away shows as a failed write, so that files are cleaned up
+    signal(SIGXFSZ, SIG_IGN); // nor does a file that may not grow (ulimit -f) end a server
     (void)hth_kernels_get();  // fills the table before there are threads
     return cli_finish(dispatch(argc, argv));
 }

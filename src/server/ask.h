@@ -114,6 +114,7 @@ typedef struct hth_ask {
     const hth_ask_bias *bias; // [n_bias]
     size_t n_bias;
     hth_format_kind format;
+    const char *format_name; // the field that says it; NULL: names->format
     const hth_json *schema;
     bool strict_schema;
     hth_chat_text grammar; // text of FORMAT_GRAMMAR, LARK, REGEX

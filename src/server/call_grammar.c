@@ -4,6 +4,10 @@
 
 #define MAX_GRAMMAR_BYTES ((uint64_t)64 << 20)
 
+static const char *format_name(const hth_call *c) {
+    return c->ask->format_name ? c->ask->format_name : CALL_NAME(c, format);
+}
+
 static bool make_format_grammar(hth_call *c, hth_fault *fault) {
     const hth_ask *a = c->ask;
     const hth_grammar_options options = {.lenient = a->kind == HTH_ASK_CHAT && !a->strict_schema};
@@ -31,8 +35,7 @@ static bool make_format_grammar(hth_call *c, hth_fault *fault) {
     }
     if (code == HTH_OK) return true;
     if (code == HTH_ERR_NOMEM) return call_no_memory(fault);
-    return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, CALL_NAME(c, format), "'%s': %s", CALL_NAME(c, format),
-                      err.msg);
+    return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, format_name(c), "'%s': %s", format_name(c), err.msg);
 }
 
 // A call that must come: the whole answer is in the family's syntax of calls.
@@ -64,8 +67,8 @@ bool call_make_grammar(hth_call *c, hth_fault *fault) {
     hth_err err;
     if (a->tool_choice == HTH_TOOLS_REQUIRED && a->n_tool > 0) {
         if (a->format != HTH_FORMAT_TEXT) {
-            return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, CALL_NAME(c, format),
-                              "'%s' and a call that must come exclude each other", CALL_NAME(c, format));
+            return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, format_name(c),
+                              "'%s' and a call that must come exclude each other", format_name(c));
         }
         if (!make_tool_grammar(c, fault)) return false;
     } else if (!make_format_grammar(c, fault)) {
@@ -73,8 +76,7 @@ bool call_make_grammar(hth_call *c, hth_fault *fault) {
     }
     if (!c->grammar) return true;
     if (!c->use->tokenizer)
-        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, CALL_NAME(c, format),
-                          "the model carries no tokenizer");
+        return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, format_name(c), "the model carries no tokenizer");
     const hth_code code = hth_models_vocab(c->s->models, c->use, &c->vocab, &err);
     return code == HTH_OK || hth_refuse_err(fault, &err, NULL);
 }

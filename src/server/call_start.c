@@ -179,7 +179,11 @@ static bool find_model(hth_call *c, hth_fault *fault) {
         p.has_keep_alive = true;
         p.keep_alive_ms = a->keep_alive_ms == HTH_KEEP_ALIVE_FOREVER ? -1 : a->keep_alive_ms;
     }
-    if (hth_models_acquire(c->s->models, &p, &c->use, &err) == HTH_OK) return lay_defaults(c, fault);
+    if (hth_models_acquire(c->s->models, &p, &c->use, &err) == HTH_OK) {
+        // No model is loaded anew for a larger context: a client that wants one is told.
+        if (c->x && a->n_ctx > hth_engine_n_ctx(c->use->engine)) hth_reply_header(c->x, "X-Hearth-Ignored", "num_ctx");
+        return lay_defaults(c, fault);
+    }
     (void)hth_refuse_err(fault, &err, NULL);
     if (fault->kind == HTH_FAULT_NO_MODEL) snprintf(fault->param, sizeof fault->param, "model");
     if (err.code == HTH_ERR_LIMIT) fault->kind = HTH_FAULT_NO_MEMORY;

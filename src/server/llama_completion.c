@@ -71,6 +71,7 @@ static bool read_grammar(hth_fields *f, const hth_json *v, void *to) {
     if (v->kind != HTH_JSON_STRING) return hth_fields_refuse_kind(f, v, "a string");
     if (v->n == 0) return true;
     r->ask.format = HTH_FORMAT_GRAMMAR;
+    r->ask.format_name = "grammar";
     r->ask.grammar = (hth_chat_text){v->u.str, v->n};
     r->has_grammar = true;
     return true;
@@ -82,6 +83,7 @@ static bool read_schema(hth_fields *f, const hth_json *v, void *to) {
     if (r->has_grammar) return true; // as in llama-server, the grammar counts
     r->ask.format = v->n == 0 ? HTH_FORMAT_JSON : HTH_FORMAT_SCHEMA;
     r->ask.schema = v->n == 0 ? NULL : v;
+    r->ask.format_name = "json_schema";
     r->ask.strict_schema = true;
     return true;
 }

@@ -5,6 +5,7 @@
 
 #include "base/sha256.h"
 #include "os/file.h"
+#include "server/access.h"
 #include "server/body.h"
 #include "server/field_sets.h"
 #include "server/ollama.h"
@@ -18,7 +19,7 @@ typedef struct request {
     const char *license, *options, *messages, *file;
     const char *adapters[MAX_ADAPTERS];
     size_t n_adapter;
-    bool stream;
+    bool stream, may_read_disk;
     hth_server *s;
 } request;
 
@@ -185,7 +186,7 @@ static bool read_messages(hth_fields *f, const hth_json *v, void *to) {
 static const hth_field create_fields[] = {
     TEXT("model", model, "the new name"),
     TEXT("name", name, "the same, as older clients say it"),
-    TEXT("from", from, "a model's name, or a path on the server"),
+    TEXT("from", from, "a model's name, or, with an admin's key, a path on the server"),
     CUSTOM("files", "object", read_files, "one GGUF file: {\"name\": \"sha256:...\"}, see blobs"),
     CUSTOM("adapters", "object", read_adapters, "low-rank adapters, as files"),
     TEXT("template", template, "a chat template: Jinja"),
@@ -237,11 +238,23 @@ static bool merge_options(request *r, hth_fields *f, const char *base) {
     return ok || hth_fields_no_memory(f);
 }
 
-// A name, or a path: who gets here may do with the server what its owner may.
+// A name, or a path on the server's disk. Errors tell of what lies there, so a path needs an admin's key, also where
+// nobody needs one to create models: other users of this machine may not see what the server's user may.
+static bool may_use_path(const hth_exchange *x) {
+    const hth_who *who = hth_exchange_who(x);
+    return who && who->key && (who->scopes & HTH_SCOPE_ADMIN);
+}
+
 static bool find_base(request *r, hth_fields *f, hth_create *create) {
+    const bool is_path = r->from.n > 0 && r->from.p[0] == '/';
+    if (is_path && !r->may_read_disk) {
+        return hth_refuse(f->fault, HTH_FAULT_FORBIDDEN, "from",
+                          "'from' is a path on the server's disk, which needs a key of scope admin; without one, send the "
+                          "file as a blob, or name its folder when the server is started");
+    }
     if (r->file)
         create->path = r->file;
-    else if (r->from.n > 0 && r->from.p[0] == '/')
+    else if (is_path)
         create->path = r->from.p;
     else
         create->from = r->from.p;
@@ -284,6 +297,7 @@ void ollama_create(hth_server *s, hth_exchange *x, const hth_match *m) {
         hth_ask_init(&r->scratch);
         r->s = s;
         r->stream = true;
+        r->may_read_disk = may_use_path(x);
     }
     ok = ok && hth_body_read(x, &f, &root, &fault) &&
          hth_fields_read(&f, create_fields, HTH_COUNT(create_fields), root, r) && make(r, &f);

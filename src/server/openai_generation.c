@@ -57,6 +57,7 @@ static bool take_form(hth_fields *f, openai_request *r) {
                           "the answer can have one form: response_format, json_schema or grammar");
     }
     a->format = r->json_schema ? HTH_FORMAT_SCHEMA : HTH_FORMAT_GRAMMAR;
+    a->format_name = r->json_schema ? "json_schema" : "grammar";
     a->schema = r->json_schema;
     a->strict_schema = r->json_schema != NULL;
     a->grammar = r->grammar;

@@ -152,9 +152,9 @@ static void wake_readers(responses_job *j) {
     for (int i = 0; i < j->n_reader; i++) hth_exchange_wake(j->readers[i]);
 }
 
-static void store_response(responses_job *j) {
+static bool store_response(responses_job *j) {
     hth_store *store = j->owner_of->s->store;
-    if (!hth_store_is_on(store)) return;
+    if (!hth_store_is_on(store)) return true;
     hth_err err;
     hth_str input;
     hth_str_init(&input, HTH_MEM_SERVER, j->n_own + 2);
@@ -173,6 +173,7 @@ static void store_response(responses_job *j) {
         input.failed ? hth_fail_nomem(&err, j->n_own) : hth_store_put_response(store, &r, &err);
     if (code != HTH_OK) hth_log(HTH_LOG_WARN, "%s is not stored: %s", j->id, err.msg);
     hth_str_free(&input);
+    return code == HTH_OK;
 }
 
 // Old responses and those beyond their number are forgotten; what was stored stays in the store. With the
@@ -205,9 +206,15 @@ static void keep_response(responses_job *j) {
     const bool wants = j->r.store;
     hth_unlock(&j->lock);
     if (!wants) return;
-    store_response(j);
+    const bool is_kept = store_response(j);
     hth_lock(&j->lock);
     const bool is_late = !j->r.store;
+    if (!is_kept) { // the answer is there all the same, and says what became of it
+        j->r.store = false;
+        hth_str_clear(&j->body);
+        hth_json_out o = hth_json_out_make(&j->body, false);
+        responses_write(j, &o, NULL);
+    }
     hth_unlock(&j->lock);
     if (is_late) (void)!hth_store_delete_response(j->owner_of->s->store, j->who, j->id, &ignored);
 }

@@ -67,7 +67,7 @@ static hth_code fail_db(hth_store *s, int bad, hth_err *err) {
         return hth_fail(err, HTH_ERR_BUSY, "the store of responses is in use by another program");
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
-        return hth_fail(err, HTH_ERR_FORMAT, "the store of responses is damaged: %s", sqlite3_errmsg(s->db));
+        return hth_fail(err, HTH_ERR_IO, "the store of responses is damaged: %s", sqlite3_errmsg(s->db));
     default: return hth_fail(err, HTH_ERR_IO, "the store of responses: %s", sqlite3_errmsg(s->db));
     }
 }

@@ -1,10 +1,11 @@
-"""A server for tests: started on a free port, stopped with SIGTERM, and the ways to talk to it."""
+"""A server for tests: started on a free port, stopped with SIGTERM, and the ways to talk to it, and to leave it."""
 import http.client
 import json
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -16,12 +17,12 @@ TIMEOUT = 120
 class Server:
     """`with Server(hearth, MODEL, "--flag") as s:` - s.port, s.post(...), s.raw(bytes)."""
 
-    def __init__(self, hearth, *args, env=None, ready=True):
+    def __init__(self, hearth, *args, env=None, ready=True, **popen):
         words = [hearth, "serve", *map(str, args), "--port", "0"]
         self._home = tempfile.TemporaryDirectory()  # nothing of the user's own is read or written
         own = {k: v for k, v in os.environ.items() if not k.startswith(("OLLAMA_", "LLAMA_"))}
         own |= {"XDG_STATE_HOME": self._home.name, "XDG_CONFIG_HOME": self._home.name}
-        self.process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**own, **(env or {})})
+        self.process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**own, **(env or {})}, **popen)
         self.lines = []
         self.port = None
         self._has_port = threading.Event()
@@ -128,3 +129,44 @@ def stats(server):
     text = server.get("/metrics").body.decode()
     found = dict(re.findall(r"^llamacpp:(requests_processing|requests_deferred)(?:\{[^}]*\})? (\d+)", text, re.M))
     return int(found.get("requests_processing", 0)), int(found.get("requests_deferred", 0))
+
+
+def at_work(server):
+    """How many requests the engine has, at work or waiting."""
+    return sum(stats(server))
+
+
+def until_idle(server, left=0, limit_s=30):
+    """Waits until no more than `left` requests are at work."""
+    until = time.monotonic() + limit_s
+    while at_work(server) > left:
+        assert time.monotonic() < until, f"{at_work(server)} still at work after {limit_s} s"
+        time.sleep(0.01)
+    assert at_work(server) == left
+
+
+def post(path, body, *headers, version="1.1"):
+    """A request as bytes."""
+    lines = [f"POST {path} HTTP/{version}", "Host: localhost", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+LONG = {"messages": [{"role": "user", "content": "Count to one thousand, one number in each line."}], "max_tokens": 2000, "ignore_eos": True}
+
+
+def start_chat(server, wait_for=1, **more):
+    """The socket of a long chat, when so many requests are at work."""
+    s = server.connect()
+    s.sendall(post("/v1/chat/completions", json.dumps(LONG | more).encode()))
+    until = time.monotonic() + 30
+    while at_work(server) < wait_for:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return s
+
+
+def leave(s, how):
+    """Closes a socket, or resets its connection."""
+    if how == "reset":
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()

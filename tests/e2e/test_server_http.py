@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 
-from server import Server
+from server import LONG, Server, at_work, post, start_chat
 
 CHAT = "/v1/chat/completions"
 HELLO = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2, "temperature": 0}
@@ -28,11 +28,6 @@ def head(reply):
 
 def status(reply):
     return int(reply.split(b" ")[1]) if reply.startswith(b"HTTP/1.1 ") else None
-
-
-def post(path, body, *headers, version="1.1"):
-    lines = [f"POST {path} HTTP/{version}", "Host: localhost", f"Content-Length: {len(body)}", *headers]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 def error_of(reply):
@@ -221,78 +216,6 @@ def test_a_head_that_does_not_end_is_cut_off(server):
             except OSError:
                 break
         assert 8 < time.monotonic() - begin < 20
-
-
-class Slots:
-    """Watches the engine's requests at work through /slots-free means: a second chat that must find room."""
-
-    def __init__(self, server):
-        self.server = server
-
-    def wait_until_idle(self, limit_s):
-        begin = time.monotonic()
-        while time.monotonic() - begin < limit_s:
-            if at_work(self.server) == 0:
-                return time.monotonic() - begin
-            time.sleep(0.01)
-        raise AssertionError(f"still at work after {limit_s} s")
-
-
-def at_work(server):
-    text = server.get("/metrics").body.decode()
-    return sum(int(line.split()[-1]) for line in text.splitlines() if line.startswith(("llamacpp:requests_processing", "llamacpp:requests_deferred")))
-
-
-LONG = {"messages": [{"role": "user", "content": "Count to one thousand, one number in each line."}], "max_tokens": 2000, "ignore_eos": True}
-
-
-def leave(s, how):
-    if how == "reset":
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    s.close()
-
-
-@pytest.mark.parametrize("how", ["close", "reset"])
-@pytest.mark.parametrize("stream", [True, False])
-def test_p20_a_client_that_leaves_while_tokens_come_frees_its_place(server, stream, how):
-    s = server.connect()
-    s.sendall(post(CHAT, json.dumps(LONG | {"stream": stream}).encode()))
-    until = time.monotonic() + 20
-    while at_work(server) == 0 and time.monotonic() < until:
-        time.sleep(0.01)
-    assert at_work(server) == 1
-    leave(s, how)
-    assert Slots(server).wait_until_idle(5) < 5
-
-
-def test_p20_a_client_that_leaves_during_prefill_frees_its_place(server):
-    words = "one two three four five six seven eight nine ten " * 300
-    s = server.connect()
-    s.sendall(post(CHAT, json.dumps({"messages": [{"role": "user", "content": words}], "max_tokens": 500}).encode()))
-    time.sleep(0.2)
-    leave(s, "close")
-    assert Slots(server).wait_until_idle(5) < 5
-
-
-def test_p20_clients_that_leave_the_queue_are_not_computed(hearth, models):
-    with Server(hearth, models("default"), "--ctx", "2048", "--parallel", "1") as s:
-        first = s.connect()
-        first.sendall(post(CHAT, json.dumps(LONG | {"max_tokens": 1500, "stream": True}).encode()))
-        while at_work(s) == 0:
-            time.sleep(0.01)
-        others = [s.connect() for _ in range(5)]
-        for o in others:
-            o.sendall(post(CHAT, json.dumps(LONG | {"max_tokens": 1500}).encode()))
-        while at_work(s) < 6:
-            time.sleep(0.01)
-        for o in others:
-            leave(o, "close")
-        until = time.monotonic() + 5
-        while at_work(s) > 1 and time.monotonic() < until:
-            time.sleep(0.01)
-        assert at_work(s) == 1  # the first goes on
-        leave(first, "close")
-        Slots(s).wait_until_idle(5)
 
 
 def test_a_reader_that_takes_nothing_blocks_nobody(server):

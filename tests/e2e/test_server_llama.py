@@ -141,12 +141,6 @@ def test_a_wrong_field_is_a_400_in_llama_server_s_shape(server, body, what):
     assert error["code"] == 400 and error["type"] == "invalid_request_error" and what in error["message"]
 
 
-def test_P12_a_prompt_that_is_too_long_says_so_with_the_numbers(server):
-    error = complete(server, status=400, prompt="word " * 2000)["error"]
-    assert error["type"] == "exceed_context_size_error" and error["n_ctx"] == 1024 and error["n_prompt_tokens"] > 2000
-    assert "exceeds the available context size" in error["message"]
-
-
 def test_infill_without_its_tokens_is_not_supported(server):
     error = server.json("/infill", {"input_prefix": "a", "input_suffix": "b"}, status=501)["error"]
     assert error["type"] == "not_supported_error" and "Infill is not supported by this model" in error["message"]
@@ -199,7 +193,7 @@ def test_props_tell_what_editors_read(server):
     assert server.json("/props", {"x": 1}, status=501)["error"]["type"] == "not_supported_error"
 
 
-def test_P15_props_of_a_model_by_name_wake_nothing(server):
+def test_props_of_a_model_by_name_wake_nothing(server):
     assert server.json("/props?model=smollm2-135m-instruct&autoload=false")["total_slots"] == 16
     assert server.get("/props?model=nope").status == 404
 
