@@ -64,8 +64,8 @@ typedef struct hth_chat_request {
 } hth_chat_request;
 
 // Renders. With `messages`, their shape is what the template understands: system texts are merged where it writes only one,
-// come first where it wants them there, are moved into the user's turn where the family has none, contents become strings or lists. Parts that are no text are
-// HTH_ERR_UNSUPPORTED where the template cannot take lists.
+// come first where it wants them there, are moved into the user's turn where the family has none, contents become strings or
+// lists. Parts that are no text are HTH_ERR_UNSUPPORTED where the template cannot take lists.
 HTH_NODISCARD hth_code hth_chat_render(const hth_chat_template *t, const hth_chat_request *r, hth_jinja_text *out,
                                        hth_err *err);
 // Whether a rendering needs BOS before it: the template is a classic format, which does not write it.
