@@ -14,7 +14,7 @@
 #include "quant/type.h"
 
 // Types in which keys and values may be stored. The last three are ggml's blocks of 32 numbers (quant/type_q8_0.c,
-// quant/type_q4_0.c, quant/type_q5_0.c); a vector stored in them has a multiple of 32 numbers.
+// quant/type_q4_0.c, quant/type_q5_0.c); the last block of a vector may hold fewer, and zeros after them.
 typedef enum hth_kv_type {
     HTH_KV_F32, HTH_KV_F16, HTH_KV_BF16, HTH_KV_Q8_0, HTH_KV_Q4_0, HTH_KV_Q5_0, HTH_KV_TYPE_COUNT
 } hth_kv_type;
@@ -35,6 +35,7 @@ static inline bool hth_kv_is_mixed(hth_kv_type t) {
 // Bytes of one stored vector of n numbers.
 static inline uint32_t hth_kv_row_bytes(hth_kv_type t, int64_t n) {
     static const uint8_t bytes_of_32[HTH_KV_TYPE_COUNT] = {128, 64, 64, 34, 18, 22};
+    if (hth_kv_is_block(t)) n = (n + HTH_KV_BLOCK - 1) / HTH_KV_BLOCK * HTH_KV_BLOCK;
     return (uint32_t)(n * bytes_of_32[t] / HTH_KV_BLOCK);
 }
 

@@ -131,7 +131,7 @@ typedef struct cpu_step {
     uint8_t *logit_kinds; // [n_logits] of the rows that want logits
     int32_t *seqs, *logit_seqs; // of the same rows: hth_row.i_seq
     int32_t n_row, n_logits, n_hidden;
-    bool mixes_values; // a sequence of the step stores its values mixed (hth_kv_is_mixed)
+    bool mixes_keys, mixes_values; // a sequence of the step stores them mixed (hth_kv_is_mixed)
     bool is_integer; // quantized weights meet integers
     bool is_bf16;    // prompt rows meet bf16 weights as bf16
     int n_part;      // rows of bytes or of bf16 that one row of input becomes: 1, or 2 where one is too coarse

@@ -66,6 +66,8 @@ void cpu_attend(const cpu_thread *t, const cpu_attn *prompt, const cpu_attn *gen
 size_t cpu_latent_room(const hth_latent_desc *d); // floats
 void cpu_latent_open(const cpu_thread *t, const cpu_latent *l, int32_t head, float *room);
 float *cpu_latent_rows(const hth_latent_desc *d, float *room);
+// Undoes the mixing of n compressed rows that were widened, where the row's sequence stores them mixed.
+void cpu_latent_unmix(const cpu_row *r, const hth_latent_desc *d, float *rows, int64_t n);
 void cpu_latent_make(const cpu_thread *t, const cpu_latent *l, float *room, int64_t n, float *k, float *v);
 
 // Prompt rows, as tiles of queries.

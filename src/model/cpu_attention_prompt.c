@@ -141,6 +141,7 @@ static void expand_block(const prompt_task *w, int64_t first, int64_t end) {
         run.dim = width;
         w->c->k->kv_load[r->state->k_type](&run, rows + (j - first) * width);
     }
+    cpu_latent_unmix(r, d, rows, end - first);
     cpu_latent_make(w->t, w->at->latent, w->room, end - first, w->k, w->v);
 }
 

@@ -495,7 +495,10 @@ static hth_code run_step(cpu_executor *ex, const hth_step *step, sequence *seqs,
         return hth_fail_nomem(err, (uint64_t)b->n_row * sizeof *c.rows);
     }
     HTH_TRY(link_rows(step, seqs, c.rows, parents, arena, err));
-    for (int32_t i = 0; i < b->n_seq; i++) c.mixes_values |= hth_kv_is_mixed(seqs[i].state->v_type);
+    for (int32_t i = 0; i < b->n_seq; i++) {
+        c.mixes_keys |= hth_kv_is_mixed(seqs[i].state->k_type);
+        c.mixes_values |= hth_kv_is_mixed(seqs[i].state->v_type);
+    }
     HTH_TRY(link_lines(&c, seqs, parents, arena, err));
     for (int32_t i = 0; i < b->n_row; i++) {
         c.kinds[i] = b->rows[i].kind;

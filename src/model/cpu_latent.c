@@ -180,6 +180,27 @@ static void expand_results(const cpu_thread *t, const cpu_latent *l) {
     }
 }
 
+// ---- types that store numbers mixed (hth_kv_is_mixed)
+
+// Mixes the numbers of compressed rows x [n], or undoes it: in blocks that divide the latent part and the turned one. So
+// a product with a mixed query is what it was, and what was found of the latent part can be mixed back by itself.
+static void mix(const hth_latent_desc *d, float *x, int64_t n) {
+    hth_hadamard(x, n, d->kv_rank | d->d_rope);
+}
+
+void cpu_latent_unmix(const cpu_row *r, const hth_latent_desc *d, float *rows, int64_t n) {
+    if (hth_kv_is_mixed(r->state->k_type)) mix(d, rows, n * (d->kv_rank + d->d_rope));
+}
+
+// x [n_generated, n], the rows of sequences that store mixed; ends with a barrier.
+static void mix_generated(const cpu_thread *t, const hth_latent_desc *d, float *x, int64_t n) {
+    for (int32_t i = t->i; i < t->c->n_generated; i += t->n) {
+        const hth_state *state = t->c->rows[cpu_generated_row(t->c, i)].state;
+        if (hth_kv_is_mixed(state->k_type)) mix(d, x + i * n, n);
+    }
+    cpu_barrier(t);
+}
+
 // ---- both
 
 static void rotate(const cpu_thread *t, const hth_attention_desc *a, int64_t i, float *x) {
@@ -201,6 +222,7 @@ static void prepare_row(const cpu_thread *t, int32_t layer, const cpu_latent *l,
         for (int32_t h = 0; h < a->n_head; h++) rotate(t, a, i, q + h * dim + d->d_nope);
     }
     cpu_scale_query(t, a, i, q, a->n_head * dim);
+    if (hth_kv_is_mixed(row->state->k_type)) mix(d, kv, width);
     t->c->k->kv_store[row->state->k_type](hth_state_k(&row->state->layers[layer], 0, row->slot), kv, width);
 }
 
@@ -235,14 +257,17 @@ void cpu_latent_attention(const cpu_thread *t, int32_t layer, const float *in) {
     const cpu_range r = cpu_my_rows(t);
     for (int64_t i = r.first; i < r.last; i++) prepare_row(t, layer, &latent, i);
     cpu_barrier(t);
+    const int64_t n_head = latent.expanded.n_head, rank = latent.d->kv_rank;
     if (c->n_generated > 0) {
         absorb_queries(t, &latent);
         cpu_barrier(t);
+        if (c->mixes_keys) mix_generated(t, latent.d, c->s.latent_q, n_head * (rank + latent.d->d_rope));
     }
     (void)cpu_profile_enter(t, HTH_OP_ATTENTION);
     cpu_attend(t, &prompt, &generated);
     (void)cpu_profile_enter(t, HTH_OP_SMALL);
     if (c->n_generated == 0) return;
+    if (c->mixes_keys) mix_generated(t, latent.d, c->s.latent_out, n_head * rank);
     expand_results(t, &latent);
     cpu_barrier(t);
 }

@@ -27,8 +27,7 @@ typedef struct hth_state_params {
 
 #define HTH_MAX_KEEP 1024
 
-// An empty sequence. Memory grows by pages with what is stored. HTH_ERR_UNSUPPORTED for a K/V type of blocks where
-// the sizes of heads are no multiple of HTH_KV_BLOCK. Returns owned.
+// An empty sequence. Memory grows by pages with what is stored. Returns owned.
 HTH_NODISCARD hth_code hth_state_new(hth_executor *ex, const hth_model *m, const hth_state_params *params,
                                      hth_state **out, hth_err *err);
 void hth_state_free(hth_state *s);

@@ -28,22 +28,6 @@ static void widen_shared_windows(hth_state *s) {
     }
 }
 
-// Block types store whole blocks of a head's numbers.
-static hth_code check_blocks(const hth_model *m, const hth_state_params *params, hth_err *err) {
-    for (int32_t i = 0; i < m->desc.n_layer; i++) {
-        const hth_attention_desc *a = &m->desc.layers[i].attn;
-        if (m->desc.layers[i].mixer == HTH_MIXER_NONE) continue;
-        const bool bad_k = hth_kv_is_block(params->k_type) && a->head_dim % HTH_KV_BLOCK != 0;
-        const hth_kv_type v_type = hth_values_in_keys(&m->desc.layers[i]) ? params->k_type : params->v_type;
-        const bool bad_v = hth_kv_is_block(v_type) && a->head_dim_v % HTH_KV_BLOCK != 0;
-        if (!bad_k && !bad_v) continue;
-        return hth_fail(err, HTH_ERR_UNSUPPORTED,
-                        "%s of layer %d have %d numbers per head: q8_0, q5_0 and q4_0 store multiples of %d; f32, f16 and bf16 fit",
-                        bad_k ? "keys" : "values", (int)i, (int)(bad_k ? a->head_dim : a->head_dim_v), HTH_KV_BLOCK);
-    }
-    return HTH_OK;
-}
-
 hth_code hth_state_new(hth_executor *ex, const hth_model *m, const hth_state_params *params, hth_state **out,
                        hth_err *err) {
     *out = NULL;
@@ -53,7 +37,6 @@ hth_code hth_state_new(hth_executor *ex, const hth_model *m, const hth_state_par
     if ((unsigned)params->k_type >= HTH_KV_TYPE_COUNT || (unsigned)params->v_type >= HTH_KV_TYPE_COUNT) {
         return hth_fail(err, HTH_ERR_RANGE, "unknown K/V type");
     }
-    HTH_TRY(check_blocks(m, params, err));
     hth_state *s = hth_calloc(HTH_MEM_STATE, 1, sizeof *s);
     if (!s) return hth_fail_nomem(err, sizeof *s);
     *s = (hth_state){.ex = ex,

@@ -18,7 +18,7 @@
 #include "model/state.h"
 
 #define MAGIC "HTHSTATE"
-#define VERSION 1
+#define VERSION 2
 
 typedef struct record {
     int64_t first, end, n_ctx;

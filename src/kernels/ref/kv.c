@@ -106,10 +106,12 @@ static void kv_store_bf16_ref(void *dst, const float *src, int64_t n) {
 static void store_blocks(hth_type type, uint8_t *dst, const float *src, int64_t n) {
     const hth_type_info *info = hth_type_get(type);
     for (; n > 0; n -= HTH_KV_BLOCK, src += HTH_KV_BLOCK, dst += info->block_bytes) {
+        float block[HTH_KV_BLOCK] = {0};
         bool finite = true;
-        for (int i = 0; i < HTH_KV_BLOCK; i++) finite &= isfinite(src[i]) != 0;
+        memcpy(block, src, (size_t)(n < HTH_KV_BLOCK ? n : HTH_KV_BLOCK) * sizeof *src);
+        for (int i = 0; i < HTH_KV_BLOCK; i++) finite &= isfinite(block[i]) != 0;
         if (finite) {
-            info->quantize(src, dst, HTH_KV_BLOCK, NULL);
+            info->quantize(block, dst, HTH_KV_BLOCK, NULL);
         } else {
             memset(dst, 0, info->block_bytes);
             memcpy(dst, &(uint16_t){0x7e00}, 2);
