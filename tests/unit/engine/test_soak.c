@@ -1,7 +1,12 @@
 // A thousand conversations of two turns through 16 places: nothing is lost, mixed or told twice, each is what it is
 // alone, and afterwards everything is as it was.
+//
+// HEARTH_SOAK_SECONDS=N: they go on for so long, and memory must not grow meanwhile (Linux). HEARTH_SOAK_CSV=FILE gets
+// what was seen.
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "os/clock.h"
 #include "os/sync.h"
 #include "unit/engine/asked.h"
 
@@ -19,6 +24,8 @@ typedef struct user {
     hth_engine *engine;
     conversation *all;
     int first, n_bad;
+    uint64_t until_ns;
+    int64_t n_talk; // conversations that were had
     hth_thread thread;
 } user;
 
@@ -56,23 +63,30 @@ static bool is_as_alone(hth_request *r, const hth_token *want) {
     return is_right && n == OUT && e.usage.n_output == OUT;
 }
 
-static void *talk(void *p) {
-    user *u = p;
-    for (int at = u->first; at < n_conversation; at += N_THREAD * N_AT_ONCE) {
-        for (int turn = 0; turn < 2; turn++) {
-            hth_request *r[N_AT_ONCE] = {NULL};
-            for (int k = 0; k < N_AT_ONCE && at + k < n_conversation; k++) {
-                hth_segment segment;
-                hth_err err;
-                const hth_request_params q = turn_of(&u->all[at + k], turn, at + k, &segment);
-                if (hth_request_submit(u->engine, &q, &r[k], NULL, &err) != HTH_OK) u->n_bad++;
-            }
-            for (int k = 0; k < N_AT_ONCE; k++) {
-                if (r[k]) u->n_bad += !is_as_alone(r[k], u->all[at + k].want[turn]);
-                hth_request_free(r[k]);
-            }
+// N_AT_ONCE conversations from `at` on, side by side.
+static void talk_from(user *u, int at) {
+    for (int turn = 0; turn < 2; turn++) {
+        hth_request *r[N_AT_ONCE] = {NULL};
+        for (int k = 0; k < N_AT_ONCE && at + k < n_conversation; k++) {
+            hth_segment segment;
+            hth_err err;
+            const hth_request_params q = turn_of(&u->all[at + k], turn, at + k, &segment);
+            if (hth_request_submit(u->engine, &q, &r[k], NULL, &err) != HTH_OK) u->n_bad++;
+        }
+        for (int k = 0; k < N_AT_ONCE; k++) {
+            if (r[k]) u->n_bad += !is_as_alone(r[k], u->all[at + k].want[turn]);
+            hth_request_free(r[k]);
+            u->n_talk += turn == 1 && r[k];
         }
     }
+}
+
+// All of the user's conversations, and again while there is time.
+static void *talk(void *p) {
+    user *u = p;
+    do {
+        for (int at = u->first; at < n_conversation; at += N_THREAD * N_AT_ONCE) talk_from(u, at);
+    } while (hth_clock_ns() < u->until_ns);
     return NULL;
 }
 
@@ -94,11 +108,79 @@ static void run_alone(conversation *all) {
     hth_engine_close(e);
 }
 
+// ---- memory over time
+
+enum { MAX_SAMPLE = 1 << 16 };
+
+typedef struct samples {
+    double seconds[MAX_SAMPLE], kilobytes[MAX_SAMPLE];
+    size_t n;
+} samples;
+
+// Of the process, what is no file's. 0: this system does not tell.
+static double anonymous_kilobytes(void) {
+    char line[256];
+    double kilobytes = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f)) (void)!sscanf(line, "RssAnon: %lf", &kilobytes);
+    if (f) fclose(f);
+    return kilobytes;
+}
+
+static void watch(samples *s, uint64_t until_ns) {
+    memset(s, 1, sizeof *s); // its memory is there from the beginning
+    s->n = 0;
+    const uint64_t start_ns = hth_clock_ns();
+    hth_mutex lock;
+    hth_cond never;
+    hth_err err;
+    assert_int_equal(hth_mutex_init(&lock, &err), HTH_OK);
+    assert_int_equal(hth_cond_init(&never, &err), HTH_OK);
+    for (uint64_t now = start_ns; now < until_ns && s->n < MAX_SAMPLE; now = hth_clock_ns()) {
+        s->seconds[s->n] = (double)(now - start_ns) / 1e9;
+        s->kilobytes[s->n++] = anonymous_kilobytes();
+        hth_lock(&lock);
+        hth_cond_wait_until(&never, &lock, now + 1000000000);
+        hth_unlock(&lock);
+    }
+    hth_cond_destroy(&never);
+    hth_mutex_destroy(&lock);
+}
+
+// Kilobytes per hour of the straight line nearest to the samples from `first` on.
+static double slope_of(const samples *s, size_t first) {
+    double n = 0, x = 0, y = 0, xx = 0, xy = 0;
+    for (size_t i = first; i < s->n; i++) {
+        const double t = s->seconds[i] / 3600;
+        n++;
+        x += t;
+        y += s->kilobytes[i];
+        xx += t * t;
+        xy += t * s->kilobytes[i];
+    }
+    return (n * xy - x * y) / (n * xx - x * x);
+}
+
+// Half a megabyte an hour is less than a byte per conversation. The first fifth is for what is made once.
+static void check_memory(const samples *s, int64_t n_talk) {
+    if (s->n < 20 || s->kilobytes[0] == 0) return;
+    const double slope = slope_of(s, s->n / 5);
+    const char *path = getenv("HEARTH_SOAK_CSV");
+    FILE *f = path ? fopen(path, "w") : NULL;
+    for (size_t i = 0; f && i < s->n; i++) fprintf(f, "%.1f,%.0f\n", s->seconds[i], s->kilobytes[i]);
+    if (f) fclose(f);
+    print_message("%lld conversations in %.0f s, %.0f kB of memory, %+.1f kB an hour\n", (long long)n_talk, s->seconds[s->n - 1],
+                  s->kilobytes[s->n - 1], slope);
+    assert_true(slope < 512);
+}
+
 static void a_thousand_conversations_are_what_they_are_alone(void **state) {
     (void)state;
+    const char *soak = getenv("HEARTH_SOAK_SECONDS");
     if (getenv("HEARTH_TEST_QUICK")) n_conversation = 64;
     conversation *all = calloc((size_t)n_conversation, sizeof *all);
-    assert_non_null(all);
+    samples *seen = malloc(sizeof *seen);
+    assert_true(all && seen);
     run_alone(all);
     hth_mem_stats before, after;
     hth_mem_get_stats(&before);
@@ -106,24 +188,30 @@ static void a_thousand_conversations_are_what_they_are_alone(void **state) {
                                                                 .cache_bytes = 1 << 20});
     user users[N_THREAD];
     hth_err err;
+    const uint64_t until_ns = hth_clock_ns() + (soak ? strtoull(soak, NULL, 10) : 0) * 1000000000;
     for (int i = 0; i < N_THREAD; i++) {
-        users[i] = (user){.engine = e, .all = all, .first = i * N_AT_ONCE};
+        users[i] = (user){.engine = e, .all = all, .first = i * N_AT_ONCE, .until_ns = until_ns};
         assert_int_equal(hth_thread_start(&users[i].thread, talk, &users[i], &err), HTH_OK);
     }
+    watch(seen, until_ns);
     int n_bad = 0;
+    int64_t n_talk = 0;
     for (int i = 0; i < N_THREAD; i++) {
         hth_thread_join(&users[i].thread);
         n_bad += users[i].n_bad;
+        n_talk += users[i].n_talk;
     }
     hth_engine_stats s;
     hth_engine_get_stats(e, &s);
     assert_int_equal(n_bad, 0);
-    assert_int_equal(s.n_done, 2 * n_conversation);
+    assert_true(n_talk >= n_conversation && s.n_done == 2 * (uint64_t)n_talk);
     assert_true(s.n_cached_token > 0 && s.cache_bytes <= 1 << 20);
     assert_int_equal(s.reserved_bytes, 0);
     hth_engine_close(e);
     hth_mem_get_stats(&after);
     assert_int_equal(after.n_blocks, before.n_blocks);
+    check_memory(seen, n_talk);
+    free(seen);
     free(all);
 }
 
