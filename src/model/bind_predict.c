@@ -6,20 +6,25 @@
 
 // Where its layer is: behind the last one, or in a place of its own.
 static bool find_layer(hth_binder *k) {
+    static const char *const roots[] = {"mtp.", "model.mtp.", "language_model.mtp.", "model.language_model.mtp."};
     char base[HTH_NAME_LEN];
     k->first_layer = k->b->d->n_layer;
     if (hth_bind_find(k, HTH_ROLE_NEXT_PROJ, 0, ".weight", base)) return true;
-    if (k->b->is_gguf) return false;
-    k->root = "mtp.";
     k->first_layer = 0;
-    return hth_bind_find(k, HTH_ROLE_NEXT_PROJ, 0, ".weight", base) != NULL;
+    for (size_t i = 0; !k->b->is_gguf && i < HTH_COUNT(roots); i++) {
+        k->root = roots[i];
+        if (hth_bind_find(k, HTH_ROLE_NEXT_PROJ, 0, ".weight", base)) return true;
+    }
+    return false;
 }
 
-// It is like the last layer.
-static hth_code describe(const hth_desc *of, hth_model *p, hth_err *err) {
-    const hth_layer_desc *last = &of->layers[of->n_layer - 1];
+// It is like the last layer, or the one that the family names.
+static hth_code describe(const hth_builder *b, hth_model *p, hth_err *err) {
+    const hth_desc *of = b->d;
+    const int32_t like = b->next_like > 0 ? b->next_like - 1 : of->n_layer - 1;
+    const hth_layer_desc *last = &of->layers[like];
     if (of->n_stream > 1 || of->d_per_layer > 0 || last->recurrent.kind != HTH_RECURRENT_NONE || last->mixer == HTH_MIXER_NONE ||
-        last->attn.kv_layer != of->n_layer - 1) {
+        last->attn.kv_layer != like) {
         return hth_fail(err, HTH_ERR_UNSUPPORTED, "a predicting layer is not known for layers like those of %s", of->family);
     }
     p->desc = *of;
@@ -29,6 +34,10 @@ static hth_code describe(const hth_desc *of, hth_model *p, hth_err *err) {
     if (!p->desc.layers || !p->layers) return hth_fail_nomem(err, sizeof *p->layers);
     p->desc.layers[0] = *last;
     p->desc.layers[0].attn.kv_layer = 0;
+    hth_builder of_it = *b;
+    of_it.d = &p->desc;
+    of_it.dense_ff[0] = b->dense_ff[like];
+    if (b->next_is_dense && last->ffn == HTH_FFN_MOE) hth_builder_dense(&of_it, 0);
     return HTH_OK;
 }
 
@@ -64,7 +73,7 @@ static hth_code make(hth_binder *k, hth_model *p, hth_err *err) {
     const hth_model *of = k->m;
     builder.model = p;
     builder.d = &p->desc;
-    HTH_TRY(describe(&of->desc, p, err));
+    HTH_TRY(describe(k->b, p, err));
     p->container = of->container;
     p->buffers = of->buffers;
     k->used = hth_arena_alloc(&p->arena, (size_t)hth_container_n_tensor(k->c), sizeof *k->used);

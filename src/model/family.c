@@ -608,7 +608,7 @@ static const hth_name names_llama4[] = {{HTH_ROLE_ATTN_POST_NORM, ""},
                                         {HTH_ROLE_EXPERTS_GATE_UP, "layers.%d.feed_forward.experts.gate_up_proj"},
                                         {HTH_ROLE_NONE, NULL}};
 static const hth_name names_mimo2[] = {{HTH_ROLE_ATTN_POST_NORM, ""},
-                                       {HTH_ROLE_FFN_NORM, "layers.%d.post_attention_layernorm"},
+                                       {HTH_ROLE_FFN_NORM, "layers.%d.post_attention_layernorm|layers.%d.pre_mlp_layernorm"},
                                        {HTH_ROLE_SINKS, "layers.%d.self_attn.attention_sink_bias"},
                                        {HTH_ROLE_NONE, NULL}};
 

@@ -54,6 +54,8 @@ struct hth_builder {
     int8_t mixer_bias;  // Mamba 2: of the projections alone
     int32_t dense_ff[HTH_MAX_LAYER]; // feed-forward widths where layers with experts would be dense
     int8_t choice_bias; // of routed experts, in either container
+    int32_t next_like;  // 1 + the layer that predicting layers are like; 0: the last
+    bool next_is_dense; // they have no experts, whatever that layer has
     bool bare_experts;  // experts in one tensor stand there without ".weight", as transformers stores parameters
     bool turned_experts; // and each of these matrices is the other way round: [inputs, outputs]
 };

@@ -152,7 +152,10 @@ static void qwen_mixers(hth_builder *b, bool keys_alternate) {
     for (int32_t i = 0; i < b->d->n_layer && b->m->code == HTH_OK; i++) {
         hth_layer_desc *l = &b->d->layers[i];
         l->attn.gated = gated;
-        if (qwen_is_full(b, i)) continue;
+        if (qwen_is_full(b, i)) {
+            b->next_like = i + 1;
+            continue;
+        }
         l->mixer = HTH_MIXER_NONE;
         l->recurrent = r;
     }

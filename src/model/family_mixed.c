@@ -182,6 +182,7 @@ static void mimo_layers(hth_builder *b) {
         d->layers[i].attn.v_scale = v_scale == 1 ? 0 : v_scale;
         d->layers[i].attn.head_dim_v = v_dim;
         if (hybrid[i] != 0) mimo_windowed(b, i, window);
+        if (hybrid[i] != 0) b->next_like = i + 1;
         const bool is_routed =
             b->is_gguf ? hth_container_find(b->model->container, name) != NULL : !has_routed || routed[i] != 0;
         if (!is_routed) hth_builder_dense(b, i);
@@ -200,6 +201,7 @@ void hth_family_mimo2(hth_builder *b) {
         hth_meta_fail(b->m, HTH_ERR_UNSUPPORTED, "config.json: topk_method \"%s\" is not known to family mimo2", method);
     }
     hth_builder_moe(b, &moe);
+    b->next_is_dense = true;
     mimo_ropes(b);
     mimo_layers(b);
     mimo_sinks(b);

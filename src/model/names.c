@@ -161,14 +161,14 @@ static const role_names table[HTH_ROLE_COUNT] = {
     [HTH_ROLE_KEY_UNIT] = {"factors of unit keys", "blk.%d.time_mix_k_k", "layers.%d.attn.k_k"},
     [HTH_ROLE_KEY_BETA] = {"factors of keys by beta", "blk.%d.time_mix_k_a", "layers.%d.attn.k_a"},
     [HTH_ROLE_BONUS] = {"factors of a row's own key", "blk.%d.time_mix_r_k", "layers.%d.attn.r_k"},
-    // DeepSeek and GLM: behind the last layer; Qwen: under "mtp.".
+    // DeepSeek and GLM: behind the last layer; Qwen: under "mtp."; MiMo: under "model.mtp.".
     [HTH_ROLE_NEXT_PROJ] = {"projection of a predicting layer", "blk.%d.nextn.eh_proj", "layers.%d.eh_proj|fc"},
     [HTH_ROLE_NEXT_EMBD_NORM] = {"embedding norm of a predicting layer", "blk.%d.nextn.enorm",
                                  "layers.%d.enorm|pre_fc_norm_embedding"},
     [HTH_ROLE_NEXT_HIDDEN_NORM] = {"hidden norm of a predicting layer", "blk.%d.nextn.hnorm",
                                    "layers.%d.hnorm|pre_fc_norm_hidden"},
-    [HTH_ROLE_NEXT_NORM] = {"output norm of a predicting layer", "blk.%d.nextn.shared_head_norm",
-                            "layers.%d.shared_head.norm|norm"},
+    [HTH_ROLE_NEXT_NORM] = {"output norm of a predicting layer", "blk.%d.nextn.shared_head_norm|blk.%d.layer_output_norm",
+                            "layers.%d.shared_head.norm|layers.%d.final_layernorm|norm"},
     [HTH_ROLE_NEXT_OUTPUT] = {"output of a predicting layer", "blk.%d.nextn.shared_head_head", "layers.%d.shared_head.head"},
     [HTH_ROLE_NEXT_EMBD] = {"token embedding of a predicting layer", "blk.%d.nextn.embed_tokens", "layers.%d.embed_tokens"},
     [HTH_ROLE_SSM_X] = {"projection of the convolved input", "blk.%d.ssm_x", "layers.%d.mixer.x_proj|layers.%d.mamba.x_proj"},

@@ -3,11 +3,13 @@
 //   probe_predict MODEL IDS OUT
 //
 // IDS: token ids separated by commas. Writes float32 [n - 1, n_vocab] to OUT: row i has read what the model made of token
-// i and token i + 1. All in f32, in two steps of different lengths.
+// i and token i + 1. All in f32, in two steps of different lengths. With "-" for OUT the engine goes on from the ids,
+// with guesses and without, and two lines of ids are printed; then how many were guessed and how many were right.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/engine.h"
 #include "model/executor.h"
 
 enum { MAX_TOKENS = 4096 };
@@ -63,19 +65,54 @@ static hth_code predict(probe *p, const char *model, hth_err *err) {
     return run(p, p->model->predictor, 1, p->n - 1, err);
 }
 
+// Prints what the engine generates; adds up its guesses.
+static hth_code generate(hth_engine *e, const probe *p, int32_t n_draft, int64_t n[2], hth_err *err) {
+    const hth_segment segment = {.tokens = p->tokens, .n_token = (size_t)p->n};
+    hth_sampler_params sampling = hth_sampler_neutral();
+    sampling.temperature = 0;
+    const hth_request_params params = {.segments = &segment, .n_segment = 1, .sampling = &sampling, .max_tokens = 100,
+                                       .n_draft = n_draft, .ignore_end = true};
+    hth_request *r = NULL;
+    hth_event event = {.kind = HTH_EVENT_QUEUED};
+    HTH_TRY(hth_request_submit(e, &params, &r, NULL, err));
+    hth_code code = HTH_OK;
+    while (code == HTH_OK && event.kind != HTH_EVENT_END) {
+        code = hth_request_next(r, 60000, &event, err);
+        if (code == HTH_OK && event.kind == HTH_EVENT_TOKEN) printf("%d ", (int)event.token.id);
+        if (code == HTH_OK && event.kind == HTH_EVENT_ERROR) *err = *event.error.err, code = err->code;
+    }
+    printf("\n");
+    n[0] += event.usage.n_drafted;
+    n[1] += event.usage.n_accepted;
+    hth_request_free(r);
+    return code;
+}
+
+static hth_code generate_both(const probe *p, const char *model, hth_err *err) {
+    hth_engine *e;
+    int64_t n[2] = {0, 0};
+    const hth_engine_params params = {.n_thread = 2, .n_ctx = p->n + 128};
+    HTH_TRY(hth_engine_open(model, &params, &e, err));
+    hth_code code = generate(e, p, -1, n, err);
+    if (code == HTH_OK) code = generate(e, p, 3, n, err);
+    printf("%lld %lld\n", (long long)n[0], (long long)n[1]);
+    hth_engine_close(e);
+    return code;
+}
+
 int main(int argc, char **argv) {
     probe *p = hth_calloc(HTH_MEM_MISC, 1, sizeof *p);
     hth_err err = {0};
     if (argc != 4 || !p) return fprintf(stderr, "usage: probe_predict MODEL IDS OUT\n"), 2;
     for (char *at = argv[2]; *at && p->n < MAX_TOKENS; at += *at == ',') p->tokens[p->n++] = (int32_t)strtol(at, &at, 10);
-    const hth_code code = predict(p, argv[1], &err);
-    if (code == HTH_OK) {
+    const bool is_engine = strcmp(argv[3], "-") == 0;
+    const hth_code code = is_engine ? generate_both(p, argv[1], &err) : predict(p, argv[1], &err);
+    if (code == HTH_OK && !is_engine) {
         FILE *f = fopen(argv[3], "wb");
         const size_t n = (size_t)(p->n - 1) * (size_t)p->model->desc.n_vocab;
         if (!f || fwrite(p->logits, sizeof *p->logits, n, f) != n || fclose(f) != 0) return fprintf(stderr, "cannot write\n"), 1;
-    } else {
-        fprintf(stderr, "%s\n", err.msg);
     }
+    if (code != HTH_OK) fprintf(stderr, "%s\n", err.msg);
     if (p->executor) hth_executor_free(p->executor);
     if (p->team) hth_team_free(p->team);
     hth_model_free(p->model);

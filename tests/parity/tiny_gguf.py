@@ -84,6 +84,14 @@ class Writer:
             raise KeyError(f"{self.arch} has no place for {hub_name}")
         return mapped
 
+    def next_name(self, hub_name):
+        """The name of what only a predicting layer has, or None."""
+        part = re.fullmatch(r"model\.layers\.(\d+)\.(eh_proj|enorm|hnorm|embed_tokens|shared_head\.norm|shared_head\.head|"
+                            r"final_layernorm)\.weight", hub_name)
+        if part and part[2] == "final_layernorm":
+            return f"blk.{part[1]}.layer_output_norm.weight"
+        return part and f"blk.{part[1]}.nextn.{part[2].replace('.', '_')}.weight"
+
     def tensor(self, name, value):
         self.file.add_tensor(name, np.ascontiguousarray(value, np.float32))
 
@@ -111,6 +119,8 @@ def write_common(w, c):
     w.number("attention.head_count", n_head)
     w.number("attention.head_count_kv", c.get("num_key_value_heads", n_head))
     w.number("vocab_size", c["vocab_size"])
+    if c.get("gguf_nextn"):  # the last layers predict
+        w.number("nextn_predict_layers", c["gguf_nextn"])
     for key in ("rms_norm_eps", "norm_eps", "layernorm_epsilon"):
         if key in c:
             w.number("attention.layer_norm_rms_epsilon", c[key])
@@ -402,7 +412,7 @@ def write_tensors(w, c, weights):
             continue
         if hub.endswith((".layer_scalar", "correct_output_scale")):
             hub += ".weight"
-        w.tensor(w.name(hub), value)
+        w.tensor(w.next_name(hub) or w.name(hub), value)
     for base, parts in stacks.items():
         name = base.replace(".norms", "") if ".norms" in base else base
         w.tensor(w.name(name + ".weight"), np.stack([parts[i] for i in sorted(parts)]))
