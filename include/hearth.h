@@ -154,7 +154,7 @@ typedef bool (*hth_mask_fn)(void *user, int32_t completion, const int32_t *token
 
 // Says what comes next in the model's place: returns how many tokens *out has, which stay there until the completion's next
 // call; 0: the model chooses. Asked before each choice, with the tokens generated so far. What is said counts as generated,
-// and ends nothing where it holds end tokens. Called by the thread that calls `mask` for the completion, before it.
+// ends nothing where it holds end tokens, and is computed as one batch. Never called for a completion while `mask` is.
 typedef size_t (*hth_force_fn)(void *user, int32_t completion, const int32_t *tokens, size_t n, const int32_t **out);
 
 // Logits of prompt rows [first_row, first_row + n_row): [n_row, n_vocab], borrowed for the call.
@@ -193,7 +193,7 @@ typedef struct hth_request_params {
     int32_t n_top;       // most likely tokens that are listed with each logprob; at most 100
     int32_t n_draft;     // tokens that are guessed per step, which changes none of them. 0: as far as it pays; n: up to so
                          // many, whether it pays or not; -1: none
-    hth_mask_fn mask;
+    hth_mask_fn mask;    // with it or `force` a completion does not roll: it ends where the context is full
     hth_force_fn force;
     const hth_segment *forced; // [n_forced] the scripted model: every completion is this, then ends
     size_t n_forced;
@@ -249,6 +249,7 @@ typedef struct hth_usage {
     hth_miss miss;
     int64_t miss_at; // prompt tokens that were equal to something cached; n_cached of them were of use
     int64_t n_drafted, n_accepted;
+    int64_t n_forced; // of the outputs: those that hth_force_fn said
     uint64_t queued_ns, prefill_ns, generate_ns;
 } hth_usage;
 

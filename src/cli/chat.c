@@ -194,6 +194,7 @@ typedef struct listener {
     hth_chat_output *reader; // NULL: the text is content as it is
     hth_chat_budget *budget; // NULL where there is no reader, or the family knows no thoughts
     hth_guides *guides;      // NULL: anything may be written
+    bool forces;             // they write what there is no choice about
     hth_chat_answer *read;
     hth_chat_sink sink;
     void *user;
@@ -228,7 +229,9 @@ static bool mask_tokens(void *user, int32_t completion, const int32_t *tokens, s
 }
 
 static size_t force_tokens(void *user, int32_t completion, const int32_t *tokens, size_t n, const int32_t **out) {
-    return hth_chat_budget_force(((const listener *)user)->budget, completion, tokens, n, out);
+    const listener *l = user;
+    const size_t n_out = l->budget ? hth_chat_budget_force(l->budget, completion, tokens, n, out) : 0;
+    return n_out > 0 || !l->forces ? n_out : hth_guides_force(l->guides, completion, tokens, n, out);
 }
 
 static hth_code answer(cli_chat *c, const hth_token_list *prompt, listener *l, cli_answer *out, hth_err *err) {
@@ -240,7 +243,8 @@ static hth_code answer(cli_chat *c, const hth_token_list *prompt, listener *l, c
                                  .stop_tokens = ends, .n_stop_token = n_end, .show_control = l->reader != NULL, .user = l};
     l->guides = c->structured.guides;
     if (l->guides) params.mask = mask_tokens;
-    if (l->budget) params.force = force_tokens;
+    l->forces = l->guides && !c->structured.no_forcing;
+    if (l->budget || l->forces) params.force = force_tokens;
     if (prompt->n == 0) return hth_fail(err, HTH_ERR_RANGE, "the prompt is empty");
     if ((int64_t)prompt->n > hth_engine_n_ctx(c->engine)) {
         return hth_fail(err, HTH_ERR_LIMIT, "the prompt has %zu tokens, the context holds %lld (see --ctx)",

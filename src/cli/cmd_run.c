@@ -35,6 +35,7 @@ static void print_timings(const cli_chat *c, const cli_answer *a) {
     if (a->n_drafted > 0) {
         fprintf(stderr, "guesses   %lld tokens, %lld of them right\n", (long long)a->n_drafted, (long long)a->n_accepted);
     }
+    if (a->n_forced > 0) fprintf(stderr, "forced    %lld tokens\n", (long long)a->n_forced);
     fprintf(stderr, "threads   %d\nseed      %llu\n", hth_engine_n_thread(c->engine),
             (unsigned long long)c->sampler.params.seed);
     fprintf(stderr, "weights   %s%s\nmemory   ", cli_bytes(hth_engine_model(c->engine)->weight_bytes, text),
@@ -80,6 +81,7 @@ static void write_json(hth_json_out *j, const cli_chat *c, const cli_answer *a, 
     hth_json_out_int(j, "generated", a->n_generated);
     hth_json_out_int(j, "drafted", a->n_drafted);
     hth_json_out_int(j, "accepted", a->n_accepted);
+    hth_json_out_int(j, "forced", a->n_forced);
     hth_json_out_end(j, '}');
     hth_json_out_begin(j, "timings", '{');
     hth_json_out_num(j, "load_ms", (double)c->load_ns * 1e-6);
@@ -210,6 +212,8 @@ static const cli_option options[] = {
     CLI_OPTION_TEXT("schema", 0, "FILE", run_values, chat.structured.schema, "answer in JSON that satisfies this JSON schema"),
     CLI_OPTION_TEXT("grammar", 0, "FILE", run_values, chat.structured.grammar, "answer in the language of this GBNF or Lark grammar"),
     CLI_OPTION_TEXT("regex", 0, "PATTERN", run_values, chat.structured.regex, "answer with a text that matches this as a whole"),
+    CLI_OPTION_FLAG("no-forcing", 0, run_values, chat.structured.no_forcing,
+                    "with these: the model chooses every token, also what must come whatever it says"),
     CLI_OPTION_KV(run_values, chat.kv, "f16"),
     CLI_OPTION_ACTIVATIONS(run_values, chat.activations, "auto"),
     CLI_OPTION_LORA(run_values, chat.loras),

@@ -109,6 +109,7 @@ static hth_code take_event(void *user, const hth_event *e, hth_err *err) {
         answer->decode_ns = e->usage.generate_ns;
         answer->n_drafted = e->usage.n_drafted;
         answer->n_accepted = e->usage.n_accepted;
+        answer->n_forced = e->usage.n_forced;
         break;
     default: break;
     }

@@ -29,6 +29,7 @@ typedef struct cli_answer {
     int64_t n_step;                          // tokens that decode_ns went into: the first one comes with the prompt
     uint64_t prefill_ns, decode_ns;
     int64_t n_drafted, n_accepted; // tokens that were guessed, and guessed right
+    int64_t n_forced;                 // tokens that nothing was chosen for
 } cli_answer;
 
 // Submits one completion and waits for its end, or until Ctrl-C is pressed. Text goes to `sink` (may be NULL) in whole

@@ -25,7 +25,7 @@ static hth_code compile(const cli_structured_params *p, hth_grammar **out, hth_e
 
 hth_code cli_structured_open(const cli_structured_params *p, const hth_tokenizer *t, cli_structured *out, hth_err *err) {
     hth_grammar *g;
-    *out = (cli_structured){0};
+    *out = (cli_structured){.no_forcing = p->no_forcing};
     if (!cli_structured_is_given(p)) return HTH_OK;
     HTH_TRY(compile(p, &g, err));
     hth_code code = hth_grammar_vocab_new(t, &out->vocab, err);

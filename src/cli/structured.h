@@ -8,11 +8,13 @@
 typedef struct cli_structured_params { // at most one is given
     const char *schema, *grammar;      // files, "-" is standard input
     const char *regex;
+    bool no_forcing; // the model chooses every token, also where one alone may come
 } cli_structured_params;
 
 typedef struct cli_structured {
     hth_grammar_vocab *vocab; // owned
     hth_guides *guides;       // owned; NULL: anything may be written
+    bool no_forcing;
 } cli_structured;
 
 static inline bool cli_structured_is_given(const cli_structured_params *p) {

@@ -43,7 +43,8 @@ static hth_code recite(const hth_engine *e, choice *c, hth_sampler_work *work, h
 static hth_code find_due(const hth_engine *e, sequence *s, hth_err *err) {
     const hth_request *r = s->request;
     const size_t n = (size_t)s->n_output;
-    if (!r->p.force || s->n_due > 0) return HTH_OK;
+    if (!r->p.force || s->n_due > 0 || s->asked_at == s->n_output + 1) return HTH_OK;
+    s->asked_at = s->n_output + 1;
     s->n_due = r->p.force(r->p.user, s->completion, s->tokens + s->n_token - n, n, &s->due);
     for (size_t i = 0; i < s->n_due; i++) {
         if (s->due[i] < 0 || s->due[i] >= e->n_choice) return hth_fail(err, HTH_ERR_RANGE, "there is no token %d to be forced", s->due[i]);
@@ -62,9 +63,13 @@ static hth_code take_due(const hth_engine *e, choice *c, hth_sampler_work *work,
     return hth_logprobs(work, c->logits, c->token, &c->logprob, s->top, c->n_top, err);
 }
 
-bool engine_choose_due(sequence *s, choice *out) {
-    if (s->n_due == 0 || s->request->p.logprobs) return false;
-    *out = (choice){.seq = s, .token = *s->due++, .is_forced = true};
+bool engine_choose_due(const hth_engine *e, sequence *s, choice *out) {
+    if (!s->request->p.force || s->request->p.logprobs) return false;
+    *out = (choice){.seq = s, .is_forced = true};
+    out->code = find_due(e, s, &out->err);
+    if (out->code != HTH_OK) return true;
+    if (s->n_due == 0) return false;
+    out->token = *s->due++;
     s->n_due--;
     out->code = hth_sampler_accept(s->sampler, out->token, &out->err);
     return true;

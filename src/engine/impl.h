@@ -85,6 +85,7 @@ struct sequence {
     uint32_t *mask;  // [(n_vocab + 31) / 32] or NULL
     const hth_token *due; // [n_due] borrowed from hth_request_params.force: what comes next
     size_t n_due;
+    int64_t asked_at; // n_output + 1 when that function was asked last
     hth_logprob *top;    // [n_top] work space
     hth_pooled pooled; // of HTH_TASK_EMBED
     hth_drafter *lookup, *guesser; // made when needed; the second is of the draft model or the predicting layer
@@ -295,6 +296,6 @@ void speculate_settle(hth_engine *e);
 // Chooses the tokens of e->choices on all threads.
 void engine_choose(hth_engine *e);
 // The next token that is due to a sequence without anything to choose from. False: none is, or its logarithm is wanted.
-bool engine_choose_due(sequence *s, choice *out);
+bool engine_choose_due(const hth_engine *e, sequence *s, choice *out);
 
 #endif

@@ -236,6 +236,7 @@ static hth_code take(hth_engine *e, sequence *s, const choice *c, hth_err *err) 
     if (c->code != HTH_OK) return *err = c->err, c->code;
     if (c->token < 0) return sequence_stop(s, HTH_STOP_END, -1, -1), HTH_OK;
     HTH_TRY(append(s, c->token, err));
+    s->request->usage.n_forced += c->is_forced;
     if (!r->p.ignore_end && !c->is_forced && e->tokenizer && hth_tokenizer_is_end(e->tokenizer, c->token)) {
         return sequence_stop(s, HTH_STOP_END, c->token, -1), HTH_OK;
     }
@@ -245,7 +246,7 @@ static hth_code take(hth_engine *e, sequence *s, const choice *c, hth_err *err) 
     if (i_stop >= 0) return sequence_stop(s, HTH_STOP_TEXT, -1, i_stop), HTH_OK;
     if (r->p.max_tokens > 0 && s->n_output >= r->p.max_tokens) return sequence_stop(s, HTH_STOP_LENGTH, -1, -1), HTH_OK;
     if ((int64_t)s->n_token <= e->n_ctx) return HTH_OK;
-    if (r->p.overflow == HTH_OVERFLOW_ROLLING) return roll(e, s, err);
+    if (r->p.overflow == HTH_OVERFLOW_ROLLING && !r->p.mask && !r->p.force) return roll(e, s, err);
     return sequence_stop(s, HTH_STOP_CONTEXT, -1, -1), HTH_OK;
 }
 

@@ -39,7 +39,7 @@ hth_code speculate_open(hth_engine *e, const char *draft, hth_err *err) {
 // ---- guessing
 
 static bool is_writing(const sequence *s) {
-    return s->n_row == 1 && s->has_prompt && sequence_is_generating(s) && !sequence_is_embedding(s);
+    return s->n_row > 0 && s->has_prompt && sequence_is_generating(s) && !sequence_is_embedding(s);
 }
 
 static int32_t most_guesses(const hth_engine *e, const sequence *s, int32_t n_left) {
@@ -131,14 +131,15 @@ static void guess(hth_engine *e, sequence *s, int32_t n_row, int32_t n_writing, 
 }
 
 int32_t speculate_plan(hth_engine *e) {
-    int32_t n_writing = 0, n_row = 0, n_guessed = 0;
+    int32_t n_writing = 0, n_written = 0, n_row = 0, n_guessed = 0;
     for (int32_t i = 0; i < e->n_seq; i++) {
         sequence *s = e->seqs[i];
         s->n_draft = s->i_draft = 0;
         n_row += s->n_row;
         n_writing += is_writing(s);
+        n_written += is_writing(s) ? s->n_row : 0; // more than one where some were due
     }
-    if (!e->can_draft || n_row != n_writing) return 0;
+    if (!e->can_draft || n_row != n_written) return 0;
     for (int32_t i = 0; i < e->n_seq; i++) {
         sequence *s = e->seqs[(i + e->turn) % e->n_seq];
         if (!is_writing(s)) continue;

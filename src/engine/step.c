@@ -10,6 +10,7 @@
 
 #define MIXED_STEP_NS 1e8
 #define FIRST_CHUNK 64 // of a mixed step, while no prompt row has been timed
+#define MOST_DUE 64   // tokens that are taken behind a chosen one
 #define LEAST_SHARE 32 // rows below which a chunk is not divided
 #define LOGITS_BYTES ((size_t)64 << 20) // of prompt rows in a step
 
@@ -269,7 +270,7 @@ static int32_t plan_rows(hth_engine *e, bool embeds) {
         n_interactive += is_reading(s, embeds, HTH_PRIORITY_INTERACTIVE);
         if (embeds || sequence_pending(s) == 0 || sequence_is_embedding(s) || !sequence_is_generating(s)) continue;
         s->n_row = (int32_t)sequence_pending(s);
-        n_generated++;
+        n_generated += s->n_row;
     }
     const int32_t budget = prompt_budget(e, n_generated);
     share_rows(e, embeds, HTH_PRIORITY_INTERACTIVE, budget);
@@ -514,6 +515,20 @@ static hth_code deliver_rows(hth_engine *e, sequence *s, hth_err *err) {
     return HTH_OK;
 }
 
+// Takes a token, and those that are due behind it: they are computed with the next step, but for what was guessed. Returns
+// whether the logits behind the last one are there.
+static bool take_with_due(hth_engine *e, choice *c) {
+    sequence *s = c->seq;
+    bool has_row = true;
+    int n = 0;
+    do {
+        const size_t n_before = s->n_token;
+        sequence_take(e, s, c);
+        has_row = has_row && s->n_token == n_before + 1 && speculate_follow(s, c->token);
+    } while (!s->is_ended && ++n <= MOST_DUE && engine_choose_due(e, s, c));
+    return has_row;
+}
+
 // Chooses one token for each sequence that waits for one. What was guessed waits for the next.
 static void choose_round(hth_engine *e) {
     const int32_t n = e->n_choices;
@@ -521,11 +536,7 @@ static void choose_round(hth_engine *e) {
     e->n_choices = 0;
     for (int32_t i = 0; i < n; i++) {
         choice c = e->choices[i]; // its place may be taken below
-        const size_t n_before = c.seq->n_token;
-        if (c.seq->is_ended) continue;
-        do sequence_take(e, c.seq, &c);
-        while (!c.seq->is_ended && engine_choose_due(c.seq, &c)); // a run that is forced is computed in one step
-        if (c.seq->n_token == n_before + 1 && speculate_follow(c.seq, c.token)) add_choice(e, c.seq, logits_after(e, c.seq));
+        if (!c.seq->is_ended && take_with_due(e, &c)) add_choice(e, c.seq, logits_after(e, c.seq));
     }
 }
 

@@ -122,6 +122,8 @@ HTH_NODISCARD hth_code hth_guides_new(const hth_guide_params *p, int32_t n, hth_
 void hth_guides_free(hth_guides *gs);
 // An hth_mask_fn whose user is an hth_guides. May be called for different completions at once.
 bool hth_guides_mask(void *user, int32_t completion, const int32_t *tokens, size_t n, uint32_t *mask);
+// An hth_force_fn with the same user: what hth_guide_forced says. Where it fails, 0: the next mask says why.
+size_t hth_guides_force(void *user, int32_t completion, const int32_t *tokens, size_t n, const int32_t **out);
 hth_guide *hth_guides_at(hth_guides *gs, int32_t i);
 // What went wrong where the function returned false.
 const hth_err *hth_guides_error(const hth_guides *gs, int32_t i);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "grammar/chart.h"
+#include "grammar/forced.h"
 #include "grammar/plain.h"
 #include "grammar/vocab.h"
 
@@ -511,43 +512,40 @@ hth_code hth_guide_forced_text(hth_guide *g, hth_str *out, hth_err *err) {
     return HTH_OK;
 }
 
-// How many of the tokens stay whatever follows: none of the text's last pieces may be a part of a longer token.
-static size_t n_certain(const hth_guide *g, const hth_token_list *list) {
-    size_t n_keep = list->n, n_text = 0;
-    uint8_t text[64];
-    for (size_t i = list->n; i-- > 0;) {
-        size_t n;
-        const uint8_t *p = vocab_text(g->vocab, list->ids[i], &n);
-        if (n == 0 || n_text + n > sizeof text) break;
-        memmove(text + n, text, n_text);
-        memcpy(text, p, n);
-        n_text += n;
-        if (vocab_goes_on(g->vocab, text, n_text)) n_keep = i;
+// What stands before the text that is forced: a tokenizer may cut it differently at the beginning of a text.
+static const uint8_t *text_before(const hth_guide *g, size_t *n) {
+    if (g->n_step > 0) {
+        const uint8_t *text = vocab_text(g->vocab, g->steps[g->n_step - 1].token, n);
+        if (*n > 0) return text;
     }
-    return n_keep;
+    *n = 1;
+    return (const uint8_t *)"\n"; // as chat templates end
+}
+
+// Appends the first tokens of a list, at most `most`, as far as they may come.
+static hth_code take_forced(hth_guide *g, const hth_token_list *list, size_t most, hth_token_list *out, hth_err *err) {
+    uint32_t place = g->place;
+    for (size_t i = 0; i < list->n && i < most; i++) {
+        place = step_token(g, place, list->ids[i]); // a tokenizer may change what it cuts
+        if (place == PLACE_NONE) break;
+        if (!hth_grow(HTH_MEM_TEXT, (void **)&out->ids, &out->cap, out->n + 1, sizeof *out->ids, SIZE_MAX)) {
+            return hth_fail_nomem(err, (out->n + 1) * sizeof *out->ids);
+        }
+        out->ids[out->n++] = list->ids[i];
+    }
+    return told(g, err);
 }
 
 hth_code hth_guide_forced(hth_guide *g, size_t most, hth_token_list *out, hth_err *err) {
     hth_str text;
     hth_token_list list = {0};
+    size_t n_before;
+    const uint8_t *before = text_before(g, &n_before);
     hth_str_init(&text, HTH_MEM_TEXT, FORCED_MAX + 1);
     hth_code code = hth_guide_forced_text(g, &text, err);
-    if (code == HTH_OK && text.len > 0) {
-        code = hth_tokenize(g->vocab->tokenizer, &(hth_text_segment){text.p, text.len, true}, 1, 0, &list, err);
-    }
-    size_t n = n_certain(g, &list);
-    if (n > most) n = most;
-    uint32_t place = g->place;
-    for (size_t i = 0; i < n && code == HTH_OK; i++) {
-        place = step_token(g, place, list.ids[i]); // a tokenizer may put a space before a text: then it is not forced
-        if (place == PLACE_NONE) break;
-        if (hth_grow(HTH_MEM_TEXT, (void **)&out->ids, &out->cap, out->n + 1, sizeof *out->ids, SIZE_MAX)) {
-            out->ids[out->n++] = list.ids[i];
-        } else {
-            code = hth_fail_nomem(err, (out->n + 1) * sizeof *out->ids);
-        }
-    }
+    if (code == HTH_OK && text.len > 0) code = g_cut_forced(g->vocab, before, n_before, &text, &list, err);
+    if (code == HTH_OK) code = take_forced(g, &list, most, out, err);
     hth_str_free(&text);
     hth_token_list_free(&list);
-    return code == HTH_OK ? told(g, err) : code;
+    return code;
 }

@@ -66,10 +66,18 @@ bool hth_call_stop_thinking(hth_server *s, hth_chat_text id) {
 }
 
 static size_t force_tokens(void *user, int32_t completion, const int32_t *tokens, size_t n, const int32_t **out) {
-    return hth_chat_budget_force(((const call_job *)user)->budget, completion, tokens, n, out);
+    const call_job *job = user;
+    const size_t n_out = job->budget ? hth_chat_budget_force(job->budget, completion, tokens, n, out) : 0;
+    return n_out > 0 || !job->forces ? n_out : hth_guides_force(job->guides, completion, tokens, n, out);
 }
 
-bool call_make_budget(hth_call *c, size_t i, hth_request_params *p, hth_fault *fault) {
+void call_force(hth_call *c, size_t i, hth_request_params *p) {
+    const hth_config *config = c->s->config;
+    c->jobs[i].forces = c->jobs[i].guides && (!config || config->forcing);
+    if (c->jobs[i].budget || c->jobs[i].forces) p->force = force_tokens;
+}
+
+bool call_make_budget(hth_call *c, size_t i, hth_fault *fault) {
     const hth_ask *a = c->ask;
     const bool is_wanted = a->thinking_budget > 0 || a->control_id.p;
     if (!is_wanted || !c->format || !c->use->tokenizer || !hth_chat_format_ends_thought(c->format, c->use->chat)) return true;
@@ -79,7 +87,6 @@ bool call_make_budget(hth_call *c, size_t i, hth_request_params *p, hth_fault *f
                                         .most = a->thinking_budget > 0 ? a->thinking_budget : -1, .n_completion = c->n_completion};
     hth_err err;
     if (hth_chat_budget_new(&how, &c->jobs[i].budget, &err) != HTH_OK) return hth_refuse_err(fault, &err, NULL);
-    p->force = force_tokens;
     enlist(c);
     return true;
 }

@@ -27,6 +27,7 @@ typedef struct call_choice {
 typedef struct call_job { // also the `user` of its request's callbacks
     hth_call *call;
     hth_guides *guides;   // owned; NULL: anything may be written
+    bool forces;          // they write what there is no choice about
     hth_chat_budget *budget; // owned; NULL: thoughts are not cut
     hth_request *request; // owned; NULL: not submitted yet, or over
     bool is_over;
@@ -94,7 +95,9 @@ const hth_err *call_guide_error(const call_job *job, int32_t completion);
 void call_free_grammar(hth_call *c);
 
 // call_budget.c
-bool call_make_budget(hth_call *c, size_t i, hth_request_params *p, hth_fault *fault); // of job i
+bool call_make_budget(hth_call *c, size_t i, hth_fault *fault); // of job i
+// What is written in the model's place: the end of a thought that is cut, and what a grammar leaves no choice of.
+void call_force(hth_call *c, size_t i, hth_request_params *p);
 void call_delist(hth_call *c);
 
 // call_start.c

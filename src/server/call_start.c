@@ -134,7 +134,8 @@ bool call_submit_next(hth_call *c, hth_fault *fault) {
     p = c->params;
     p.user = &c->jobs[i];
     p.on_more = on_more;
-    if (!call_make_guides(c, i, &p, fault) || !call_make_budget(c, i, &p, fault)) return false;
+    if (!call_make_guides(c, i, &p, fault) || !call_make_budget(c, i, fault)) return false;
+    call_force(c, i, &p);
     atomic_fetch_add(&c->n_hold, 1);
     if (hth_request_submit(c->use->engine, &p, &r, &why, &err) != HTH_OK) {
         unhold(c);

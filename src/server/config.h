@@ -94,6 +94,7 @@ typedef struct hth_config {
     bool cache;               // beginnings of ended requests are kept
     const char *cache_folder; // NULL: none
     bool context_shift;
+    bool forcing;             // what a grammar leaves no choice of is written without asking the model
     bool kv_unified;          // as llama-server: n_ctx is each answer's, not shared out among n_parallel
     hth_config_sampling sampling;
 

@@ -122,6 +122,7 @@ const hth_setting hth_settings[] = {
         "as llama-server: --ctx is not divided by --parallel"),
     BOOL("context-shift", context_shift, NULL, "LLAMA_ARG_CONTEXT_SHIFT",
         "a full context drops its oldest tokens instead of ending"),
+    BOOL("forcing", forcing, NULL, NULL, "what a schema leaves no choice of is written without asking the model (default)"),
 
     SAMPLE("temp", temperature, 0, 1000, "--temperature", "LLAMA_ARG_TEMPERATURE", "temperature where a request says nothing"),
     SAMPLE("top-k", top_k, 0, 2147483647, NULL, "LLAMA_ARG_TOP_K", "choose among the likeliest, 0: all"),
@@ -267,7 +268,7 @@ void hth_config_defaults(hth_config *c, hth_config_style style) {
         .keep_alive_ms = is_llama ? -1 : 300000, .load_timeout_ms = 300000, .n_predict = -1,
         .cache = true, .reasoning_budget = -1, .cors_credentials = is_llama,
         .cors_methods = is_llama ? "GET, POST, DELETE, OPTIONS" : NULL, .cors_headers = is_llama ? "*" : NULL,
-        .prefill_assistant = true, .metrics = !is_llama,
+        .prefill_assistant = true, .forcing = true, .metrics = !is_llama,
         .slots = true, .store = true, .store_bytes = 1000000000,
         .store_age_ms = (int64_t)720 * 3600 * 1000, .log_level = HTH_LOG_INFO, .access_log = true,
         .sampling = {none, none, none, none, none, none, none, none, none, none, none, none,

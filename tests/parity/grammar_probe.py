@@ -70,6 +70,13 @@ class Probe:
         data = self.process.stdout.read(int(size) + 1)[:-1]
         return how == "ended", int(n), data, [int(v) for v in self.answer().split()]
 
+    def runs(self, text):
+        """Takes what is forced on the way through a text: its tokens, those forced, and where others would be in it."""
+        data = text.encode()
+        answer = self.ask(f"R {len(data)}", data)
+        assert not answer.startswith("error"), answer
+        return tuple(map(int, answer.split()))
+
     def forced(self):
         answer = self.ask("F")
         assert not answer.startswith("error"), answer

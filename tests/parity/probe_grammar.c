@@ -5,6 +5,7 @@
 //   T N\n BYTES         is the text in the grammar:               1, 0 (a beginning), -POSITION - 1 of the byte refused
 //   M N\n BYTES         goes through the text's tokens, a mask each:  N_TOKEN ALLOWED, then the nanoseconds of each mask
 //   S SEED MOST         samples with random logits:               ended|cut N_TOKEN N_BYTES\n BYTES\n, then as for M
+//   R N\n BYTES         goes through the text's tokens, behind a line break, taking what is forced:  N_TOKEN N_FORCED N_WRONG
 //   F                   what is forced at the beginning:          N_TOKEN N_BYTES\n BYTES
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,6 +198,54 @@ static void run(state *s, bool is_sample, uint64_t seed, size_t most) {
     free(mask);
 }
 
+// The tokens of a text as a tokenizer cuts it behind a line break.
+static bool tokens_behind_line(const state *s, hth_token_list *list) {
+    hth_err err;
+    const hth_text_segment segments[2] = {{"\n", 1, true}, {s->bytes, s->n, true}};
+    if (hth_tokenize(s->tokenizer, segments, 2, 0, list, &err) != HTH_OK) return false;
+    bool is_behind = false;
+    size_t first = 0, n;
+    while (first < list->n && !is_behind) {
+        const uint8_t *text = vocab_text(s->vocab, list->ids[first++], &n);
+        is_behind = n > 0 && text[n - 1] == '\n';
+    }
+    list->n -= first;
+    memmove(list->ids, list->ids + first, list->n * sizeof *list->ids);
+    return is_behind;
+}
+
+static void compare_forced(const state *s) {
+    hth_err err;
+    hth_guide *g;
+    hth_token_list list = {0}, run = {0};
+    size_t n_forced = 0, n_wrong = 0;
+    if (!tokens_behind_line(s, &list) ||
+        hth_guide_new(&(hth_guide_params){.grammar = s->grammar, .vocab = s->vocab}, &g, &err) != HTH_OK) {
+        printf("error %s\n", err.msg);
+        return;
+    }
+    for (size_t i = 0; i < list.n;) {
+        run.n = 0;
+        if (hth_guide_forced(g, 32, &run, &err) != HTH_OK) break;
+        for (size_t k = 0; k < run.n; k++) {
+            if (i + k < list.n && run.ids[k] == list.ids[i + k]) continue;
+            n_wrong++;
+            run.n = k;
+        }
+        n_forced += run.n;
+        const size_t n = run.n > 0 ? run.n : 1;
+        for (size_t k = 0; k < n; k++) {
+            if (hth_guide_accept(g, list.ids[i++], &err) == HTH_OK) continue;
+            n_wrong += 1000000;
+            i = list.n;
+        }
+    }
+    printf("%zu %zu %zu\n", list.n, n_forced, n_wrong);
+    hth_token_list_free(&list);
+    hth_token_list_free(&run);
+    hth_guide_free(g);
+}
+
 static void forced(state *s) {
     hth_err err;
     hth_guide *g;
@@ -235,6 +284,8 @@ int main(void) {
             run(&s, false, 0, 0);
         } else if (sscanf(line, "S %llu %zu", &seed, &most) == 2) {
             run(&s, true, seed, most);
+        } else if (sscanf(line, "R %zu", &n) == 1 && read_bytes(&s, n)) {
+            compare_forced(&s);
         } else if (line[0] == 'F') {
             forced(&s);
         } else {

@@ -232,6 +232,42 @@ def test_a_thousand_sampled_answers_validate(probe, models):
     assert check_samples(probe, vocab, 1000) >= 920  # strings without a bound end by chance alone
 
 
+# ---- what must come
+
+ADDRESS = {
+    "type": "object",
+    "properties": {"street_and_number": {"type": "string", "maxLength": 30}, "postal_code": {"type": "string", "pattern": "^[0-9]{5}$"},
+                   "country_code": {"enum": ["DE", "FR", "AT"]}, "größe": {"const": "  ganz groß"}},
+    "required": ["street_and_number", "postal_code", "country_code", "größe"], "additionalProperties": False,
+}
+ORDER = {
+    "type": "object",
+    "properties": {"customer_identifier": {"type": "integer", "minimum": 0}, "shipping_address": ADDRESS,
+                   "lines": {"type": "array", "minItems": 2, "items": {
+                       "type": "object", "properties": {"product_name": {"type": "string"}, "is_gift_wrapped": {"type": "boolean"}},
+                       "required": ["product_name", "is_gift_wrapped"], "additionalProperties": False}},
+                   "payment_status": {"enum": ["awaiting_payment", "payment_received", "payment_refunded"]}},
+    "required": ["customer_identifier", "shipping_address", "lines", "payment_status"], "additionalProperties": False,
+}
+ANSWER = {
+    "customer_identifier": 4711,
+    "shipping_address": {"street_and_number": "Hauptstr. 5 b", "postal_code": "10115", "country_code": "DE", "größe": "  ganz groß"},
+    "lines": [{"product_name": 'Book "é"', "is_gift_wrapped": True}, {"product_name": " 12", "is_gift_wrapped": False}],
+    "payment_status": "payment_received",
+}
+LAYOUTS = {"free": {"indent": 2}, "spaced": {}, "compact": {"separators": (",", ":")}}
+
+
+@pytest.mark.parametrize("name", ["llama-spm", "llama-bpe", "qwen2", "gemma-4", "gpt-2", "command-r", "falcon", "deepseek-llm"])
+def test_forced_tokens_are_those_of_the_tokenizer(probe, models, name):
+    """Taken on the way through an answer they are the tokens of the whole: nothing behind them has changed the cut."""
+    probe.vocab(models("llama_vocab") / f"ggml-vocab-{name}.gguf")
+    for space, layout in LAYOUTS.items():
+        probe.compile("schema", json.dumps(ORDER), space=space)
+        n, n_forced, n_wrong = probe.runs(json.dumps(ANSWER, ensure_ascii=False, **layout))
+        assert n_wrong == 0 and n_forced > n * (0.15 if space == "free" else 0.35), (space, n, n_forced, n_wrong)
+
+
 # ---- llama.cpp's grammars
 
 GBNF = {

@@ -238,6 +238,106 @@ static void an_absurd_number_of_guesses_is_named(void **state) {
     hth_engine_close(e);
 }
 
+// ---- what must come
+
+// The first three tokens, and up to 37 behind every one that 3 divides, are given. Returns how many of them come now.
+static int32_t n_given(const int32_t *tokens, size_t n) {
+    size_t i = 3;
+    while (i < n) i += tokens[i] % 3 == 0 ? (size_t)tokens[i] % 37 + 2 : 1;
+    return (int32_t)(i - n);
+}
+
+static hth_token given_at(size_t i) {
+    return (hth_token)(i * 7 % TINY_VOCAB);
+}
+
+static bool allow_given(void *user, int32_t completion, const int32_t *tokens, size_t n, uint32_t *mask) {
+    (void)user;
+    (void)completion;
+    if (n_given(tokens, n) > 0) mask[given_at(n) / 32] |= 1u << (given_at(n) % 32);
+    else memset(mask, 0xff, (TINY_VOCAB + 31) / 32 * sizeof *mask);
+    return true;
+}
+
+static size_t give(void *user, int32_t completion, const int32_t *tokens, size_t n, const int32_t **out) {
+    hth_token(*given)[40] = user; // a row for each completion
+    const int32_t n_out = n_given(tokens, n);
+    for (int32_t i = 0; i < n_out; i++) given[completion][i] = given_at(n + (size_t)i);
+    *out = given[completion];
+    return (size_t)n_out;
+}
+
+static size_t give_nonsense(void *user, int32_t completion, const int32_t *tokens, size_t n, const int32_t **out) {
+    static const int32_t nonsense[] = {TINY_VOCAB};
+    (void)user;
+    (void)completion;
+    (void)tokens;
+    *out = nonsense;
+    return n == 4;
+}
+
+// With a mask that leaves nothing else, the same tokens are chosen one by one.
+static void what_must_come_is_what_a_mask_would_leave(void **state) {
+    (void)state;
+    for (size_t k = 0; k < HTH_COUNT(KINDS); k++) {
+        hth_engine *e = asked_open(KINDS[k], &(hth_engine_params){.n_thread = 2, .n_ctx = 300, .n_sequence = 3, .n_chunk = 16});
+        hth_token prompt[60];
+        make_prompt(prompt, 60, k);
+        const hth_segment segment = asked_tokens(prompt, 60);
+        hth_sampler_params sampling = hth_sampler_neutral();
+        sampling.temperature = 0.5f;
+        sampling.frequency_penalty = 0.1f;
+        hth_token given[3][40];
+        hth_request_params p = {.segments = &segment, .n_segment = 1, .sampling = &sampling, .n = 3, .max_tokens = 150, .n_draft = -1,
+                                .ignore_end = true, .mask = allow_given, .user = given};
+        asked *want = asked_run(e, &p);
+        assert_int_equal(want->usage.n_forced, 0);
+        p.force = give;
+        for (int t = 0; t < 4; t++) {
+            if (t == 3) p.mask = NULL;
+            p.n_draft = (int32_t[]){-1, 5, 0, 5}[t];
+            asked *got = asked_run(e, &p);
+            for (int i = 0; i < 3; i++) {
+                assert_int_equal(got->of[i].n, want->of[i].n);
+                assert_memory_equal(got->of[i].tokens, want->of[i].tokens, (size_t)want->of[i].n * sizeof(hth_token));
+                assert_int_equal(got->of[i].reason, HTH_STOP_LENGTH);
+            }
+            if (got->usage.n_forced < 60) fail_msg("only %d tokens were given", (int)got->usage.n_forced);
+            free(got);
+        }
+        free(want);
+        hth_engine_close(e);
+    }
+}
+
+static void what_must_come_fails_closed_has_probabilities_and_does_not_roll(void **state) {
+    (void)state;
+    hth_engine *e = asked_open(TINY_LLAMA, &(hth_engine_params){.n_thread = 1, .n_ctx = 64});
+    const hth_token prompt[] = {1, 2, 3};
+    const hth_segment segment = asked_tokens(prompt, 3);
+    hth_token given[1][40];
+    hth_request_params p = {.segments = &segment, .n_segment = 1, .force = give_nonsense, .max_tokens = 20, .ignore_end = true};
+    asked *a = asked_run(e, &p);
+    assert_int_equal(a->of[0].code, HTH_ERR_RANGE);
+    assert_int_equal(a->of[0].n, 4);
+    free(a);
+    p = (hth_request_params){.segments = &segment, .n_segment = 1, .force = give, .user = given, .max_tokens = 20, .ignore_end = true};
+    asked *plain = asked_run(e, &p);
+    p.logprobs = true;
+    a = asked_run(e, &p);
+    assert_int_equal(a->usage.n_forced, plain->usage.n_forced);
+    assert_memory_equal(a->of[0].tokens, plain->of[0].tokens, 20 * sizeof(hth_token));
+    for (int i = 0; i < 20; i++) assert_true(a->of[0].logprobs[i] < 0);
+    free(a);
+    free(plain);
+    p = (hth_request_params){.segments = &segment, .n_segment = 1, .force = give, .user = given, .overflow = HTH_OVERFLOW_ROLLING,
+                             .ignore_end = true};
+    a = asked_run(e, &p);
+    assert_int_equal(a->of[0].reason, HTH_STOP_CONTEXT); // what was said is needed to know what comes
+    free(a);
+    hth_engine_close(e);
+}
+
 // ---- the parts
 
 static void lookup_continues_what_stood_there_before(void **state) {
@@ -329,6 +429,8 @@ int main(void) {
         cmocka_unit_test(a_draft_model_changes_no_token),
         cmocka_unit_test(a_draft_model_of_another_vocabulary_is_refused),
         cmocka_unit_test(a_predicting_layer_changes_no_token),
+        cmocka_unit_test(what_must_come_is_what_a_mask_would_leave),
+        cmocka_unit_test(what_must_come_fails_closed_has_probabilities_and_does_not_roll),
         cmocka_unit_test(an_absurd_number_of_guesses_is_named),
         cmocka_unit_test(lookup_continues_what_stood_there_before),
         cmocka_unit_test(lookup_agrees_with_searching),
