@@ -49,7 +49,9 @@ size_t hth_guides_force(void *user, int32_t completion, const int32_t *tokens, s
     if (completion < 0 || completion >= gs->n) return 0;
     struct guide_slot *s = &gs->slots[completion];
     s->forced.n = 0;
-    if (hth_guide_sync(s->guide, tokens, n, &err) != HTH_OK || hth_guide_forced(s->guide, MOST_FORCED, &s->forced, &err) != HTH_OK) return 0;
+    hth_code code = hth_guide_sync(s->guide, tokens, n, &err);
+    if (code == HTH_OK) code = hth_guide_forced(s->guide, MOST_FORCED, &s->forced, &err);
+    if (code != HTH_OK) return 0;
     *out = s->forced.ids;
     return s->forced.n;
 }
