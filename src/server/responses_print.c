@@ -71,6 +71,22 @@ static void write_incomplete(hth_json_out *o, const responses_job *j) {
     hth_json_out_end(o, '}');
 }
 
+// As they came; functions with what clients expect every function to have.
+static void write_tools(hth_json_out *o, const responses_job *j) {
+    const hth_json *tools = j->r.tools;
+    hth_json_out_begin(o, "tools", '[');
+    for (uint32_t i = 0; tools && i < tools->n; i++) {
+        const hth_json *tool = &tools->u.items[i], *type = hth_json_get(tool, "type");
+        const bool is_function = type && type->kind == HTH_JSON_STRING && strcmp(type->u.str, "function") == 0;
+        hth_json_out_begin(o, NULL, '{');
+        for (uint32_t k = 0; k < tool->n; k++) put_source(o, tool->u.members[k].key, j, &tool->u.members[k].value);
+        if (is_function && !hth_json_get(tool, "parameters")) hth_json_out_text(o, "parameters", NULL);
+        if (is_function && !hth_json_get(tool, "strict")) hth_json_out_bool(o, "strict", false);
+        hth_json_out_end(o, '}');
+    }
+    hth_json_out_end(o, ']');
+}
+
 // What was asked for, as clients expect it back.
 static void write_request(hth_json_out *o, const responses_job *j) {
     const responses_request *r = &j->r;
@@ -110,10 +126,7 @@ static void write_request(hth_json_out *o, const responses_job *j) {
         put_source(o, "tool_choice", j, r->tool_choice);
     else
         hth_json_out_text(o, "tool_choice", "auto");
-    if (r->tools)
-        put_source(o, "tools", j, r->tools);
-    else
-        hth_json_out_raw(o, "tools", "[]", 2);
+    write_tools(o, j);
     hth_json_out_int(o, "top_logprobs", r->ask.n_top);
     hth_json_out_text(o, "truncation", r->truncation == 1 ? "auto" : "disabled");
     put_text(o, "user", r->user);

@@ -149,7 +149,7 @@ class Responses(Chat):
 
 
 class Messages(Chat):
-    path, more = "/v1/messages", {"thinking": {"type": "enabled", "budget_tokens": 1024}}
+    path, more = "/v1/messages", {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 1100}
 
     def tool(self):
         f = WEATHER["function"]
@@ -390,7 +390,7 @@ def test_p07_a_type_may_be_a_list_of_types(thinker):
 def test_p08_a_template_that_fails_is_an_error_and_no_other_template(start, template):
     with start(template) as s:
         for d in DIALECTS:
-            assert error_of(s, d.path, d.body(**{k: None for k in d.more})), d.path
+            assert error_of(s, d.path, d.body(**{k: None for k in d.more if k != "max_tokens"})), d.path
         assert s.json("/v1/completions", {"prompt": "x", "max_tokens": 1})["choices"]  # which needs no template
 
 
@@ -405,7 +405,7 @@ def test_p09_control_tokens_are_in_no_text_and_in_no_name(start):
 
 def test_p09_the_models_own_end_is_not_part_of_its_answer(server):
     for d in DIALECTS:
-        more = {k: None for k in d.more}
+        more = {k: None for k in d.more if k != "max_tokens"}
         assert say(server, d, "Hello!<|im_end|>", **more)[0] == "Hello!", d.path
 
 
