@@ -138,6 +138,8 @@ def as_described(shape, answer):
             c["logprobs"] = c["logprobs"] and {k: v[1:] if v[:1] == [None] else v for k, v in c["logprobs"].items()}
         elif c["logprobs"] is None:
             del c["logprobs"]
+        elif c["logprobs"]["refusal"] is None:
+            del c["logprobs"]["refusal"]
     for name in [k for k in ("usage", "user") if shape in ("chunk", "response") and a.get(k, 0) is None]:
         del a[name]
     if shape == "event" and "response" in a:
