@@ -78,6 +78,29 @@ def test_a_peft_adapter_gives_the_logits_of_merged_weights(name, rooted, tiny, t
     assert tiny_models.nmse(want, np.load(folder / "ref.npy")) > 1e-3, "the adapter changes too little to show"
 
 
+def test_an_adapter_of_latent_attention_gives_the_logits_of_merged_weights(tiny, tmp_path):
+    """The projections around the compressed rows; in both forms that rows take (prompt and generated)."""
+    family, folder, weights, tokens = tiny("deepseek3")
+    rng = np.random.default_rng(6)
+    parts = ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "o_proj")
+    pairs = {n: halves(*w.shape, rng) for n, w in weights.items() if n.split(".")[-2] in parts}
+    assert {n.split(".")[-2] for n in pairs} == set(parts)
+    adapter = peft(tmp_path / "adapter", pairs)
+    want = merged_logits(family, folder, weights, pairs, ALPHA / RANK, tokens, tmp_path / "merged")
+    for how in ((), ("--as-generated",), ("--chunk", "7")):
+        assert tiny_models.nmse(want, harness.logits(folder, tokens, "--lora", adapter, *how)) <= max(BOUND, family.bound), how
+    assert tiny_models.nmse(want, np.load(folder / "ref.npy")) > 1e-3
+
+
+def test_an_adapter_of_the_expansion_of_compressed_rows_is_refused_by_name(tiny, tmp_path):
+    """Generated rows never make the keys and values that it would change."""
+    _, folder, weights, tokens = tiny("deepseek3")
+    name = next(n for n in weights if n.endswith("kv_b_proj.weight"))
+    adapter = peft(tmp_path / "adapter", {name: halves(*weights[name].shape, np.random.default_rng(7))})
+    with pytest.raises(harness.Refused, match="changes of .*kv_b_proj.weight are not supported"):
+        harness.logits(folder, tokens, "--lora", adapter)
+
+
 def test_two_adapters_add_up_and_chunks_do_not_matter(tiny, tmp_path):
     family, folder, weights, tokens = tiny("llama")
     rng = np.random.default_rng(4)
