@@ -87,6 +87,8 @@ def harmless(family, key, value, written):
         return True
     if key == "feed_forward_length" and "expert_feed_forward_length" in written:
         return written.get("leading_dense_block_count", 0) == 0  # no layer is dense
+    if key == "expert_shared_count" and "expert_shared_feed_forward_length" in written:
+        return True  # the width says it
     if key == "expert_group_used_count" and written["expert_group_count"] == 1:
         return True
     if key == "attention.layer_norm_rms_epsilon" and value <= 1e-5:

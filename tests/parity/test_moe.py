@@ -246,6 +246,22 @@ def test_a_router_that_gives_no_numbers_is_an_error_that_names_the_layer(what, t
         harness.logits(tmp_path, [1, 2, 3], "-t", "2")
 
 
+def test_the_shared_expert_of_granitemoeshared_is_that_of_the_hybrid(tmp_path):
+    """mlx-lm has the type only as a hybrid one without recurrent layers: the same tensors and keys."""
+    config = vary(families.by_name("granite-hybrid").config, layer_types=["attention"] * 4, position_embedding_type="rope")
+    family = families.Family("granite-moe-shared", config, tied=True, embed_std=0.3,
+                             to_hub=families.by_name("granite-hybrid").to_hub, no_rewrite="not asked for")
+    folder = tiny_models.build(family, tiny_models.default_root())
+    shutil.copy(folder / "model.safetensors", tmp_path)
+    keys = {k: v for k, v in config.items() if not k.startswith("mamba") and k not in ("layer_types", "position_embedding_type")}
+    (tmp_path / "config.json").write_text(json.dumps(dict(keys, model_type="granitemoeshared")))
+    tokens = np.load(folder / "tokens.npy")
+    assert tiny_models.nmse(np.load(folder / "ref.npy"), harness.logits(tmp_path, tokens)) <= 1e-10
+    (tmp_path / "config.json").write_text(json.dumps(dict(keys, model_type="granitemoeshared", shared_intermediate_size=61)))
+    with pytest.raises(harness.Refused, match="shared_mlp"):
+        harness.logits(tmp_path, tokens)
+
+
 def test_show_says_how_many_experts_and_parameters():
     folder = tiny_models.build(families.by_name("qwen3-moe"), tiny_models.default_root())
     told = harness.run("show", folder)

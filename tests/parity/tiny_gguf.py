@@ -28,7 +28,7 @@ ARCH = {
     "nemotron": "nemotron", "internlm2": "internlm2",
     "mixtral": "llama", "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "gpt_oss": "gpt-oss", "glm4_moe": "glm4moe",
     "olmoe": "olmoe", "granitemoe": "granitemoe", "ernie4_5_moe": "ernie4_5-moe", "hunyuan": "hunyuan-moe",
-    "dots1": "dots1", "minimax_m2": "minimax-m2",
+    "dots1": "dots1", "minimax_m2": "minimax-m2", "bailing_moe": "bailingmoe2",
     "deepseek_v2": "deepseek2", "deepseek_v3": "deepseek2", "glm4_moe_lite": "deepseek2", "youtu_llm": "deepseek2",
     "minicpm3": "minicpm3", "mistral4": "mistral4", "llama4_text": "llama4", "mimo_v2_flash": "mimo2", "deepseek": "deepseek",
     "lfm2": "lfm2", "lfm2_moe": "lfm2moe", "qwen3_next": "qwen3next", "qwen3_5_text": "qwen35",
@@ -39,6 +39,13 @@ ARCH = {
 # Converters turn the hub's half-and-half pairs of these into neighbours; the others keep the hub's order.
 PERMUTED = {"llama", "mistral3", "smollm3", "granite", "granitemoe", "minicpm", "internlm2", "deepseek", "granitehybrid"}
 NORM_PLUS_ONE = {"gemma", "gemma2", "gemma3", "nemotron"}
+
+
+def arch_of(c):
+    """The architecture's name; the first Ling has no norms on queries and keys."""
+    if c["model_type"] == "bailing_moe" and not c["use_qk_norm"]:
+        return "bailingmoe"
+    return tiny_gguf_mamba.arch_of(c) or ARCH[c["model_type"]]
 
 
 def permute(rows, n_head):
@@ -321,13 +328,15 @@ def write_expert_keys(w, c):
     if arch == "deepseek":
         w.number("leading_dense_block_count", c["first_k_dense_replace"])
         w.number("expert_shared_count", c["n_shared_experts"])
-    if arch in ("glm4moe", "dots1"):
+    if arch in ("glm4moe", "dots1", "bailingmoe", "bailingmoe2"):
         w.number("leading_dense_block_count", c["first_k_dense_replace"])
-        w.number("expert_shared_count", c["n_shared_experts"])
-    if arch in ("glm4moe", "dots1", "deepseek2", "mistral4"):
+        w.number("expert_shared_count", c.get("n_shared_experts") or c["num_shared_experts"])
+    if arch == "bailingmoe2":
+        w.number("expert_shared_feed_forward_length", width * c["num_shared_experts"])
+    if arch in ("glm4moe", "dots1", "deepseek2", "mistral4", "bailingmoe", "bailingmoe2"):
         w.number("expert_weights_scale", c["routed_scaling_factor"])
         w.number("expert_weights_norm", c["norm_topk_prob"])
-    if arch in ("glm4moe", "dots1", "minimax-m2") or c.get("topk_method") == "noaux_tc":
+    if arch in ("glm4moe", "dots1", "minimax-m2", "bailingmoe2") or c.get("topk_method") == "noaux_tc":
         w.number("expert_gating_func", 2)
     if "n_group" in c:
         w.number("expert_group_count", c["n_group"])
@@ -354,7 +363,7 @@ def write_experts(w, weights):
             w.tensor(f"blk.{layer}.ffn_up_exps.weight", up)
         elif name.endswith("output_linear.weight"):
             w.tensor(f"blk.{layer}.ffn_down_exps.weight", value)
-        elif name.endswith("e_score_correction_bias"):
+        elif name.endswith(("e_score_correction_bias", ".gate.expert_bias")):
             w.tensor(f"blk.{layer}.exp_probs_b.bias", value.reshape(-1))
         elif name.endswith("shared_expert_gate.weight"):
             w.tensor(f"blk.{layer}.ffn_gate_inp_shexp.weight", value.reshape(-1))
@@ -406,6 +415,12 @@ def write_tensors(w, c, weights):
             base, index = hub.removesuffix(".weight").split(".norms.")
             stacks.setdefault(base + ".norms", {})[int(index)] = value
             continue
+        if "query_key_value" in hub and arch == "bailingmoe":
+            width, layer = c["hidden_size"] // n_head, re.search(r"layers\.(\d+)\.", hub)[1]
+            q, k, v = np.split(value, [n_head * width, (n_head + n_kv) * width])
+            for part, rows in (("q", permute(q, n_head)), ("k", permute(k, n_kv)), ("v", v)):
+                w.tensor(f"blk.{layer}.attn_{part}.weight", rows)
+            continue
         if "kv_b_proj" in hub and w.is_split:
             for part, heads in zip("kv", split_expansion(value, c)):
                 w.tensor(w.name(hub.replace("kv_b_proj", part + "_b_proj")), heads)
@@ -421,7 +436,7 @@ def write_tensors(w, c, weights):
 def convert(family, weights, path, changes=None):
     """Writes the GGUF file of a family's published tensors; `changes` replaces metadata. Returns the metadata."""
     c = dict(family.text_config)
-    w = Writer(path, tiny_gguf_mamba.arch_of(c) or ARCH[c["model_type"]], changes)
+    w = Writer(path, arch_of(c), changes)
     lists = lists_of_gemma4(c) if w.arch == "gemma4" else tiny_gguf_hybrid.lists(w.arch, c)
     if w.arch == "mimo2":
         lists = {"attention.head_count_kv": [c["swa_num_key_value_heads"] if windowed else c["num_key_value_heads"]
@@ -495,8 +510,8 @@ def gguf_rows():
              "stablelm", "stablelm-parallel", "internlm2"]
     rows = [row(name) for name in plain]
     rows += [row(name) for name in ("mixtral", "mixtral-stacked", "qwen2-moe", "qwen3-moe", "glm4-moe", "glm4-moe-groups",
-                                    "granite-moe", "hunyuan-moe", "minimax-m2", "mimo-v2",
-                                    "deepseek-1")]
+                                    "granite-moe", "hunyuan-moe", "minimax-m2", "mimo-v2", "bailing-moe",
+                                    "bailing-moe-2", "deepseek-1")]
     rows += tiny_gguf_mamba.rows(row, by_name)
     rows += tiny_gguf_rwkv.rows(row, by_name)
     # No keys for chunks and the scale by position: those of the published models.
