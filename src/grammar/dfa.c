@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#define MERGE_WORK 4000000u // states times classes times rounds that merging may take
-
 bool g_dfa_matches(const g_dfa *d, const void *text, size_t n) {
     uint32_t q = d->start;
     for (size_t i = 0; i < n && q; i++) q = g_dfa_step(d, q, ((const uint8_t *)text)[i]);
@@ -181,46 +179,138 @@ static bool find_living(g_build *b, const g_dfa *d, uint8_t *lives) {
     return b->code == HTH_OK;
 }
 
-// Moore's refinement: block_of holds classes of states that no text told apart so far. False where it takes too long.
-static bool refine(g_build *b, const g_dfa *d, uint32_t *block_of, uint32_t *n_block) {
-    const size_t cost = (size_t)d->n_state * d->n_class;
-    size_t n_slot = 256;
-    while (n_slot < 2 * (size_t)d->n_state) n_slot *= 2;
-    uint32_t *slots = hth_calloc(HTH_MEM_TEXT, n_slot, sizeof *slots);
-    uint32_t *next = hth_calloc(HTH_MEM_TEXT, d->n_state, sizeof *next);
-    uint32_t *row = hth_calloc(HTH_MEM_TEXT, 2 * ((size_t)d->n_class + 1), sizeof *row);
-    uint32_t *old = row + d->n_class + 1;
-    bool is_stable = false;
-    if (!slots || !next || !row) g_fail_nomem(b);
-    for (size_t spent = 0; b->code == HTH_OK && !is_stable && spent + cost <= MERGE_WORK; spent += cost) {
-        uint32_t n = 1;
-        memset(slots, 0, n_slot * sizeof *slots);
-        next[0] = 0;
-        for (uint32_t q = 1; q < d->n_state; q++) {
-            row[0] = block_of[q];
-            for (uint32_t c = 0; c < d->n_class; c++) row[c + 1] = block_of[d->next[(size_t)q * d->n_class + c]];
-            size_t k = hth_hash(row, ((size_t)d->n_class + 1) * sizeof *row, 1) & (n_slot - 1);
-            for (; slots[k]; k = (k + 1) & (n_slot - 1)) {
-                const uint32_t other = slots[k];
-                old[0] = block_of[other];
-                for (uint32_t c = 0; c < d->n_class; c++) old[c + 1] = block_of[d->next[(size_t)other * d->n_class + c]];
-                if (memcmp(row, old, ((size_t)d->n_class + 1) * sizeof *row) == 0) break;
-            }
-            if (!slots[k]) {
-                slots[k] = q;
-                next[q] = n++;
-            } else {
-                next[q] = next[slots[k]];
-            }
+// Hopcroft's refinement. A block's states are neighbours in `order`; a splitter is a block and a class of bytes.
+typedef struct partition {
+    uint32_t n_state, n_class, n_block;
+    uint32_t *block_of;         // borrowed, [n_state]
+    uint32_t *order, *place;    // owned, [n_state]; place: where a state is in order
+    uint32_t *first, *n_marked; // owned, [n_state + 1]; a block's marked states come first
+    uint32_t *end;              // owned, [n_state + 1]
+    uint32_t *from_at, *from;   // owned: the states that lead to state q by class c begin at from_at[c * n_state + q]
+    uint64_t *work;             // owned, [n_state * n_class]: splitters to look at
+    size_t n_work;
+    uint32_t *touched, *splitter; // owned, [n_state]
+} partition;
+
+static void partition_free(partition *p) {
+    hth_free(p->order);
+    hth_free(p->place);
+    hth_free(p->first);
+    hth_free(p->n_marked);
+    hth_free(p->end);
+    hth_free(p->from_at);
+    hth_free(p->from);
+    hth_free(p->work);
+    hth_free(p->touched);
+    hth_free(p->splitter);
+}
+
+static bool partition_alloc(partition *p) {
+    const size_t n = (size_t)p->n_state + 1, n_edge = n * p->n_class;
+    p->order = hth_calloc(HTH_MEM_TEXT, n, sizeof *p->order);
+    p->place = hth_calloc(HTH_MEM_TEXT, n, sizeof *p->place);
+    p->first = hth_calloc(HTH_MEM_TEXT, n, sizeof *p->first);
+    p->n_marked = hth_calloc(HTH_MEM_TEXT, n, sizeof *p->n_marked);
+    p->end = hth_calloc(HTH_MEM_TEXT, n, sizeof *p->end);
+    p->from_at = hth_calloc(HTH_MEM_TEXT, n_edge + 1, sizeof *p->from_at);
+    p->from = hth_calloc(HTH_MEM_TEXT, n_edge, sizeof *p->from);
+    p->work = hth_calloc(HTH_MEM_TEXT, n_edge, sizeof *p->work);
+    p->touched = hth_calloc(HTH_MEM_TEXT, n, sizeof *p->touched);
+    p->splitter = hth_calloc(HTH_MEM_TEXT, n, sizeof *p->splitter);
+    return p->order && p->place && p->first && p->n_marked && p->end && p->from_at && p->from && p->work && p->touched && p->splitter;
+}
+
+static void push_block(partition *p, uint32_t block) {
+    for (uint32_t c = 0; c < p->n_class; c++) p->work[p->n_work++] = (uint64_t)block << 32 | c;
+}
+
+// Blocks 0 (dead), 1 and 2 as block_of says. What leads to the dead state follows from the rest.
+static void begin_partition(partition *p, const g_dfa *d) {
+    const uint32_t n = p->n_state;
+    uint32_t at = 0;
+    for (uint32_t block = 0; block < 3; block++) {
+        p->first[p->n_block] = at;
+        for (uint32_t q = 0; q < n; q++) {
+            if (p->block_of[q] == block) p->order[at++] = q;
         }
-        is_stable = n == *n_block;
-        *n_block = n;
-        memcpy(block_of, next, d->n_state * sizeof *next);
+        p->end[p->n_block] = at;
+        p->n_block += at > p->first[p->n_block];
     }
-    hth_free(slots);
-    hth_free(next);
-    hth_free(row);
-    return is_stable;
+    for (uint32_t i = 0; i < n; i++) p->place[p->order[i]] = i;
+    for (uint32_t k = 0; k < p->n_block; k++) {
+        for (uint32_t i = p->first[k]; i < p->end[k]; i++) p->block_of[p->order[i]] = k;
+        if (k > 0) push_block(p, k);
+    }
+    for (uint32_t q = 1; q < n; q++) {
+        for (uint32_t c = 0; c < p->n_class; c++) {
+            const uint32_t to = d->next[(size_t)q * p->n_class + c];
+            if (to) p->from_at[(size_t)c * n + to]++;
+        }
+    }
+    for (size_t i = 1; i <= (size_t)n * p->n_class; i++) p->from_at[i] += p->from_at[i - 1]; // where each ends
+    for (uint32_t q = n; q-- > 1;) {
+        for (uint32_t c = 0; c < p->n_class; c++) {
+            const uint32_t to = d->next[(size_t)q * p->n_class + c];
+            if (to) p->from[--p->from_at[(size_t)c * n + to]] = q; // and in the end, begins
+        }
+    }
+}
+
+static void mark(partition *p, uint32_t q, size_t *n_touched) {
+    const uint32_t block = p->block_of[q], at = p->place[q], to = p->first[block] + p->n_marked[block];
+    if (at < to) return; // marked already
+    if (p->n_marked[block]++ == 0) p->touched[(*n_touched)++] = block;
+    const uint32_t other = p->order[to];
+    p->order[to] = q;
+    p->order[at] = other;
+    p->place[q] = to;
+    p->place[other] = at;
+}
+
+// The smaller part of a block that is marked in part becomes a new one.
+static void split_block(partition *p, uint32_t block) {
+    const uint32_t n = p->end[block] - p->first[block], n_marked = p->n_marked[block];
+    p->n_marked[block] = 0;
+    if (n_marked == n) return;
+    const uint32_t made = p->n_block++, cut = p->first[block] + n_marked;
+    if (n_marked <= n - n_marked) {
+        p->first[made] = p->first[block];
+        p->end[made] = p->first[block] = cut;
+    } else {
+        p->end[made] = p->end[block];
+        p->first[made] = p->end[block] = cut;
+    }
+    for (uint32_t i = p->first[made]; i < p->end[made]; i++) p->block_of[p->order[i]] = made;
+    push_block(p, made);
+}
+
+// Splits all blocks by whether class c leads into a block.
+static void split_by(g_build *b, partition *p, uint32_t block, uint32_t c) {
+    const uint32_t n = p->end[block] - p->first[block];
+    size_t n_touched = 0;
+    uint64_t n_edge = 0;
+    memcpy(p->splitter, p->order + p->first[block], n * sizeof *p->splitter); // marking moves them
+    for (uint32_t i = 0; i < n; i++) {
+        const size_t at = (size_t)c * p->n_state + p->splitter[i];
+        for (uint32_t k = p->from_at[at]; k < p->from_at[at + 1]; k++) mark(p, p->from[k], &n_touched);
+        n_edge += p->from_at[at + 1] - p->from_at[at];
+    }
+    for (size_t i = 0; i < n_touched; i++) split_block(p, p->touched[i]);
+    (void)g_work(b, n + n_edge);
+}
+
+// Leaves in block_of the classes of states that no text tells apart.
+static bool refine(g_build *b, const g_dfa *d, uint32_t *block_of, uint32_t *n_block) {
+    partition p = {.n_state = d->n_state, .n_class = d->n_class, .block_of = block_of};
+    if (partition_alloc(&p)) begin_partition(&p, d);
+    else g_fail_nomem(b);
+    while (p.n_work > 0 && b->code == HTH_OK) {
+        const uint64_t splitter = p.work[--p.n_work];
+        split_by(b, &p, (uint32_t)(splitter >> 32), (uint32_t)splitter);
+    }
+    *n_block = p.n_block;
+    partition_free(&p);
+    return b->code == HTH_OK;
 }
 
 // Which state each becomes: equal ones the same, dead ones 0.
@@ -237,19 +327,14 @@ static bool number_states(g_build *b, const g_dfa *d, uint32_t *number, uint32_t
     uint32_t *first = hth_calloc(HTH_MEM_TEXT, d->n_state, sizeof *first);
     if (!first) return g_fail_nomem(b);
     memcpy(first, number, d->n_state * sizeof *first);
-    const bool is_merged = refine(b, &living, number, &n_block);
     *n = 1;
-    if (is_merged) { // blocks of dead states vanish, the others keep their order
-        uint32_t *rename = hth_calloc(HTH_MEM_TEXT, (size_t)n_block + 1, sizeof *rename);
-        if (!rename) g_fail_nomem(b);
-        for (uint32_t q = 1; rename && q < d->n_state; q++) {
-            if (first[q] && !rename[number[q]]) rename[number[q]] = (*n)++;
-            number[q] = first[q] ? rename[number[q]] : 0;
-        }
-        hth_free(rename);
-    } else {
-        for (uint32_t q = 1; q < d->n_state; q++) number[q] = first[q] ? (*n)++ : 0;
+    uint32_t *rename = refine(b, &living, number, &n_block) ? hth_calloc(HTH_MEM_TEXT, (size_t)n_block + 1, sizeof *rename) : NULL;
+    if (!rename) g_fail_nomem(b); // or what was wrong before
+    for (uint32_t q = 1; rename && q < d->n_state; q++) { // blocks of dead states vanish, the others keep their order
+        if (first[q] && !rename[number[q]]) rename[number[q]] = (*n)++;
+        number[q] = first[q] ? rename[number[q]] : 0;
     }
+    hth_free(rename);
     hth_free(first);
     return b->code == HTH_OK;
 }

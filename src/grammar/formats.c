@@ -1,5 +1,6 @@
 // The formats that are enforced, as regular expressions of the documents that define them. What they leave out of those:
 // leap seconds, lower-case t and z in times, quoted local parts and address literals in e-mail addresses.
+#include <assert.h>
 #include <string.h>
 
 #include "grammar/schema.h"
@@ -64,8 +65,11 @@ static size_t find(const char *name) {
     return i;
 }
 
-bool g_format_is_enforced(const char *name) {
-    return find(name) < HTH_COUNT(formats);
+static_assert(HTH_COUNT(formats) == G_N_FORMATS, "formats are counted");
+
+int g_format_index(const char *name) {
+    const size_t i = find(name);
+    return i < HTH_COUNT(formats) ? (int)i : -1;
 }
 
 g_rx g_format_rx(g_build *b, const char *name, g_encoding enc) {

@@ -71,6 +71,8 @@ typedef struct s_rule { // a conjunction that has a rule
     uint32_t rule;
 } s_rule;
 
+#define G_N_FORMATS 13 // that are enforced
+
 typedef struct s_schema {
     g_build *b;
     const hth_json *root;
@@ -88,6 +90,9 @@ typedef struct s_schema {
     size_t n_pattern, cap_pattern;
     g_rx ws, comma, colon;
     g_rx any_string, integer, number;
+    struct s_format {
+        g_rx text, string; // without and with its quotes; 0: not asked for yet
+    } formats[G_N_FORMATS];
     unsigned depth;      // of questions inside questions
 } s_schema;
 
@@ -127,7 +132,7 @@ g_rx s_pattern_rx(s_schema *s, const hth_json *pattern, g_encoding enc);
 bool s_pattern_matches(s_schema *s, const hth_json *pattern, const char *text, size_t n);
 
 // formats.c
-bool g_format_is_enforced(const char *name);
+int g_format_index(const char *name); // -1: none that is enforced
 g_rx g_format_rx(g_build *b, const char *name, g_encoding enc);
 
 // schema_negate.c

@@ -163,7 +163,7 @@ static bool string_holds(s_schema *s, const hth_json *schema, const hth_json *v)
     if (no && no->kind == HTH_JSON_STRING && s_pattern_matches(s, no, v->u.str, v->n)) return false;
     if (!count_holds(schema, "minLength", "maxLength", s_n_chars(v->u.str, v->n))) return false;
     if (pattern && pattern->kind == HTH_JSON_STRING && !s_pattern_matches(s, pattern, v->u.str, v->n)) return false;
-    if (!format || !g_format_is_enforced(format)) return true;
+    if (!format || g_format_index(format) < 0) return true;
     const uint32_t dfa = g_dfa_of(s->b, g_format_rx(s->b, format, ENC_UTF8));
     return dfa != G_NONE && g_dfa_matches(&s->b->dfas[dfa], v->u.str, v->n);
 }

@@ -299,7 +299,7 @@ static bool gather_one(s_schema *s, s_elem e, s_list *todo, s_facts *f) {
     f->n_not += no != NULL;
     f->n_pattern += no || hth_json_get(n, HTH_KEY_NOT_PATTERN);
     f->n_enum += hth_json_get(n, "enum") || hth_json_get(n, "const");
-    f->n_pattern += pattern || (format && format->kind == HTH_JSON_STRING && g_format_is_enforced(format->u.str));
+    f->n_pattern += pattern || (format && format->kind == HTH_JSON_STRING && g_format_index(format->u.str) >= 0);
     f->n_multiple += hth_json_get(n, "multipleOf") != NULL;
     f->is_unique |= unique && unique->kind == HTH_JSON_BOOL && unique->u.b;
     f->has_items |= has_any(n, array_keywords);

@@ -232,7 +232,12 @@ static g_rx any_text(g_build *b) {
     return g_rx_star(b, g_rx_any_char(b, ENC_JSON));
 }
 
+// Of two texts that must both match, each is put in quotes: their product is then the whole.
 static g_rx quoted(g_build *b, g_rx x) {
+    if (b->code == HTH_OK && b->nodes[x].kind == RX_AND) {
+        const g_rx first = b->kids[b->nodes[x].a], second = b->kids[b->nodes[x].a + 1];
+        return g_rx_and(b, quoted(b, first), quoted(b, second));
+    }
     g_rx quote = g_rx_text(b, "\"");
     return g_rx_cat3(b, quote, x, quote);
 }
@@ -266,6 +271,23 @@ static g_rx and_other_texts(s_schema *s, const hth_json *node, g_rx x) {
     return x;
 }
 
+static g_rx format_rx(s_schema *s, const char *name) {
+    struct s_format *f = &s->formats[g_format_index(name)];
+    if (!f->text) f->text = g_format_rx(s->b, name, ENC_JSON);
+    return f->text;
+}
+
+// The same text has the same node, and so the same terminal.
+static g_rx quoted_once(s_schema *s, g_rx x) {
+    for (size_t i = 0; i < G_N_FORMATS; i++) {
+        struct s_format *f = &s->formats[i];
+        if (f->text != x) continue;
+        if (!f->string) f->string = quoted(s->b, x);
+        return f->string;
+    }
+    return quoted(s->b, x);
+}
+
 // Patterns and formats of the conjunction, as the text between the quotes; 0 for none. *ok tells of refusals.
 static g_rx text_rx(s_schema *s, const s_facts *f, bool *ok) {
     g_build *b = s->b;
@@ -286,8 +308,8 @@ static g_rx text_rx(s_schema *s, const s_facts *f, bool *ok) {
                 x = x ? g_rx_and(b, x, one) : one;
             }
         }
-        if (format && *ok && g_format_is_enforced(format)) {
-            g_rx one = g_format_rx(b, format, ENC_JSON);
+        if (format && *ok && g_format_index(format) >= 0) {
+            g_rx one = format_rx(s, format);
             x = x ? g_rx_and(b, x, one) : one;
         }
         if (*ok) x = and_other_texts(s, node, x);
@@ -311,7 +333,7 @@ g_rx s_string_rx(s_schema *s, const s_facts *f) {
     bool ok;
     g_rx x = length_rx(s, f, text_rx(s, f, &ok));
     if (!ok) return 0;
-    if (x) return quoted(s->b, x);
+    if (x) return quoted_once(s, x);
     if (!s->any_string) s->any_string = quoted(s->b, any_text(s->b));
     return s->any_string;
 }
