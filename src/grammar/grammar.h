@@ -30,7 +30,7 @@ typedef enum hth_grammar_space {
 } hth_grammar_space;
 
 typedef struct hth_grammar_limits { // 0: the default
-    uint32_t nesting;      // brackets, groups, schemas inside schemas (64)
+    uint32_t nesting;      // brackets and groups of expressions; schemas may be nested as deep as JSON (64)
     uint32_t repetition;   // counts such as {1,n} that are unrolled (20000)
     uint32_t alternatives; // branches of one choice (20000)
     uint32_t states;       // of all automata together (400000)
@@ -75,6 +75,32 @@ void hth_grammar_free(hth_grammar *g);
 // What was widened (lenient), as JSON pointers with the keyword: "/properties/a/not". Borrowed from g.
 size_t hth_grammar_n_widened(const hth_grammar *g);
 const char *hth_grammar_widened(const hth_grammar *g, size_t i);
+
+// ---- grammars that are asked for again
+
+typedef enum hth_grammar_kind {
+    HTH_GRAMMAR_SCHEMA,
+    HTH_GRAMMAR_JSON_OBJECT, // no text
+    HTH_GRAMMAR_REGEX,
+    HTH_GRAMMAR_GBNF,
+    HTH_GRAMMAR_LARK,
+    HTH_GRAMMAR_TEXT, // hth_grammar_from_text
+} hth_grammar_kind;
+
+typedef struct hth_grammar_cache hth_grammar_cache;
+typedef struct hth_grammar_cache_stats {
+    uint64_t n_hit, n_miss;
+    uint64_t n, n_bytes; // kept now
+} hth_grammar_cache_stats;
+
+// Keeps the grammars that were asked for last, at most n_most and max_bytes. For any number of threads. Returns owned.
+HTH_NODISCARD hth_code hth_grammar_cache_new(size_t n_most, uint64_t max_bytes, hth_grammar_cache **out, hth_err *err);
+void hth_grammar_cache_free(hth_grammar_cache *c); // NULL is valid
+// The grammar that hth_grammar_from_... makes of the same text with the same options; compiled where it is not kept. With
+// limits of one's own nothing is kept; `c` may be NULL. Errors are not remembered. Returns owned.
+HTH_NODISCARD hth_code hth_grammar_cached(hth_grammar_cache *c, hth_grammar_kind kind, const char *text, size_t n,
+                                          const hth_grammar_options *o, hth_grammar **out, hth_err *err);
+hth_grammar_cache_stats hth_grammar_cache_get_stats(hth_grammar_cache *c);
 
 // ---- vocabularies
 

@@ -8,31 +8,31 @@ static const char *format_name(const hth_call *c) {
     return c->ask->format_name ? c->ask->format_name : CALL_NAME(c, format);
 }
 
+// The kind and the text of what is asked for. False: anything may be written.
+static bool find_form(const hth_ask *a, hth_grammar_kind *kind, hth_chat_text *text) {
+    *text = a->grammar;
+    switch (a->format) {
+    case HTH_FORMAT_TEXT: return false;
+    case HTH_FORMAT_JSON: *kind = HTH_GRAMMAR_JSON_OBJECT, *text = (hth_chat_text){0}; break;
+    case HTH_FORMAT_SCHEMA:
+        *kind = HTH_GRAMMAR_SCHEMA;
+        *text = (hth_chat_text){a->document + a->schema->pos, hth_json_extent(a->document, a->n_document, a->schema)};
+        break;
+    case HTH_FORMAT_GRAMMAR: *kind = HTH_GRAMMAR_TEXT; break;
+    case HTH_FORMAT_LARK: *kind = HTH_GRAMMAR_LARK; break;
+    case HTH_FORMAT_REGEX: *kind = HTH_GRAMMAR_REGEX; break;
+    }
+    return true;
+}
+
 static bool make_format_grammar(hth_call *c, hth_fault *fault) {
     const hth_ask *a = c->ask;
     const hth_grammar_options options = {.lenient = a->kind == HTH_ASK_CHAT && !a->strict_schema};
-    hth_chat_text schema = {0};
-    hth_code code = HTH_OK;
+    hth_grammar_kind kind;
+    hth_chat_text text;
     hth_err err;
-    if (a->schema)
-        schema = (hth_chat_text){a->document + a->schema->pos,
-                                 hth_json_extent(a->document, a->n_document, a->schema)};
-    switch (a->format) {
-    case HTH_FORMAT_TEXT: return true;
-    case HTH_FORMAT_JSON: code = hth_grammar_from_json_object(&options, &c->grammar, &err); break;
-    case HTH_FORMAT_SCHEMA:
-        code = hth_grammar_from_schema(schema.p, schema.n, &options, &c->grammar, &err);
-        break;
-    case HTH_FORMAT_GRAMMAR:
-        code = hth_grammar_from_text(a->grammar.p, a->grammar.n, &options, &c->grammar, &err);
-        break;
-    case HTH_FORMAT_LARK:
-        code = hth_grammar_from_lark(a->grammar.p, a->grammar.n, &options, &c->grammar, &err);
-        break;
-    case HTH_FORMAT_REGEX:
-        code = hth_grammar_from_regex(a->grammar.p, a->grammar.n, &options, &c->grammar, &err);
-        break;
-    }
+    if (!find_form(a, &kind, &text)) return true;
+    const hth_code code = hth_grammar_cached(c->s->grammars, kind, text.p, text.n, &options, &c->grammar, &err);
     if (code == HTH_OK) return true;
     if (code == HTH_ERR_NOMEM) return call_no_memory(fault);
     return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, format_name(c), "'%s': %s", format_name(c), err.msg);
@@ -54,8 +54,8 @@ static bool make_tool_grammar(hth_call *c, hth_fault *fault) {
     hth_code code = hth_chat_format_grammar(c->format, &p, &text, &err);
     if (code == HTH_OK && text.failed) code = hth_fail_nomem(&err, text.len);
     if (code == HTH_OK)
-        code = hth_grammar_from_lark(hth_str_text(&text), text.len, &(hth_grammar_options){.lenient = true},
-                                     &c->grammar, &err);
+        code = hth_grammar_cached(c->s->grammars, HTH_GRAMMAR_LARK, hth_str_text(&text), text.len,
+                                  &(hth_grammar_options){.lenient = true}, &c->grammar, &err);
     hth_str_free(&text);
     if (code == HTH_OK) return true;
     return hth_refuse(fault, HTH_FAULT_UNSUPPORTED, CALL_NAME(c, tool_choice),

@@ -322,6 +322,7 @@ static void get_metrics(hth_server *s, hth_exchange *x, const hth_match *m) {
             models[n_model++] = (hth_metrics_model){.name = list[i].card->name, .stats = list[i].stats};
     }
     const hth_metrics_now now = {.models = models,
+                                 .grammars = hth_grammar_cache_get_stats(s->grammars),
                                  .n_model = n_model,
                                  .n_exchange = hth_http_n_exchange(s->http),
                                  .uptime_s = (double)(hth_clock_ns() - s->start_ns) * 1e-9};

@@ -268,6 +268,8 @@ void hth_metrics_write(hth_metrics *m, const hth_metrics_now *now, hth_str *out)
                     gap_bounds);
     print_misses(m, out);
     print_engines(now, out);
+    print_int(out, "hearth_grammar_hits_total", "counter", "Schemas and grammars that were compiled before", now->grammars.n_hit);
+    print_int(out, "hearth_grammar_misses_total", "counter", "Schemas and grammars that had to be compiled", now->grammars.n_miss);
     print_memory(out);
     print_int(out, "hearth_models_loaded", "gauge", "Models in memory", now->n_model);
     print_num(out, "hearth_uptime_seconds", "gauge", "Since the start", now->uptime_s);

@@ -3,6 +3,7 @@
 #define HTH_SERVER_METRICS_H
 
 #include "base/str.h"
+#include "grammar/grammar.h"
 #include "hearth.h"
 #include "server/call.h"
 
@@ -27,6 +28,7 @@ typedef struct hth_metrics_model {
 typedef struct hth_metrics_now {
     const hth_metrics_model *models; // [n_model] those that are loaded
     size_t n_model;
+    hth_grammar_cache_stats grammars;
     uint64_t n_exchange;             // at work
     double uptime_s;
 } hth_metrics_now;

@@ -24,6 +24,9 @@
 #include "server/store.h"
 #include "server/tls.h"
 
+#define N_GRAMMAR 128 // compiled ones that are kept
+#define GRAMMAR_BYTES ((uint64_t)128 << 20)
+
 #define MAX_TEMPLATE_BYTES ((uint64_t)1 << 20)
 #define SMALL_BODY 65536 // of requests that have no use for one
 #define DEFAULT_N_PARALLEL 16
@@ -302,6 +305,7 @@ hth_code hth_server_start(const hth_config *c, int log_fd, hth_str *notes, hth_s
     s->slots = hth_llama_slots_new();
     s->calls = hth_calls_new();
     hth_code code = s->metrics && s->calls ? hth_logger_new(c, log_fd, &s->logger, err) : hth_fail_nomem(err, 0);
+    if (code == HTH_OK) code = hth_grammar_cache_new(N_GRAMMAR, GRAMMAR_BYTES, &s->grammars, err);
     if (code == HTH_OK) code = hth_access_new(c, notes, &s->access, err);
     if (code == HTH_OK) code = hth_tls_load(c, notes, &v->tls, err);
     if (code == HTH_OK) code = open_models(v, c, err);
@@ -358,6 +362,7 @@ void hth_server_stop(hth_server *s, bool (*hurry)(void)) {
     hth_models_close(s->models);
     hth_access_free(s->access);
     hth_tls_free(&v->tls);
+    hth_grammar_cache_free(s->grammars);
     hth_metrics_free(s->metrics);
     hth_llama_slots_free(s->slots);
     hth_calls_free(s->calls);

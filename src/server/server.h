@@ -25,6 +25,7 @@ typedef struct hth_server {
     struct hth_responses *responses;
     struct hth_logger *logger;
     struct hth_metrics *metrics;
+    struct hth_grammar_cache *grammars; // of schemas and tools that clients send again and again
     struct hth_llama_slots *slots;
     struct hth_calls *calls;
     uint64_t start_ns;

@@ -242,6 +242,16 @@ def test_metrics_count_what_was_done(server):
     assert after["llamacpp:prompt_seconds_total"] > before["llamacpp:prompt_seconds_total"]
 
 
+def test_a_schema_that_comes_again_is_compiled_once(server):
+    def read():
+        return [float(v) for v in re.findall(r"^hearth_grammar_\w+_total (\S+)$", server.get("/metrics").body.decode(), re.M)]
+
+    hits, misses = read()
+    for _ in range(3):
+        complete(server, json_schema={"enum": ["one", "two"], "title": "sent again"})
+    assert read() == [hits + 2, misses + 1]
+
+
 def test_adapters_are_listed_and_their_ids_checked(server):
     assert server.json("/lora-adapters") == []
     assert server.json("/lora-adapters", [{"id": 0, "scale": 1}], status=400)["error"]["code"] == 400

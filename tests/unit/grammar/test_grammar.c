@@ -88,6 +88,17 @@ static void every_limit_says_which_it_is(void **state) {
     refuse(hth_grammar_from_regex, "a|b|c|d", &few_choices, HTH_ERR_LIMIT, "alternatives");
     refuse(hth_grammar_from_gbnf, "root ::= ((((((((((a))))))))))\na ::= \"a\"", &flat, HTH_ERR_LIMIT, "nested");
     refuse(hth_grammar_from_lark, "start: \"a\"~1..9999999", NULL, HTH_ERR_LIMIT, "repetitions");
+    refuse(hth_grammar_from_lark, "start: ((((((((((\"a\"))))))))))", &flat, HTH_ERR_LIMIT, "nested");
+    refuse(hth_grammar_from_gbnf, "root ::= \"a\"{1,9999999}", NULL, HTH_ERR_LIMIT, "repetitions");
+    refuse(hth_grammar_from_regex, "a{1,9999999}", NULL, HTH_ERR_LIMIT, "a repetition of 9999999");
+    refuse(hth_grammar_from_gbnf, "root ::= \"a\" | \"b\" | \"c\" | \"d\"", &few_choices, HTH_ERR_LIMIT, "alternatives");
+    const from_text schema = hth_grammar_from_schema;
+    refuse(schema, "{\"enum\":[1,2,3,4]}", &few_choices, HTH_ERR_LIMIT, "alternatives");
+    refuse(schema, "{\"type\":\"array\",\"minItems\":99999999}", NULL, HTH_ERR_LIMIT, "more than 100000 counted items");
+    refuse(schema, "{\"minProperties\":9999999,\"type\":\"object\"}", NULL, HTH_ERR_LIMIT, "9999999 are counted");
+    refuse(schema, "{\"type\":\"string\",\"minLength\":999999999}", NULL, HTH_ERR_LIMIT, "a string of at least 999999999");
+    refuse(schema, "{\"type\":\"string\",\"pattern\":\"^(a|b)*a(a|b){9}$\"}", &few_states, HTH_ERR_LIMIT, "states than allowed (100)");
+    refuse(schema, "{}", &few_bytes, HTH_ERR_LIMIT, "memory than allowed");
 }
 
 static void gbnf_is_read_as_llama_cpp_reads_it(void **state) {
@@ -241,6 +252,70 @@ static void a_long_list_takes_no_memory(void **state) {
     }
 }
 
+// ---- compiling
+
+// Two ways of 2,000 letters that end alike: equal from behind their first letter on.
+static void equal_states_become_one_however_long_it_takes(void **state) {
+    (void)state;
+    hth_grammar *g = compile(hth_grammar_from_regex, "(?:ax{2000}|bx{2000})y", NULL);
+    assert_int_equal(g->n_dfa, 1);
+    assert_int_equal(g->dfas[0].n_state, 2004); // dead, the start, 2,001 with x, the end
+    hth_grammar_free(g);
+    g = compile(hth_grammar_from_regex, "[ab]*abb", NULL);
+    assert_int_equal(g->dfas[0].n_state, 5);
+    hth_grammar_free(g);
+}
+
+static void a_format_is_one_terminal_wherever_it_stands(void **state) {
+    (void)state;
+    hth_grammar *one = compile(hth_grammar_from_schema, "{\"type\":\"array\",\"prefixItems\":[{\"type\":\"string\",\"format\":\"ipv4\"}]}", NULL);
+    hth_grammar *three = compile(hth_grammar_from_schema,
+                                 "{\"type\":\"array\",\"prefixItems\":[{\"type\":\"string\",\"format\":\"ipv4\"},{\"format\":\"ipv4\","
+                                 "\"type\":\"string\",\"title\":\"x\"},{\"type\":\"string\",\"description\":\"y\",\"format\":\"ipv4\"}]}", NULL);
+    assert_int_equal(three->n_term, one->n_term);
+    hth_grammar_free(one);
+    hth_grammar_free(three);
+}
+
+static void what_is_asked_for_again_is_compiled_once(void **state) {
+    (void)state;
+    hth_grammar_cache *c;
+    hth_err err = {0};
+    hth_grammar *g[4], *other;
+    hth_mem_stats before, after;
+    const hth_grammar_options lenient = {.lenient = true}, spaced = {.space = HTH_SPACE_SPACED}, limited = {.limits.nesting = 9};
+    hth_mem_get_stats(&before);
+    assert_int_equal(hth_grammar_cache_new(3, 1u << 20, &c, &err), HTH_OK);
+    for (int i = 0; i < 4; i++) {
+        static const char *const texts[] = {"{\"type\":\"null\"}", "{\"type\":\"null\"} "};
+        const char *text = texts[i == 3];
+        assert_int_equal(hth_grammar_cached(c, HTH_GRAMMAR_SCHEMA, text, strlen(text), i == 2 ? &lenient : NULL, &g[i], &err), HTH_OK);
+    }
+    assert_true(g[0] == g[1] && g[0] != g[2] && g[0] != g[3]);
+    hth_grammar_cache_stats stats = hth_grammar_cache_get_stats(c);
+    assert_int_equal(stats.n_hit, 1);
+    assert_int_equal(stats.n_miss, 3);
+    assert_int_equal(stats.n, 3);
+    // The fourth takes the place of the longest unused; whoever holds that keeps it.
+    assert_int_equal(hth_grammar_cached(c, HTH_GRAMMAR_SCHEMA, "{}", 2, &spaced, &other, &err), HTH_OK);
+    hth_grammar_free(other);
+    assert_int_equal(hth_grammar_cached(c, HTH_GRAMMAR_SCHEMA, "{\"type\":\"null\"}", 15, NULL, &other, &err), HTH_OK);
+    assert_true(other != g[0] && belongs(g[0], "null", 4) == 1);
+    hth_grammar_free(other);
+    assert_int_equal(hth_grammar_cached(c, HTH_GRAMMAR_REGEX, "(", 1, NULL, &other, &err), HTH_ERR_FORMAT);
+    assert_int_equal(hth_grammar_cached(c, HTH_GRAMMAR_SCHEMA, "{}", 2, &limited, &other, &err), HTH_OK); // not kept
+    hth_grammar_free(other);
+    assert_int_equal(hth_grammar_cached(NULL, HTH_GRAMMAR_JSON_OBJECT, NULL, 0, NULL, &other, &err), HTH_OK);
+    hth_grammar_free(other);
+    stats = hth_grammar_cache_get_stats(c);
+    assert_int_equal(stats.n, 3);
+    assert_true(stats.n_bytes > 0 && stats.n_bytes <= 1u << 20);
+    for (int i = 0; i < 4; i++) hth_grammar_free(g[i]);
+    hth_grammar_cache_free(c);
+    hth_mem_get_stats(&after);
+    assert_int_equal(after.n_blocks, before.n_blocks);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(regular_expressions_mean_what_they_mean_elsewhere),
@@ -255,6 +330,9 @@ int main(void) {
         cmocka_unit_test(white_space_is_as_asked_for),
         cmocka_unit_test(choices_are_exactly_the_texts),
         cmocka_unit_test(a_long_list_takes_no_memory),
+        cmocka_unit_test(equal_states_become_one_however_long_it_takes),
+        cmocka_unit_test(a_format_is_one_terminal_wherever_it_stands),
+        cmocka_unit_test(what_is_asked_for_again_is_compiled_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
