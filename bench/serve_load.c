@@ -5,7 +5,8 @@
 //                    [--pid PID] [--think MS] [--cached] [--unlimited] [--script]
 //
 // Each of N clients asks R times on a connection of its own, in any server's /v1/chat/completions as a stream: a
-// prompt of about P tokens that nobody else has (--cached: all the same one) for G tokens that nothing ends. --pid
+// prompt of about P tokens that nobody else has (--cached: all the same one) for G tokens that nothing ends. Without --model the server's own
+// is meant. --pid
 // names the server's process: its CPU time and memory are read from /proc. --unlimited leaves max_tokens out. --script
 // (with a server that takes X-Hearth-Script) checks that every answer is the one that was asked for. One CSV line.
 #include <errno.h>
@@ -96,8 +97,9 @@ static void ask(client *c) {
     const int number = l.is_cached ? 0 : ++l.next_prompt;
     hth_str_init(&body, HTH_MEM_MISC, MOST_LINE);
     hth_str_init(&script, HTH_MEM_MISC, MOST_LINE);
-    must(hth_str_printf(&body, "{\"model\":\"%s\",\"stream\":true,\"stream_options\":{\"include_usage\":true},"
-                               "\"temperature\":0.8,\"top_k\":40,\"seed\":%d,", l.model, number));
+    must(hth_str_printf(&body, "{\"stream\":true,\"stream_options\":{\"include_usage\":true},"
+                               "\"temperature\":0.8,\"top_k\":40,\"seed\":%d,", number));
+    if (l.model) must(hth_str_printf(&body, "\"model\":\"%s\",", l.model));
     if (!l.has_script) must(hth_str_printf(&body, "\"ignore_eos\":true,"));
     if (!l.is_unlimited) must(hth_str_printf(&body, "\"max_tokens\":%d,", l.n_generate));
     must(hth_str_printf(&body, "\"messages\":[{\"role\":\"user\",\"content\":\""));
@@ -151,7 +153,7 @@ static void check_script(client *c) {
 static void end_request(client *c, bool is_good) {
     c->is_asking = false;
     if (!is_good) {
-        if (l.n_error++ == 0) fprintf(stderr, "first error: status %d, %.300s\n", c->status, hth_str_text(&c->event));
+        if (l.n_error++ == 0) fprintf(stderr, "first error: %s, status %d, %.300s\n", c->fd < 0 ? "no connection" : "reply", c->status, hth_str_text(&c->event));
         hang_up(c);
     } else if (l.has_script) {
         check_script(c);
@@ -435,7 +437,7 @@ static void prepare(void) {
 }
 
 int main(int argc, char **argv) {
-    l = (load){.model = "default", .n_client = 8, .n_request = 4, .n_prompt = 64, .n_generate = 64};
+    l = (load){.n_client = 8, .n_request = 4, .n_prompt = 64, .n_generate = 64};
     if (argc < 2) die("the first word is http://HOST:PORT; the file's head names the options");
     read_url(argv[1]);
     read_words(argc, argv);

@@ -46,6 +46,8 @@ struct hth_request {
     int32_t n_seq;            // completions
     hth_pooling pooling;
     uint64_t need_bytes;      // most that its sequences take
+    int64_t n_first;          // tokens that it is given room for at first, and the bytes of that
+    uint64_t first_bytes;
     uint64_t submit_ns, deadline_ns; // 0: no deadline
     hth_journal *journal;
     hth_replay *reader;
@@ -56,6 +58,8 @@ struct hth_request {
     hth_request *next; // in the queue
     // Of the host's thread while it runs.
     int32_t n_live; // sequences that have not ended
+    int64_t n_held; // tokens that it has room for now, and the bytes that are reserved for that (room.c)
+    uint64_t held_bytes;
     hth_usage usage;
     uint64_t start_ns, prompt_ns;
 };
@@ -76,6 +80,7 @@ struct sequence {
     int64_t n_led;
     bool has_prompt;      // the prompt was read
     bool is_broken;       // ended by an error: its state is not to be kept
+    bool is_parked;       // has given its state back, and waits for room to compute it again
     int64_t n_echoed;     // prompt tokens that were told
     int64_t n_output, n_forced;
     hth_sampler *sampler;
@@ -150,6 +155,7 @@ struct hth_engine {
     sequence **seqs; // [n_sequence], the first n_seq in use
     int32_t n_seq;
     uint64_t reserved_bytes, cached_bytes, n_cached_token; // promised; kept of ended requests; found of those
+    uint64_t n_parked; // times that a request gave its room to another
     double vtime_ns; // time that its steps took, for fairness between engines
     int32_t turn;    // rotates who is first among readers of prompts
     bool embeds_next; // which kind of step is next where there is work for both
@@ -220,6 +226,17 @@ hth_state_params plan_state(const hth_engine *e, int64_t n_ctx, bool is_embeddin
 // Settles n_ctx and the limits of a new engine.
 HTH_NODISCARD hth_code plan_engine(hth_engine *e, const hth_engine_params *p, hth_err *err);
 
+// ---- room.c
+
+// Settles what a request is given at first: n_first, first_bytes.
+HTH_NODISCARD hth_code room_plan(hth_request *r, hth_err *err);
+void room_take(hth_engine *e, hth_request *r);  // of a request that begins
+void room_give(hth_engine *e, hth_request *r);  // of one that ends, or waits
+// Before a step: those that write get more room where they need it, others give theirs back for it, and come back.
+void room_settle(hth_engine *e);
+// Whether somebody of this priority, or a higher one, waits for room: nobody else may have it.
+bool room_is_awaited(const hth_engine *e, hth_priority priority);
+
 // ---- reuse.c
 
 HTH_NODISCARD hth_code reuse_open(hth_engine *e, const hth_engine_params *p, hth_err *err);
@@ -231,6 +248,9 @@ HTH_NODISCARD hth_code reuse_save(const hth_request *r, const char *path, int64_
 HTH_NODISCARD hth_code reuse_restore(const hth_request *r, const char *path, int64_t *n, hth_err *err);
 // Gives a new sequence the longest cached beginning of its prompt, if there is any.
 HTH_NODISCARD hth_code reuse_find(hth_engine *e, sequence *s, hth_err *err);
+// Gives back a sequence's state, which the cache keeps as long as it can, and takes in again what is there of it.
+void reuse_park(hth_engine *e, sequence *s);
+HTH_NODISCARD hth_code reuse_resume(hth_engine *e, sequence *s, hth_err *err);
 // Where what is cached for a prompt lies in files, reads it. On the submitting thread; that it fails changes nothing.
 void reuse_fetch(const hth_request *r);
 // A prompt whose beginning somebody is reading waits for those rows (sequence.leader).

@@ -260,7 +260,7 @@ static hth_code plan_memory(hth_request *r, hth_refusal *why, hth_err *err) {
         r->n_room += is_bounded ? p->max_tokens : left;
     }
     HTH_TRY(plan_request(e, r->n_prompt, r->n_room, r->n_seq, is_embedding, &r->need_bytes, err));
-    if (r->need_bytes <= e->kv_limit_bytes) return HTH_OK;
+    if (r->need_bytes <= e->kv_limit_bytes) return room_plan(r, err);
     why->need_bytes = r->need_bytes;
     why->have_bytes = e->kv_limit_bytes;
     why->n_prompt = r->n_prompt;

@@ -225,3 +225,31 @@ void reuse_keep_end(hth_engine *e, sequence *s) {
     s->state = NULL;
     put(e, s, state, s->n_computed);
 }
+
+// ---- room for others (room.c)
+
+void reuse_park(hth_engine *e, sequence *s) {
+    reuse_let_go(e, s);
+    reuse_keep_end(e, s);
+    hth_state_free(s->state);
+    hth_drafter_free(s->guesser);
+    s->state = NULL;
+    s->guesser = NULL;
+    s->n_computed = s->snapshot_at = 0;
+    s->is_parked = true;
+}
+
+hth_code reuse_resume(hth_engine *e, sequence *s, hth_err *err) {
+    const hth_request *r = s->request;
+    s->is_parked = false;
+    if (is_reusable(e, r)) {
+        const hth_prefix_text text = text_of(r, s->tokens, (int64_t)s->n_token);
+        hth_prefix_hit hit;
+        HTH_TRY(hth_prefix_find(e->prefix, &text, (int64_t)s->n_token - 1, &hit, err));
+        s->state = hit.state;
+        s->n_computed = hit.n;
+    }
+    if (s->state) return HTH_OK;
+    const hth_state_params p = plan_state(e, e->n_ctx, false);
+    return hth_state_new(e->host->executor, e->model, &p, &s->state, err);
+}

@@ -115,11 +115,11 @@ bool sequence_is_embedding(const sequence *s) {
 }
 
 int64_t sequence_pending(const sequence *s) {
-    return s->is_ended || s->waits || s->leader ? 0 : (int64_t)s->n_token - s->n_computed;
+    return s->is_ended || s->waits || s->leader || s->is_parked ? 0 : (int64_t)s->n_token - s->n_computed;
 }
 
 bool sequence_is_generating(const sequence *s) {
-    return s->n_computed >= s->n_prompt_row;
+    return s->n_computed >= s->n_prompt_row && (int64_t)s->n_token - s->n_computed <= 1;
 }
 
 // ---- ends

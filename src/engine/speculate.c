@@ -45,7 +45,7 @@ static bool is_writing(const sequence *s) {
 static int32_t most_guesses(const hth_engine *e, const sequence *s, int32_t n_left) {
     const hth_request *r = s->request;
     int64_t most = r->p.n_draft == 0 ? MOST_DRAFT : r->p.n_draft;
-    if (most > r->n_room - (int64_t)s->n_token) most = r->n_room - (int64_t)s->n_token;
+    if (most > r->n_held - (int64_t)s->n_token) most = r->n_held - (int64_t)s->n_token;
     if (most > e->n_ctx - (int64_t)s->n_token) most = e->n_ctx - (int64_t)s->n_token;
     if (most > e->n_keep && !e->goes_back) most = e->n_keep;
     return most > n_left ? n_left : (int32_t)most;

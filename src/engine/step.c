@@ -31,9 +31,10 @@ static bool fits(const hth_engine *e, const hth_request *r) {
     const bool is_background = r->p.priority == HTH_PRIORITY_BACKGROUND;
     // One place stays free for who is waited for by a person.
     const int32_t n_kept = is_background && e->n_seq > 0 && e->n_sequence > 1 ? 1 : 0;
-    if (e->n_seq + r->n_seq + n_kept > e->n_sequence || e->reserved_bytes + r->need_bytes > e->kv_limit_bytes) return false;
+    if (e->n_seq + r->n_seq + n_kept > e->n_sequence || e->reserved_bytes + r->first_bytes > e->kv_limit_bytes) return false;
+    if (room_is_awaited(e, r->p.priority)) return false;
     // And the beginnings of conversations stay while those go on.
-    return !is_background || e->reserved_bytes + r->need_bytes + e->cached_bytes <= e->kv_limit_bytes || !is_interactive_at_work(e);
+    return !is_background || e->reserved_bytes + r->first_bytes + e->cached_bytes <= e->kv_limit_bytes || !is_interactive_at_work(e);
 }
 
 bool engine_has_work(const hth_engine *e) {
@@ -61,8 +62,7 @@ static void start(hth_engine *e, hth_request *r) {
     }
     if (code == HTH_OK) {
         r->n_live = r->n_seq;
-        e->reserved_bytes += r->need_bytes;
-        reuse_make_room(e);
+        room_take(e, r);
         e->n_cached_token += (uint64_t)r->usage.n_cached;
         return;
     }
@@ -98,6 +98,7 @@ static void publish(hth_engine *e) {
     e->stats.reserved_bytes = e->reserved_bytes;
     e->stats.n_sequence = e->n_seq;
     e->stats.n_cached_token = e->n_cached_token;
+    e->stats.n_parked = e->n_parked;
     e->stats.cache_bytes = cached.n_bytes;
     e->stats.n_cache_entry = cached.n_entry;
     hth_unlock(&e->host->lock);
@@ -120,7 +121,7 @@ static void reap(hth_engine *e) {
         reuse_keep_end(e, s);
         sequence_free(s);
         if (--r->n_live > 0) continue;
-        e->reserved_bytes -= r->need_bytes;
+        room_give(e, r);
         r->next = ended;
         ended = r;
     }
@@ -215,7 +216,9 @@ static int64_t first_wanted(const sequence *s) {
 // Most rows that a reader takes at once.
 static int64_t most_rows(const hth_engine *e, const sequence *s) {
     const int64_t pending = sequence_pending(s);
-    if (sequence_is_embedding(s) || s->has_prompt) return pending;
+    if (sequence_is_embedding(s)) return pending;
+    // What was given back is computed as it was: the prompt as a prompt, what was generated as that.
+    if (s->has_prompt) return s->n_computed < s->n_prompt_row ? s->n_prompt_row - s->n_computed : pending;
     const int64_t n_fit = (int64_t)(LOGITS_BYTES / sizeof(float)) / e->model->desc.n_vocab;
     const int64_t before = first_wanted(s) - s->n_computed; // rows without logits
     int64_t most = (before > 0 ? before : 0) + (n_fit < 1 ? 1 : n_fit);
@@ -593,6 +596,7 @@ void engine_step(hth_engine *e) {
     admit(e);
     end_hopeless(e);
     reuse_catch_up(e);
+    room_settle(e);
     int32_t n_generated = e->n_seq > 0 ? plan_rows(e, is_embedding_next(e)) : 0;
     n_generated += speculate_plan(e);
     const int32_t n_row = make_batch(e);
