@@ -5,10 +5,10 @@
 //                    [--pid PID] [--think MS] [--cached] [--unlimited] [--script]
 //
 // Each of N clients asks R times on a connection of its own, in any server's /v1/chat/completions as a stream: a
-// prompt of about P tokens that nobody else has (--cached: all the same one) for G tokens that nothing ends. Without --model the server's own
-// is meant. --pid
-// names the server's process: its CPU time and memory are read from /proc. --unlimited leaves max_tokens out. --script
-// (with a server that takes X-Hearth-Script) checks that every answer is the one that was asked for. One CSV line.
+// prompt of about P tokens that nobody else has (--cached: all the same one) for G tokens that nothing ends. Without
+// --model the server's own is meant. --pid names the server's process: its CPU time and memory are read from /proc.
+// --unlimited leaves max_tokens out. --script (with a server that takes X-Hearth-Script) checks that every answer is
+// the one that was asked for. Times of the first token and of the gaps in ms; one line of CSV.
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -38,6 +38,7 @@ typedef struct client {
     int n_asked;
     uint64_t due_ns;          // asks then
     bool is_asking, is_whole; // whole: the stream said that it is over
+    bool is_reused;           // the connection has served a request before
     hth_str out;
     size_t n_sent;
     body_part part;
@@ -129,6 +130,7 @@ static void ask(client *c) {
 
 static bool connect_client(client *c) {
     const int on = 1;
+    c->is_reused = false;
     c->fd = socket(l.address->ai_family, SOCK_STREAM, 0);
     if (c->fd < 0 || connect(c->fd, l.address->ai_addr, l.address->ai_addrlen) != 0) return false;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -159,6 +161,7 @@ static void end_request(client *c, bool is_good) {
         check_script(c);
     }
     c->n_asked++;
+    c->is_reused = true;
     c->due_ns = hth_clock_ns() + (uint64_t)l.think_ms * 1000000;
     if (c->n_asked < l.n_request) return;
     l.n_left--;
@@ -258,11 +261,19 @@ static bool take(client *c, const char *p, size_t n) {
     return true;
 }
 
+static void begin_anew(client *c) {
+    hang_up(c);
+    c->n_sent = 0;
+    if (!connect_client(c)) end_request(c, false);
+}
+
 static void receive(client *c) {
     static char buffer[1 << 16];
     const ssize_t n = recv(c->fd, buffer, sizeof buffer, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (!c->is_asking) return hang_up(c);
+    // A server may close a connection after a reply: asked again on a new one, as clients do.
+    if (n <= 0 && c->is_reused && c->status == 0 && c->line.len == 0) return begin_anew(c);
     if (n <= 0) return end_request(c, false);
     if (!take(c, buffer, (size_t)n)) end_request(c, c->status == 200 && c->is_whole && c->n_token > 0);
 }

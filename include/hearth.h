@@ -83,7 +83,7 @@ HTH_API void hth_engine_close(hth_engine *e);
 typedef struct hth_plan {
     int64_t n_ctx;          // tokens of each sequence
     int32_t n_sequence;
-    uint64_t weight_bytes;  // mapped from the file: the system may drop and reread them
+    uint64_t weight_bytes;  // mapped from the files of model and draft: the system may drop and reread them
     uint64_t kv_bytes;      // keys, values and other state of all sequences
     uint64_t scratch_bytes; // work space of the largest step, logits, sampling
     uint64_t limit_bytes;   // what kv_bytes + scratch_bytes may be (hth_engine_params.memory_bytes)

@@ -263,6 +263,24 @@ bool hth_ask_read_budget(hth_fields *f, const hth_json *v, void *to) {
     return true;
 }
 
+bool hth_ask_read_lora(hth_fields *f, const hth_json *v, void *to) {
+    hth_ask *a = to;
+    if (v->kind != HTH_JSON_ARRAY) return hth_fields_refuse_kind(f, v, "an array");
+    hth_ask_lora *list = hth_arena_alloc(f->arena, (size_t)v->n + 1, sizeof *list);
+    if (!list) return hth_fields_no_memory(f);
+    for (uint32_t i = 0; i < v->n; i++) {
+        const hth_json *bad = NULL, *item = &v->u.items[i];
+        const size_t mark = hth_fields_enter_item(f, i);
+        list[i] = (hth_ask_lora){hth_json_int(item, "id", -1, &bad), hth_json_num(item, "scale", 0, &bad)};
+        if (bad || item->kind != HTH_JSON_OBJECT || list[i].id < 0 || !(fabs(list[i].scale) < 1e6))
+            return hth_fields_refuse(f, "must be an object with 'id' and 'scale'");
+        hth_fields_leave(f, mark);
+    }
+    a->lora = list;
+    a->n_lora = v->n;
+    return true;
+}
+
 bool hth_ask_read_priority(hth_fields *f, const hth_json *v, void *to) {
     hth_ask *a = to;
     if (v->kind == HTH_JSON_STRING && strcmp(v->u.str, "background") == 0)

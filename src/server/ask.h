@@ -131,7 +131,7 @@ typedef struct hth_ask {
     int64_t n_top; // alternatives with each logprob
     bool tokens;   // the ids of tokens are wanted with the text
     bool prompt_tokens; // and those of the prompt
-    const hth_ask_lora *lora; // [n_lora]
+    const hth_ask_lora *lora; // [n_lora] those that are not named are off; NULL: the server's scales
     size_t n_lora;
     int64_t n_draft;          // as hth_request_params
 
@@ -176,6 +176,7 @@ bool hth_ask_read_samplers(hth_fields *f, const hth_json *v, void *to);  // an o
 bool hth_ask_read_think(hth_fields *f, const hth_json *v, void *to);     // true, false, or an effort
 bool hth_ask_read_budget(hth_fields *f, const hth_json *v, void *to);    // tokens of thoughts; 0: none at all, -1: no limit
 bool hth_ask_read_keep_alive(hth_fields *f, const hth_json *v, void *to); // "5m", 300, "300", -1
+bool hth_ask_read_lora(hth_fields *f, const hth_json *v, void *to);      // [{"id": 0, "scale": 1}]
 bool hth_ask_read_priority(hth_fields *f, const hth_json *v, void *to);
 
 // The effort by its word: sets `thinking`, `effort`. False for an unknown one.

@@ -266,8 +266,8 @@ static bool check_numbers(const hth_call *c, hth_fault *fault) {
 static bool choose_adapters(hth_call *c, hth_fault *fault) {
     const hth_ask *a = c->ask;
     const hth_use *use = c->use;
-    if (a->n_lora == 0) return true;
-    hth_lora_use *uses = hth_arena_alloc(&c->arena, a->n_lora, sizeof *uses);
+    if (!a->lora) return true;
+    hth_lora_use *uses = hth_arena_alloc(&c->arena, a->n_lora + 1, sizeof *uses);
     if (!uses) return call_no_memory(fault);
     c->adapters = (hth_lora_set){.uses = uses};
     for (size_t i = 0; i < a->n_lora; i++) {

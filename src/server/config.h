@@ -16,7 +16,7 @@
 struct hth_sampler_params; // engine/sampler.h
 
 #define HTH_CONFIG_MAX_LIST 64
-#define HTH_CONFIG_MAX_SETTINGS 192
+#define HTH_CONFIG_MAX_SETTINGS 208
 
 typedef struct hth_config_list {
     const char *items[HTH_CONFIG_MAX_LIST];
@@ -93,6 +93,8 @@ typedef struct hth_config {
     int numa; // 1: spread over memory nodes
     bool cache;               // beginnings of ended requests are kept
     const char *cache_folder; // NULL: none
+    const char *model_draft; // guesses for the first model; NULL: none
+    int64_t n_draft;          // tokens that are guessed per step; 0: none, -1: as far as it pays
     bool context_shift;
     bool forcing;             // what a grammar leaves no choice of is written without asking the model
     bool kv_unified;          // as llama-server: n_ctx is each answer's, not shared out among n_parallel

@@ -150,6 +150,8 @@ size_t hth_config_check(const hth_config *c, hth_str *problems) {
     if (!c->tls_cert != !c->tls_key) problem(problems, &n, "--tls-cert and --tls-key are given together");
     if (c->chat_template && c->chat_template_file)
         problem(problems, &n, "--chat-template and --chat-template-file exclude each other");
+    missing_file("--model-draft", c->model_draft, HTH_PATH_FILE, problems, &n);
+    if (c->model_draft && c->models.n == 0) problem(problems, &n, "--model-draft needs a --model");
     if (c->lora.n > 0 && c->models.n == 0) problem(problems, &n, "--lora needs a --model");
     if (*c->prefix && *c->prefix != '/') problem(problems, &n, "--prefix must begin with /");
     check_json("--chat-template-kwargs", c->chat_template_kwargs, problems, &n);

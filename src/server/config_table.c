@@ -32,7 +32,8 @@
 #define KV_TYPES "f32|f16|bf16|q8_0|q5_0|q4_0"
 #define NO_GPU "this build computes on the CPU"
 #define NO_DOWNLOAD "models are not downloaded yet: give a file or folder with --model"
-#define NO_DRAFT "there are no draft models here yet: repetitions are guessed from the text itself"
+#define NO_DRAFT "guesses come from --model-draft, from a layer of the model's own, or from the text itself"
+#define DRAFT_AS_MODEL "the draft model runs as the model does"
 #define NO_MEDIA "models that see or hear are not served yet"
 #define NO_ROPE "positions are scaled as the model's file says"
 #define NO_AGENT "this server runs no tools"
@@ -146,6 +147,10 @@ const hth_setting hth_settings[] = {
     SAMPLE("mirostat", mirostat, 0, 2, NULL, NULL, "mirostat 1 or 2, 0: off"),
     SAMPLE("mirostat-ent", mirostat_tau, 0, 1000, NULL, NULL, "its target surprise"),
     SAMPLE("mirostat-lr", mirostat_eta, 0, 1000, NULL, NULL, "its learning rate"),
+    TEXT("model-draft", model_draft, "PATH", "-md|--spec-draft-model", "LLAMA_ARG_SPEC_DRAFT_MODEL",
+        "a small model of the same vocabulary that guesses ahead for the first model"),
+    INT("draft-max", n_draft, -1, 31, "--draft|--draft-n|--spec-draft-n-max", "LLAMA_ARG_SPEC_DRAFT_N_MAX|LLAMA_ARG_DRAFT_MAX",
+        "tokens that are guessed per step, 0: none, -1: as far as it pays (default)"),
     TEXT("samplers", sampling.samplers, "NAMES", NULL, NULL, "order of the filters, with ;"),
 
     TEXT("chat-template", chat_template, "NAME|JINJA", NULL, "LLAMA_ARG_CHAT_TEMPLATE", "in place of the model's own"),
@@ -204,6 +209,16 @@ const hth_setting hth_settings[] = {
      .choices = "on|auto|1|true|enabled", .help = "attention is always computed block by block"},
     IDLE("threads-batch", NULL, "-tb", NULL, "prompts use the threads of --threads"),
     IDLE("batch-size", NULL, "-b", "LLAMA_ARG_BATCH", "--chunk says how many prompt tokens a step takes"),
+    IDLE("draft-min", "0", "--draft-n-min|--spec-draft-n-min", "LLAMA_ARG_SPEC_DRAFT_N_MIN|LLAMA_ARG_DRAFT_MIN",
+         "guesses are as long as they pay"),
+    IDLE("draft-p-min", NULL, "--spec-draft-p-min", "LLAMA_ARG_SPEC_DRAFT_P_MIN", "a guess ends where the draft model is unsure"),
+    IDLE("ctx-size-draft", NULL, "-cd", "LLAMA_ARG_CTX_SIZE_DRAFT", DRAFT_AS_MODEL),
+    IDLE("threads-draft", NULL, "-td|--spec-draft-threads", NULL, DRAFT_AS_MODEL),
+    IDLE("threads-batch-draft", NULL, "-tbd|--spec-draft-threads-batch", NULL, DRAFT_AS_MODEL),
+    IDLE("cache-type-k-draft", "f16", "-ctkd|--spec-draft-type-k", "LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_K", "the draft model's keys are f16"),
+    IDLE("cache-type-v-draft", "f16", "-ctvd|--spec-draft-type-v", "LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_V", "the draft model's values are f16"),
+    IDLE("gpu-layers-draft", "0|auto", "-ngld|--n-gpu-layers-draft|--spec-draft-ngl", "LLAMA_ARG_N_GPU_LAYERS_DRAFT", NO_GPU),
+    IDLE("device-draft", "none", "-devd|--spec-draft-device", NULL, NO_GPU),
     IDLE("cache-reuse", "0", NULL, "LLAMA_ARG_CACHE_REUSE", "beginnings are reused without it"),
     IDLE("slot-prompt-similarity", NULL, "-sps", NULL, "the longest beginning is always found"),
     IDLE("defrag-thold", NULL, "-dt", "LLAMA_ARG_DEFRAG_THOLD", "there is nothing to defragment"),
@@ -235,7 +250,6 @@ const hth_setting hth_settings[] = {
     REFUSED("docker-repo", "-dr", "LLAMA_ARG_DOCKER_REPO", NO_DOWNLOAD),
     REFUSED("mmproj", "-mm|--mmproj-url", "LLAMA_ARG_MMPROJ|LLAMA_ARG_MMPROJ_URL", NO_MEDIA),
     REFUSED("media-path", NULL, NULL, NO_MEDIA),
-    REFUSED("model-draft", "-md|--spec-draft-model", "LLAMA_ARG_SPEC_DRAFT_MODEL", NO_DRAFT),
     REFUSED("spec-type", NULL, "LLAMA_ARG_SPEC_TYPE", NO_DRAFT),
     REFUSED("rope-scaling", NULL, "LLAMA_ARG_ROPE_SCALING_TYPE", NO_ROPE),
     REFUSED("rope-scale", NULL, "LLAMA_ARG_ROPE_SCALE", NO_ROPE),
@@ -265,7 +279,7 @@ void hth_config_defaults(hth_config *c, hth_config_style style) {
         .style = style, .host = "127.0.0.1", .port = is_llama ? 8080 : 11434, .prefix = "",
         .max_body_bytes = (uint64_t)64 << 20, .n_connection = 4096,
         .n_queue = 512, .read_timeout_ms = 60000, .write_timeout_ms = 600000, .ping_ms = 15000, .drain_ms = 30000,
-        .keep_alive_ms = is_llama ? -1 : 300000, .load_timeout_ms = 300000, .n_predict = -1,
+        .keep_alive_ms = is_llama ? -1 : 300000, .load_timeout_ms = 300000, .n_predict = -1, .n_draft = -1,
         .cache = true, .reasoning_budget = -1, .cors_credentials = is_llama,
         .cors_methods = is_llama ? "GET, POST, DELETE, OPTIONS" : NULL, .cors_headers = is_llama ? "*" : NULL,
         .prefill_assistant = true, .forcing = true, .metrics = !is_llama,

@@ -45,6 +45,7 @@ bool hth_defaults_lay(const hth_config *c, hth_arena *arena, hth_ask *a, hth_fau
     if (a->overflow == HTH_OVERFLOW_ERROR && c->context_shift) a->overflow = HTH_OVERFLOW_ROLLING;
     const bool is_text = a->kind == HTH_ASK_CHAT || a->kind == HTH_ASK_TEXT;
     if (is_text && a->max_tokens == 0 && !a->no_output && c->n_predict > 0) a->max_tokens = c->n_predict;
+    if (is_text && a->n_draft == 0 && c->n_draft >= 0) a->n_draft = c->n_draft == 0 ? -1 : c->n_draft;
     if (!a->pooling.p && c->pooling) a->pooling = hth_chat_text_of(c->pooling);
     if (!c->prefill_assistant) a->no_continue = true;
     lay_thinking(c, a);

@@ -205,11 +205,11 @@ static void post_props(hth_server *s, hth_exchange *x, const hth_match *m) {
 
 // ---- slots
 
-static void put_slot(hth_json_out *j, int64_t i, int64_t n_ctx, bool is_busy) {
+static void put_slot(hth_json_out *j, int64_t i, int64_t n_ctx, bool is_busy, bool guesses) {
     hth_json_out_begin(j, NULL, '{');
     hth_json_out_int(j, "id", i);
     hth_json_out_int(j, "n_ctx", n_ctx);
-    hth_json_out_bool(j, "speculative", false);
+    hth_json_out_bool(j, "speculative", guesses);
     hth_json_out_bool(j, "is_processing", is_busy);
     hth_json_out_end(j, '}');
 }
@@ -235,7 +235,7 @@ static void get_slots(hth_server *s, hth_exchange *x, const hth_match *m) {
     hth_str_init(&body, HTH_MEM_SERVER, LLAMA_MAX_REPLY);
     hth_json_out j = hth_json_out_make(&body, false);
     hth_json_out_begin(&j, NULL, '[');
-    for (int64_t i = 0; i < n; i++) put_slot(&j, i, n_ctx, i < n_busy);
+    for (int64_t i = 0; i < n; i++) put_slot(&j, i, n_ctx, i < n_busy, s->config->model_draft && s->config->n_draft != 0);
     hth_json_out_end(&j, ']');
     llama_reply_json(x, &body);
 }

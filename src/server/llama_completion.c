@@ -88,21 +88,10 @@ static bool read_schema(hth_fields *f, const hth_json *v, void *to) {
     return true;
 }
 
-static bool read_lora(hth_fields *f, const hth_json *v, void *to) {
+static bool read_n_max(hth_fields *f, const hth_json *v, void *to) {
     request *r = to;
-    if (v->kind != HTH_JSON_ARRAY) return hth_fields_refuse_kind(f, v, "an array");
-    hth_ask_lora *list = hth_arena_alloc(f->arena, (size_t)v->n + 1, sizeof *list);
-    if (!list) return hth_fields_no_memory(f);
-    for (uint32_t i = 0; i < v->n; i++) {
-        const hth_json *bad = NULL, *item = &v->u.items[i];
-        const size_t mark = hth_fields_enter_item(f, i);
-        list[i] = (hth_ask_lora){hth_json_int(item, "id", -1, &bad), hth_json_num(item, "scale", 0, &bad)};
-        if (bad || item->kind != HTH_JSON_OBJECT || list[i].id < 0)
-            return hth_fields_refuse(f, "must be an object with 'id' and 'scale'");
-        hth_fields_leave(f, mark);
-    }
-    r->ask.lora = list;
-    r->ask.n_lora = v->n;
+    if (!v->is_int || v->kind != HTH_JSON_NUMBER || v->u.num.i < 0) return hth_fields_refuse(f, "must be a whole number, 0 or more");
+    r->ask.n_draft = v->u.num.i == 0 ? -1 : v->u.num.i > 31 ? 31 : v->u.num.i;
     return true;
 }
 
@@ -233,9 +222,9 @@ static const hth_field fields[] = {
     BOOL("timings_per_token", wants_timings, "each piece of a stream tells times"),
     CUSTOM("response_fields", "string|array", read_fields,
            "members of the reply that are wanted; a/b is b inside of a"),
-    CUSTOM("lora", "array", read_lora, "[{id, scale}] of the server's adapters; the others are off"),
+    CUSTOM("lora", "array", hth_ask_read_lora, "[{id, scale}] of the server's adapters; the others are off"),
     CUSTOM("priority", "string", hth_ask_read_priority, "background: others go first"),
-    COUNT("speculative.n_max", ask.n_draft, 31, "most tokens that are guessed per step"),
+    CUSTOM("speculative.n_max", "number", read_n_max, "most tokens that are guessed per step, 0: none"),
     COUNT("id_slot", id_slot, 4095, "where /slots/N?action=save finds the conversation"),
     REFUSED("image_data", "models take text only"),
     REFUSED("multimodal_data", "models take text only"),

@@ -56,6 +56,7 @@ static bool copy_offers(hth_models *m, const hth_models_params *p) {
     for (size_t i = 0; i < p->n_offer; i++) {
         offers[i].path = copy_text(m, p->offers[i].path, &ok);
         offers[i].alias = copy_text(m, p->offers[i].alias, &ok);
+        offers[i].draft = copy_text(m, p->offers[i].draft, &ok);
         if (!p->offers[i].load) continue;
         hth_load_options *load = hth_arena_alloc(&m->arena, 1, sizeof *load);
         if (!load) return false;

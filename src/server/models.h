@@ -52,6 +52,7 @@ typedef struct hth_offer {
     const char
         *alias; // names by which it is found too, with commas; NULL: none. The first one is what it is called
     const hth_load_options *load; // NULL: those of hth_models_params
+    const char *draft;            // a small model that guesses for it (hth_engine_params.draft); NULL: none
 } hth_offer;
 
 typedef struct hth_models_params {

@@ -266,6 +266,7 @@ hth_code card_make(const card_source *from, card **out, hth_err *err) {
     hth_arena_init(&c->arena, HTH_MEM_ENGINE, MAX_CARD_BYTES);
     c->origin = from->origin;
     c->load = from->load;
+    c->draft = from->draft;
     const hth_code code = fill(c, from, err);
     if (code != HTH_OK) {
         hth_card_drop(&c->pub);

@@ -30,6 +30,7 @@ typedef struct card {
     const char *aliases[MODELS_MAX_ALIAS];
     size_t n_alias;
     const hth_load_options *load; // of the registry or of the arena
+    const char *draft;            // likewise; NULL: none
     int64_t seen_modified_s;      // of `path` when it was looked at
     uint64_t seen_bytes;
 } card;
@@ -42,6 +43,7 @@ typedef struct card_source {
     const char *parent;           // of a created model
     const hth_preset *preset;     // of a created model
     const hth_load_options *load; // outlives the card, or NULL
+    const char *draft;            // likewise
     card_origin origin;
 } card_source;
 

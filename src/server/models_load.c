@@ -191,7 +191,8 @@ static hth_code settle_memory(job *j, hth_err *err) {
     }
     const hth_stream *stream = hth_engine_model(j->engine)->stream;
     const uint64_t weights =
-        stream ? stream->residency.dense_bytes + stream->residency.cache_bytes : j->weight_bytes;
+        (stream ? stream->residency.dense_bytes + stream->residency.cache_bytes : j->weight_bytes) + one.weight_bytes -
+        hth_engine_model(j->engine)->weight_bytes; // and the draft model's
     j->promised = weights + one.limit_bytes;
     j->fixed = weights + one.scratch_bytes;
     return HTH_OK;
@@ -214,6 +215,7 @@ static hth_code open_engine(job *j, hth_err *err) {
                                  .n_sequence = o->n_sequence,
                                  .n_queue = o->n_queue,
                                  .n_chunk = o->n_chunk,
+                                 .draft = card_of(j->s->card)->draft,
                                  .no_cache = o->no_cache,
                                  .cache_folder = o->cache_folder ? hth_str_text(&folder) : NULL,
                                  .cache_folder_bytes = o->cache_folder_bytes,

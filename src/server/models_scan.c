@@ -229,7 +229,8 @@ static hth_code add_offer(scan *s, const hth_offer *offer) {
     const card_source from = {.path = offer->path,
                               .alias = offer->alias,
                               .origin = CARD_OFFERED,
-                              .load = offer->load ? offer->load : &s->m->p.load};
+                              .load = offer->load ? offer->load : &s->m->p.load,
+                              .draft = offer->draft};
     const hth_path_kind kind = hth_path_kind_of(offer->path);
     if (kind == HTH_PATH_NONE && s->strict) {
         return hth_fail(s->err, HTH_ERR_NOTFOUND, "%s: there is no such file or folder", offer->path);

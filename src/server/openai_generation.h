@@ -101,6 +101,6 @@ bool openai_finish_request(hth_fields *f, openai_request *r);
     OPENAI_IGNORED("safety_identifier", "taken; nothing is done with it"),                                             \
     OPENAI_IGNORED("prompt_cache_key", "beginnings are found by what they hold"),                                      \
     OPENAI_IGNORED("prompt_cache_retention", "beginnings are kept as long as there is room"),                          \
-    OPENAI_REFUSED("lora", "adapters by request are not known here yet")
+    OPENAI_CUSTOM("lora", "array", hth_ask_read_lora, "[{id, scale}] of the server's adapters; the others are off")
 
 #endif

@@ -213,8 +213,9 @@ static hth_code open_models(server *v, const hth_config *c, hth_err *err) {
     HTH_TRY(fill_load(v, c, err));
     open_state(v, c);
     for (size_t i = 0; i < c->models.n; i++) {
-        offers[i] =
-            (hth_offer){.path = c->models.items[i], .alias = i < c->aliases.n ? c->aliases.items[i] : NULL};
+        offers[i] = (hth_offer){.path = c->models.items[i],
+                                .alias = i < c->aliases.n ? c->aliases.items[i] : NULL,
+                                .draft = i == 0 ? c->model_draft : NULL};
     }
     const hth_models_params p = {.n_thread = c->n_thread > 0 ? (int)c->n_thread : 0,
                                  .numa = c->numa == 1,
