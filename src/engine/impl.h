@@ -75,6 +75,7 @@ struct sequence {
     int64_t n_computed;   // of them
     int64_t snapshot_at;  // where a snapshot is due (reuse_keep_branch); 0: nowhere
     int64_t n_prompt_row; // rows below are computed as a prompt's
+    int64_t n_again;      // rows below were there once, and are computed again since room was given to others
     bool waits;           // for completion 0 to read the prompt
     sequence *leader; // borrowed: it reads the same beginning, and this one waits for its first n_led rows
     int64_t n_led;

@@ -242,6 +242,7 @@ void reuse_park(hth_engine *e, sequence *s) {
 hth_code reuse_resume(hth_engine *e, sequence *s, hth_err *err) {
     const hth_request *r = s->request;
     s->is_parked = false;
+    s->n_again = (int64_t)s->n_token - 1;
     if (is_reusable(e, r)) {
         const hth_prefix_text text = text_of(r, s->tokens, (int64_t)s->n_token);
         hth_prefix_hit hit;

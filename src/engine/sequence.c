@@ -119,7 +119,7 @@ int64_t sequence_pending(const sequence *s) {
 }
 
 bool sequence_is_generating(const sequence *s) {
-    return s->n_computed >= s->n_prompt_row && (int64_t)s->n_token - s->n_computed <= 1;
+    return s->n_computed >= s->n_prompt_row && s->n_computed >= s->n_again;
 }
 
 // ---- ends
@@ -223,6 +223,7 @@ static hth_code roll(hth_engine *e, sequence *s, hth_err *err) {
     s->n_token -= (size_t)drop;
     s->n_computed = left;
     s->n_prompt_row = (int64_t)s->n_token;
+    s->n_again = 0;
     hth_event event = {.kind = HTH_EVENT_CUT, .completion = s->completion};
     event.cut.first = keep;
     event.cut.n = drop;

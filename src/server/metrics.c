@@ -223,6 +223,8 @@ static void print_engines(const hth_metrics_now *now, hth_str *out) {
                  OF(n_generated_row), false);
     print_models(now, out, "hearth_cached_tokens_total", "counter", "Prompt tokens found in the cache",
                  OF(n_cached_token), false);
+    print_models(now, out, "hearth_parked_total", "counter", "Times that a request gave its memory to others and went on later",
+                 OF(n_parked), false);
     print_models(now, out, "hearth_cache_entries", "gauge", "Beginnings kept of ended requests",
                  OF(n_cache_entry), false);
     print_models(now, out, "hearth_cache_bytes", "gauge", "Memory that they take", OF(cache_bytes), false);
