@@ -24,17 +24,21 @@ def probe():
     p.close()
 
 
-@pytest.fixture(scope="module")
-def suite(models):
+def read_suite(path):
     """[(draft, file, case)] of the JSON-Schema-Test-Suite that comes with the source of jsonschema."""
     cases = []
-    with tarfile.open(models("jsonschema")) as tar:
+    with tarfile.open(path) as tar:
         for member in tar:
             parts = pathlib.PurePosixPath(member.name).parts
             if len(parts) == 5 and parts[1:3] == ("json", "tests") and parts[3] in DIALECTS and parts[4].endswith(".json"):
                 cases += [(parts[3], parts[4], case) for case in json.load(tar.extractfile(member))]
     assert len(cases) > 900
     return cases
+
+
+@pytest.fixture(scope="module")
+def suite(models):
+    return read_suite(models("jsonschema"))
 
 
 def refs_root(schema, root):
