@@ -87,7 +87,7 @@ const hth_setting hth_settings[] = {
 
     LIST(SET_LIST, "model", models, "PATH", "-m", "LLAMA_ARG_MODEL", "a model to serve; again for more"),
     LIST(SET_LIST, "alias", aliases, "NAMES", "-a", "LLAMA_ARG_ALIAS",
-        "names of a model, with commas; the n-th is the n-th model's"),
+        "names of a model, with commas; again: of the next model"),
     TEXT("models-dir", models_dir, "FOLDER", "--models", "OLLAMA_MODELS|LLAMA_ARG_MODELS_DIR", "serve what lies in this folder"),
     BOOL("any-model", any_model, NULL, NULL, "an unknown model's name means the first model"),
     IDLE_FLAG("models-autoload", "on", NULL, "LLAMA_ARG_MODELS_AUTOLOAD", "models are loaded when they are asked for"),

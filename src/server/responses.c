@@ -115,11 +115,15 @@ static bool append_previous(hth_responses *all, hth_exchange *x, const char *id,
 }
 
 // A text is the same as one message of the user.
-static void append_own(const hth_fields *f, const hth_json *input, hth_str *to, size_t *own) {
+static bool append_own(responses_job *j, hth_exchange *x, const hth_fields *f, const hth_json *input, hth_str *to,
+                       size_t *own, hth_fault *fault) {
+    bool ok = true;
     hth_str one;
     hth_str_init(&one, HTH_MEM_SERVER, MAX_REPLY);
     const hth_chat_text items = input ? inside(f->text, f->n_text, input) : (hth_chat_text){"", 0};
-    if (input && input->kind == HTH_JSON_STRING) {
+    if (responses_has_references(input)) {
+        ok = responses_resolve(j->owner_of, who_of(x), hth_exchange_arena(x), f, input, &one, fault);
+    } else if (input && input->kind == HTH_JSON_STRING) {
         const hth_chat_text text = hth_fields_source(f, input);
         hth_str_puts(&one, "{\"type\":\"message\",\"role\":\"user\",\"content\":");
         (void)hth_str_append(&one, text.p, text.n);
@@ -131,6 +135,7 @@ static void append_own(const hth_fields *f, const hth_json *input, hth_str *to, 
     append_items(to, (hth_chat_text){hth_str_text(&one), one.len});
     *own = one.len;
     hth_str_free(&one);
+    return ok;
 }
 
 // A custom tool takes text; to a model it is a function with one, of the tool's own pattern where it has one.
@@ -156,12 +161,12 @@ static bool make_document(responses_job *j, hth_exchange *x, const hth_fields *f
                           size_t *n_before, hth_fault *fault) {
     hth_str text;
     hth_err err;
-    size_t n_own;
+    size_t n_own = 0;
     const char *previous = hth_json_str(root, "previous_response_id", "", NULL);
     hth_str_init(&text, HTH_MEM_SERVER, MAX_REPLY);
     hth_str_puts(&text, "{\"input\":[");
     bool ok = append_previous(j->owner_of, x, previous, &text, n_before, fault);
-    if (ok) append_own(f, hth_json_get(root, "input"), &text, &n_own);
+    if (ok) ok = append_own(j, x, f, hth_json_get(root, "input"), &text, &n_own, fault);
     const size_t own_end = text.len;
     hth_str_puts(&text, "],\"custom\":[");
     append_schemas(f, hth_json_get(root, "tools"), &text);

@@ -108,6 +108,13 @@ void responses_print_begin(responses_job *j);
 void responses_print_end(responses_job *j); // the last event, when the response is stored
 void responses_write(responses_job *j, hth_json_out *out, const char *key); // the response as it is now
 
+// responses_refs.c: items that a request names by their id.
+bool responses_has_references(const hth_json *input);
+// Appends the items of the array `input`, with those that are named in place of their names. Refuses what is not
+// found among the stored responses of `who`. `a` holds what is read; it lives as long as the request.
+HTH_NODISCARD bool responses_resolve(hth_responses *all, const char *who, hth_arena *a, const hth_fields *f,
+                                     const hth_json *input, hth_str *to, hth_fault *fault);
+
 // responses_seal.c: thoughts that clients carry and cannot read.
 HTH_NODISCARD bool responses_seal(const hth_responses *all, const char *text, size_t n, hth_str *out);
 // The text has room for n bytes. False where it was not sealed here.

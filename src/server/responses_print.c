@@ -1,6 +1,7 @@
 // Events of a response. Every event has its number, and every item goes through added, its parts and deltas,
 // done; the first and the last events hold the whole response, in which clients look for what they have
 // missed.
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -302,8 +303,9 @@ static void print_part(responses_job *j, bool is_done) {
 static void open_item(responses_job *j, responses_item kind) {
     static const char *const prefixes[] = {"", "msg_", "rs_", "fc_", "ctc_"};
     j->item = kind;
-    j->n_item++;
-    hth_call_new_id(prefixes[kind], j->item_id);
+    // By this id responses_refs.c finds the item again.
+    (void)snprintf(j->item_id, sizeof j->item_id, "%s%s_%lld", prefixes[kind], j->id + strlen("resp_"),
+                   (long long)j->n_item++);
     hth_str_clear(&j->text);
     hth_str_clear(&j->logprobs);
     hth_json_out o = begin_event(j, "response.output_item.added");

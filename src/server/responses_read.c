@@ -173,12 +173,7 @@ static bool add_item(reader *d, const hth_json *v) {
     if (strcmp(type, "function_call_output") == 0 || strcmp(type, "custom_tool_call_output") == 0)
         return add_output(d, v);
     if (strcmp(type, "reasoning") == 0) return add_reasoning(d, v);
-    if (!*type || strcmp(type, "item_reference") == 0) {
-        return hth_refuse(
-            d->f->fault, HTH_FAULT_UNSUPPORTED, d->f->path,
-            "'%s': references to items are not supported: send the item, or previous_response_id",
-            d->f->path);
-    }
+    if (!*type) return hth_fields_refuse(d->f, "needs a type, or a role and content");
     hth_fields_ignore(d->f, type); // of tools that other servers run
     return true;
 }

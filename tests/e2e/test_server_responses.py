@@ -220,6 +220,28 @@ def test_a_response_goes_on_from_another(client, server):
     assert (e.value.code, e.value.param) == ("previous_response_not_found", "previous_response_id")
 
 
+def test_items_that_are_only_named_stand_for_themselves(client, server):
+    first = ask(client, "I look." + CALL, input=[{"role": "user", "content": "Weather?"}], tools=[TOOL])
+    said, called = first.output
+    given = client.responses.input_items.list(first.id).data[0]
+    result = {"type": "function_call_output", "call_id": called.call_id, "output": "sunny"}
+    named = [{"type": "item_reference", "id": i.id} for i in (given, said, called)] + [result]
+    whole = [{"role": "user", "content": "Weather?"}, said.model_dump(exclude_none=True), called.model_dump(exclude_none=True), result]
+    assert count(server, input=named) == count(server, input=whole)
+    del named[0]["type"]  # as the specification allows
+    second = ask(client, "Sunny.", input=named, tools=[TOOL])
+    stored = client.responses.input_items.list(second.id, order="asc").data
+    assert [i.type for i in stored] == ["message", "message", "function_call", "function_call_output"]
+
+
+@pytest.mark.parametrize("change", [lambda i: i[:-1] + "7", lambda i: i.replace("_0", "_"), lambda i: "msg_x", lambda i: "msg_" + "x" * 99 + "_0", lambda i: ""])
+def test_items_that_are_not_there_are_named(client, change):
+    said = ask(client, "words").output[0]
+    with pytest.raises(openai.NotFoundError) as e:
+        ask(client, input=[{"type": "item_reference", "id": change(said.id)}])
+    assert e.value.param == "input[0]" and "not found" in e.value.message
+
+
 def test_stored_responses_outlive_the_server(hearth, models, tmp_path):
     with start(hearth, models, tmp_path) as s:
         r = ask(client_of(s), "some words")
@@ -240,6 +262,8 @@ def test_nobody_reads_anothers_response(hearth, models, tmp_path):
                 act(r.id)
         with pytest.raises(openai.BadRequestError):
             ask(bob, previous_response_id=r.id)
+        with pytest.raises(openai.NotFoundError):
+            ask(bob, input=[{"type": "item_reference", "id": r.output[0].id}])
         assert alice.responses.retrieve(r.id).id == r.id
 
 
