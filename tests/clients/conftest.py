@@ -3,6 +3,7 @@
 `server` serves SmolLM2 as `small`, with the template of a family that calls tools and thinks, and MiniLM as `mini`.
 All tests here are `long`: the clients' packages are many and large.
 """
+import json
 import os
 import pathlib
 import shutil
@@ -24,6 +25,13 @@ def script(text):
     return {"X-Hearth-Script": urllib.parse.quote(text)}
 
 
+def install(folder, packages, env=None):
+    """npm's packages into `folder`; without any, those of its package.json."""
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error", *packages]
+    done = subprocess.run(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 @pytest.fixture(scope="session")
 def npm():
     """The folder in which the packages of package.json are installed, by npm and below the build folder."""
@@ -33,22 +41,28 @@ def npm():
         pytest.skip("npm is not there: tools/setup.sh clients")
     if not stamp.exists() or stamp.read_bytes() != wanted.read_bytes():
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        shutil.copy(wanted, folder)
-        # The Node.js that runs the clients is among the packages: what the system has may be older.
-        command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
-        done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
+        (folder / "node").mkdir(parents=True)
+        # Node.js is a package too: what the system has may be older than the clients want.
+        (folder / "node" / "package.json").write_text("{}")
+        install(folder / "node", ["node@" + json.loads(wanted.read_text())["devEngines"]["runtime"]["version"]])
+        pack = json.loads(wanted.read_text())
+        del pack["devEngines"]
+        (folder / "package.json").write_text(json.dumps(pack))
+        install(folder, [], {**os.environ, **node_in(folder)})
         shutil.copy(wanted, stamp)
     for file in HERE.glob("*.mjs"):
         shutil.copy(file, folder)
     return folder
 
 
+def node_in(folder):
+    return {"PATH": f"{folder}/node/node_modules/.bin:{folder}/node_modules/.bin:{os.environ['PATH']}"}
+
+
 @pytest.fixture(scope="session")
 def node(npm):
     """Environment in which `node` is that of the packages."""
-    return {"PATH": f"{npm}/node_modules/.bin:{os.environ['PATH']}"}
+    return node_in(npm)
 
 
 @pytest.fixture(scope="session")
