@@ -51,8 +51,8 @@ test: ## All tests but the long ones; ends with `N passed, M failed`
 	@python3 tools/fetch_models.py
 	@python3 tools/run_tests.py build/release --build $(JOBS) --python
 
-test-long: ## The long tests (llama.cpp side by side, whole corpora), then the fuzzers
-	@tools/setup.sh build test fuzz
+test-long: ## The long tests (llama.cpp side by side, whole corpora, other programs' clients), then the fuzzers
+	@tools/setup.sh build test fuzz clients
 	$(call configure-again,build/release,-DCMAKE_BUILD_TYPE=Release)
 	@tools/setup.sh --venv venv-long
 	@python3 tools/fetch_models.py --all

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the build and the tests need and this machine lacks, with the system's package manager.
 #
-#   tools/setup.sh [GROUP...]     build (default), test, lint, portability, fuzz, callgrind, all (but callgrind)
+#   tools/setup.sh [GROUP...]     build (default), test, lint, portability, fuzz, callgrind, clients, all (but the last two)
 #   tools/setup.sh --venv NAME    Python environment build/NAME from its requirements: venv, venv-long,
 #                                 venv-portability
 #
@@ -20,16 +20,20 @@ die() {
 
 make_venv() {
     name=$1
+    alone= # a list of packages that come without those they ask for
     case $name in
     venv) lists=tests/requirements.txt ;;
-    venv-long) lists="tests/requirements.txt tests/requirements-long.txt" ;;
+    venv-long)
+        lists="tests/requirements.txt tests/requirements-long.txt"
+        alone=tests/requirements-long-alone.txt
+        ;;
     venv-portability) lists=tools/requirements-portability.txt ;;
     *) die "no environment is called '$name'" ;;
     esac
     # Made new only when what it is made from has changed.
     stamp=build/$name/requirements.stamp
     # shellcheck disable=SC2086
-    if [ -f "$stamp" ] && cat $lists | cmp -s - "$stamp"; then
+    if [ -f "$stamp" ] && cat $lists $alone | cmp -s - "$stamp"; then
         return
     fi
     echo "setup: Python environment build/$name, for ${lists}"
@@ -39,8 +43,11 @@ make_venv() {
     for list in $lists; do
         "build/$name/bin/python" -m pip install --quiet --disable-pip-version-check --retries 5 -r "$list"
     done
+    if [ -n "$alone" ]; then
+        "build/$name/bin/python" -m pip install --quiet --disable-pip-version-check --retries 5 --no-deps -r "$alone"
+    fi
     # shellcheck disable=SC2086
-    cat $lists >"$stamp.new"
+    cat $lists $alone >"$stamp.new"
     mv "$stamp.new" "$stamp"
 }
 
@@ -140,6 +147,10 @@ need_for_fuzz() {
     fi
 }
 
+need_for_clients() {
+    if ! has npm; then need "clients from npm" "nodejs npm" nodejs-npm npm node; fi
+}
+
 need_for_callgrind() {
     if ! has valgrind; then need "counts instructions" valgrind valgrind valgrind valgrind; fi
 }
@@ -154,14 +165,14 @@ need_for_portability() {
 [ $# -gt 0 ] || set -- build
 for group in "$@"; do
     case $group in
-    build | test | lint | fuzz | portability | callgrind) "need_for_$group" ;;
+    build | test | lint | fuzz | portability | callgrind | clients) "need_for_$group" ;;
     all)
         need_for_build
         need_for_lint
         need_for_portability
         need_for_fuzz
         ;;
-    *) die "no group is called '$group': build, test, lint, portability, fuzz, callgrind, all" ;;
+    *) die "no group is called '$group': build, test, lint, portability, fuzz, callgrind, clients, all" ;;
     esac
 done
 [ -n "$wanted" ] || exit 0

@@ -191,6 +191,15 @@ static card *find_card(hth_models *m, const char *name) {
     return best;
 }
 
+// The first that was named at the start. Returns held, or NULL.
+static card *first_card(hth_models *m) {
+    hth_lock(&m->lock);
+    card *c = m->n_card > 0 ? m->cards[0] : NULL;
+    if (c) hth_card_hold(&c->pub);
+    hth_unlock(&m->lock);
+    return c;
+}
+
 static hth_code fail_unknown(hth_models *m, const char *name, hth_err *err) {
     enum { MOST = 12 };
     hth_str list;
@@ -224,7 +233,7 @@ hth_code hth_models_find(hth_models *m, const char *name, const hth_card **out, 
         HTH_TRY(models_scan(m, false, err));
         c = find_card(m, name);
     }
-    if (!c && m->p.any_name) c = find_card(m, NULL);
+    if (!c && m->p.any_name) c = first_card(m);
     if (!c) return fail_unknown(m, name ? name : "", err);
     *out = &c->pub;
     return HTH_OK;

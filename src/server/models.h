@@ -69,7 +69,7 @@ typedef struct hth_models_params {
         *folders; // [n_folder] looked through for models now and whenever somebody asks for a list
     size_t n_folder;
     const char *state_folder; // where created models are remembered; NULL: none can be created
-    bool any_name;            // a name that nothing has means the default model
+    bool any_name;            // a name that nothing has means the first model
 } hth_models_params;
 
 // HTH_ERR_NOTFOUND for an offer that does not exist. Returns owned.

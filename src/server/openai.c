@@ -278,6 +278,8 @@ const hth_route hth_openai_routes[] = {
     ROW(HTH_POST, "/v1/chat/completions", openai_chat),
     ROW(HTH_POST, "/chat/completions", openai_chat),
     ROW(HTH_POST, "/v1/chat/completions/control", openai_control),
+    ROW(HTH_POST, "/v1/chat/completions/input_tokens", openai_chat_count),
+    ROW(HTH_POST, "/chat/completions/input_tokens", openai_chat_count),
     ROW(HTH_POST, "/v1/completions", openai_completions),
     ROW(HTH_POST, "/v1/embeddings", openai_embeddings),
     ROW(HTH_POST, "/v1/rerank", openai_rerank),

@@ -32,6 +32,7 @@ bool openai_read_format(hth_fields *f, const hth_json *v, void *to);
 // Handlers.
 void openai_chat(hth_server *s, hth_exchange *x, const hth_match *m);
 void openai_control(hth_server *s, hth_exchange *x, const hth_match *m);
+void openai_chat_count(hth_server *s, hth_exchange *x, const hth_match *m);
 void openai_completions(hth_server *s, hth_exchange *x, const hth_match *m);
 void openai_embeddings(hth_server *s, hth_exchange *x, const hth_match *m);
 void openai_rerank(hth_server *s, hth_exchange *x, const hth_match *m);

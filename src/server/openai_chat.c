@@ -114,7 +114,18 @@ static const hth_field openai_chat_fields[] = {
     OPENAI_ROW("reasoning_control", BOOL, reasoning_control, "thoughts can be ended by /v1/chat/completions/control"),
     OPENAI_CUSTOM("reasoning_format", "string", read_reasoning_format, "none: thoughts stay in the content"),
     OPENAI_CUSTOM("chat_template_kwargs", "object", hth_ask_read_kwargs, "more variables for the template"),
-    OPENAI_NOT("add_generation_prompt", ask.no_answer, "false: the answer is not opened"),
+    {.name = "add_generation_prompt",
+     .kind = HTH_FIELD_BOOL,
+     .offset = offsetof(openai_request, ask.no_answer),
+     .given = offsetof(openai_request, has_opens) + 1,
+     .negated = true,
+     .help = "false: the answer is not opened"},
+    {.name = "continue_final_message",
+     .kind = HTH_FIELD_BOOL,
+     .offset = offsetof(openai_request, ask.no_continue),
+     .given = offsetof(openai_request, has_continue) + 1,
+     .negated = true,
+     .help = "whether an assistant's message at the end is continued; true where it is not given"},
     OPENAI_CUSTOM("modalities", "array", read_modalities, "text"),
     OPENAI_CUSTOM("metadata", "object", openai_read_metadata, "taken; nothing is stored"),
     OPENAI_GENERATION,
@@ -440,7 +451,34 @@ static bool read_request(hth_exchange *x, openai_request **out, hth_fields *f, h
         return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, "top_logprobs",
                           "'top_logprobs' needs 'logprobs' to be true");
     }
+    if (r->has_continue && !r->ask.no_continue && r->has_opens && !r->ask.no_answer) {
+        return hth_refuse(fault, HTH_FAULT_BAD_REQUEST, "continue_final_message",
+                          "'continue_final_message' and 'add_generation_prompt' cannot both be true");
+    }
     return openai_finish_request(f, r);
+}
+
+// Tokens of the prompt that a request makes.
+void openai_chat_count(hth_server *s, hth_exchange *x, const hth_match *m) {
+    openai_request *r;
+    hth_fields f;
+    hth_fault fault = {0};
+    hth_str body;
+    int64_t n = 0;
+    (void)m;
+    if (!read_request(x, &r, &f, &fault) || !hth_call_count(s, x, &r->ask, &n, &fault)) {
+        hth_reply_fault(x, &fault);
+        return;
+    }
+    hth_body_tell_ignored(x, &f);
+    hth_str_init(&body, HTH_MEM_SERVER, 4096);
+    hth_json_out j = hth_json_out_make(&body, false);
+    hth_json_out_begin(&j, NULL, '{');
+    hth_json_out_text(&j, "object", "response.input_tokens");
+    hth_json_out_int(&j, "input_tokens", n);
+    hth_json_out_end(&j, '}');
+    hth_reply(x, 200, "application/json", &body);
+    hth_str_free(&body);
 }
 
 void openai_chat(hth_server *s, hth_exchange *x, const hth_match *m) {

@@ -41,10 +41,10 @@ static const hth_field openai_completion_fields[] = {
     {.name = "best_of",
      .kind = HTH_FIELD_INT,
      .offset = offsetof(openai_request, best_of),
-     .lo = 1,
+     .lo = 0,
      .hi = 128,
      .given = offsetof(openai_request, has_best_of) + 1,
-     .help = "as many as n"},
+     .help = "as many as n, or 0"},
     OPENAI_GENERATION,
 };
 const hth_field_set hth_openai_completion_set = {openai_completion_fields, HTH_COUNT(openai_completion_fields)};

@@ -81,7 +81,7 @@ bool openai_finish_request(hth_fields *f, openai_request *r) {
     if (r->has_max_tokens) take_limit(a, r->max_tokens);
     if (r->has_max_completion_tokens) take_limit(a, r->max_completion_tokens);
     if (r->has_cache_prompt) a->no_cache = !r->cache_prompt;
-    if (r->has_best_of && r->best_of != (a->n ? a->n : 1)) {
+    if (r->has_best_of && r->best_of > 0 && r->best_of != (a->n ? a->n : 1)) {
         return hth_refuse(f->fault, HTH_FAULT_UNSUPPORTED, "best_of",
                           "'best_of' is not supported unless it equals 'n'");
     }

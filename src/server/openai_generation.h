@@ -11,7 +11,7 @@ typedef struct openai_request {
     int64_t max_tokens, max_completion_tokens, n_predict; // where has_...
     bool has_max_tokens, has_max_completion_tokens, has_n_predict;
     int64_t top_logprobs, best_of, num_ctx;
-    bool has_best_of;
+    bool has_best_of, has_opens, has_continue;
     hth_chat_text user, grammar;
     const hth_json *json_schema;
 } openai_request;

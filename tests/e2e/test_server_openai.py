@@ -401,3 +401,27 @@ def test_a_full_queue_is_a_429_with_a_time_to_come_back(hearth, models):
         refused = [r for r in replies if r.status != 200]
         assert refused and all(r.status == 429 and int(r.getheader("Retry-After")) >= 1 for r in refused)
         assert sum(r.status == 200 for r in replies) >= 2
+
+
+# ---- what vLLM and llama-server add to chats
+
+
+def test_the_tokens_of_a_chats_prompt_are_counted(server, client, model):
+    counted = server.json("/v1/chat/completions/input_tokens", {"messages": ASK})
+    assert counted["input_tokens"] == ask(client, model=model).usage.prompt_tokens
+
+
+def test_the_last_message_is_continued_or_not_as_it_is_said(server):
+    turns = ASK + [{"role": "assistant", "content": "The capital"}]
+    count = lambda **more: server.json("/v1/chat/completions/input_tokens", {"messages": turns} | more)["input_tokens"]
+    assert count(continue_final_message=True, add_generation_prompt=False) == count()
+    assert count(continue_final_message=False) > count()
+    both = {"messages": turns, "continue_final_message": True, "add_generation_prompt": True}
+    reply = server.post("/v1/chat/completions", both)
+    assert reply.status == 400 and json.loads(reply.body)["error"]["param"] == "continue_final_message"
+
+
+def test_any_name_means_the_first_model_whatever_was_used_last(hearth, models):
+    with Server(hearth, "-m", models("default"), "-m", models("minilm"), "--any-model", "--alias", "small", "--alias", "mini") as s:
+        s.json("/v1/embeddings", {"model": "mini", "input": "x"})
+        assert ask(client_of(s), model="gpt-5").choices[0].message.content  # MiniLM would refuse
