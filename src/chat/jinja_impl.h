@@ -41,6 +41,7 @@ typedef struct jj_dict {
     uint32_t n, cap;
     uint32_t *index; // [n_index], entry + 1, open addressing; NULL while small
     uint32_t n_index;
+    const struct jj_str *spelling; // as JSON, NULL: by its entries
 } jj_dict;
 
 typedef struct jj_undefined {

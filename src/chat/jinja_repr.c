@@ -253,6 +253,7 @@ hth_code jj_escape(jj_vm *vm, jj_value v, jj_value *out) {
 typedef struct json {
     jj_buf *b;
     bool ascii, sorted;
+    bool is_plain; // no arguments: dicts that have a spelling keep it
     const jj_str *indent; // NULL: all in one line
     const jj_str *item_sep, *key_sep;
     int depth;
@@ -347,6 +348,7 @@ static hth_code sorted_entries(json *j, const jj_dict *d, jj_entry **out) {
 }
 
 static hth_code put_json_dict(json *j, const jj_dict *d) {
+    if (d->spelling && j->is_plain) return jj_put_str(j->b, d->spelling);
     if (d->n == 0) return jj_puts(j->b, "{}");
     jj_entry *entries = d->entries;
     if (j->sorted) HTH_TRY(sorted_entries(j, d, &entries));
@@ -424,6 +426,7 @@ hth_code jj_tojson(jj_vm *vm, jj_value v, const jj_args *args, jj_value *out) {
     json j = {.b = &b, .ascii = jj_truth(a[0]), .sorted = jj_truth(a[3])};
     HTH_TRY(read_indent(vm, a[1], &j));
     HTH_TRY(read_separators(vm, a[2], &j));
+    j.is_plain = !j.ascii && !j.sorted && !j.indent && a[2].kind == HTH_JINJA_MISSING;
     HTH_TRY(put_json(&j, v));
     return jj_take(&b, out);
 }

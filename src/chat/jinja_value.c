@@ -585,6 +585,15 @@ hth_code hth_jinja_set(hth_arena *a, const hth_jinja_value *dict, const char *ke
     return add_entry(a, dict->u.dict, k, value, hash) ? HTH_OK : hth_fail_nomem(err, sizeof *e);
 }
 
+hth_code hth_jinja_set_spelling(hth_arena *a, hth_jinja_value *dict, const char *text, size_t n, hth_jinja_origin origin,
+                                hth_err *err) {
+    hth_jinja_value v;
+    if (dict->kind != HTH_JINJA_DICT) return HTH_OK;
+    HTH_TRY(hth_jinja_make_str(a, text, n, origin, &v, err));
+    dict->u.dict->spelling = v.u.s;
+    return HTH_OK;
+}
+
 const hth_jinja_value *hth_jinja_get(const hth_jinja_value *v, const char *key) {
     jj_str s = {.p = key, .n = (uint32_t)strlen(key)};
     return v && v->kind == HTH_JINJA_DICT ? jj_dict_get(v->u.dict, &s) : NULL;

@@ -59,6 +59,9 @@ HTH_NODISCARD hth_code hth_jinja_make_dict(hth_arena *a, hth_jinja_value *out, h
 // Sets dict[key]; a key that is there keeps its place.
 HTH_NODISCARD hth_code hth_jinja_set(hth_arena *a, const hth_jinja_value *dict, const char *key, size_t n_key,
                                      hth_jinja_origin origin, hth_jinja_value value, hth_err *err);
+// How tojson prints the dict where it has no arguments of its own: text that is JSON of the same value. Nothing for others.
+HTH_NODISCARD hth_code hth_jinja_set_spelling(hth_arena *a, hth_jinja_value *dict, const char *text, size_t n,
+                                              hth_jinja_origin origin, hth_err *err);
 // dict[key], or NULL; also NULL where `v` is no dict.
 const hth_jinja_value *hth_jinja_get(const hth_jinja_value *v, const char *key);
 

@@ -234,10 +234,11 @@ static hth_code json_value(hth_arena *a, hth_chat_text text, bool any, hth_jinja
     return code;
 }
 
-static hth_code arguments_value(hth_arena *a, hth_chat_text arguments, bool as_object, hth_jinja_value *out,
-                                hth_err *err) {
-    return as_object ? json_value(a, arguments, false, out, err)
-                     : hth_jinja_make_str(a, arguments.p, arguments.n, HTH_JINJA_OF_CLIENT, out, err);
+static hth_code arguments_value(hth_arena *a, const hth_chat_call *call, bool as_object, hth_jinja_value *out, hth_err *err) {
+    const hth_chat_text text = call->arguments;
+    if (!as_object) return hth_jinja_make_str(a, text.p, text.n, HTH_JINJA_OF_CLIENT, out, err);
+    HTH_TRY(json_value(a, text, false, out, err));
+    return call->as_written ? hth_jinja_set_spelling(a, out, text.p, text.n, HTH_JINJA_OF_CLIENT, err) : HTH_OK;
 }
 
 static hth_code calls_value(hth_arena *a, const hth_chat_message *m, bool object_arguments, hth_jinja_value *out,
@@ -251,7 +252,7 @@ static hth_code calls_value(hth_arena *a, const hth_chat_message *m, bool object
         HTH_TRY(set_word(a, &items[i], "type", "function", err));
         HTH_TRY(hth_jinja_make_dict(a, &function, err));
         HTH_TRY(set_text(a, &function, "name", call->name, err));
-        HTH_TRY(arguments_value(a, call->arguments, object_arguments, &arguments, err));
+        HTH_TRY(arguments_value(a, call, object_arguments, &arguments, err));
         HTH_TRY(set(a, &function, "arguments", arguments, err));
         HTH_TRY(set(a, &items[i], "function", function, err));
     }

@@ -26,6 +26,7 @@ typedef struct hth_chat_part {
 typedef struct hth_chat_call {
     hth_chat_text id, name; // id may be empty
     hth_chat_text arguments; // JSON
+    bool as_written;         // a model wrote them so: the template's tojson leaves their spelling as it is
 } hth_chat_call;
 
 typedef struct hth_chat_message {

@@ -109,7 +109,7 @@ static hth_code tells(const hth_chat_template *t, const char *key, const char *o
 
 // Whether a thought of an earlier answer is written again: before another question, or before a tool's result.
 static hth_code keeps(const hth_chat_template *t, const hth_chat_reasoning *r, bool is_current, bool *out, hth_err *err) {
-    const hth_chat_call call = {{"call00001", 9}, {"probe", 5}, {"{}", 2}};
+    const hth_chat_call call = {{"call00001", 9}, {"probe", 5}, {"{}", 2}, false};
     const hth_chat_message m[] = {
         {.role = {"user", 4}, .parts = &question_part, .n_part = 1},
         {.role = {"assistant", 9}, .parts = &question_part, .n_part = !is_current, .reasoning = {NEEDLE, sizeof NEEDLE - 1},

@@ -199,7 +199,7 @@ static hth_code probe(const hth_chat_template *t, const hth_chat_message *m, siz
 
 static hth_code probe_calls(hth_chat_template *t, const hth_chat_part *part, const hth_jinja_value *tools, hth_err *err) {
     const hth_chat_call call = {hth_chat_text_of("call00001"), hth_chat_text_of("probe"),
-                                hth_chat_text_of("{\"" NEEDLE "\": \"x\"}")};
+                                hth_chat_text_of("{\"" NEEDLE "\": \"x\"}"), false};
     const hth_chat_message m[] = {
         {.role = hth_chat_text_of("user"), .parts = part, .n_part = 1},
         {.role = hth_chat_text_of("assistant"), .calls = &call, .n_call = 1},

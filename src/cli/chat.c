@@ -136,7 +136,7 @@ static hth_code message_of(const cli_chat_entry *e, hth_arena *a, hth_chat_messa
     for (size_t i = 0; i < answer->n_call; i++) {
         const hth_chat_answer_call *c = &answer->calls[i];
         calls[i] = (hth_chat_call){{hth_str_text(&c->id), c->id.len}, {hth_str_text(&c->name), c->name.len},
-                                   {hth_str_text(&c->arguments), c->arguments.len}};
+                                   {hth_str_text(&c->arguments), c->arguments.len}, true};
     }
     return HTH_OK;
 }

@@ -37,6 +37,12 @@ static void fail(hth_call *c, const hth_fault *fault) {
     tell(c, &e);
 }
 
+static void keep_call(const hth_call *c, const call_choice *x) {
+    hth_sampled_keep(c->use->sampled, (hth_chat_text){hth_str_text(&x->id), x->id.len},
+                     (hth_chat_text){hth_str_text(&x->name), x->name.len},
+                     (hth_chat_text){hth_str_text(&x->arguments), x->arguments.len});
+}
+
 hth_code call_take_delta(void *user, const hth_chat_delta *d, hth_err *err) {
     hth_call *c = user;
     call_choice *x = &c->choices[c->at_choice];
@@ -52,6 +58,7 @@ hth_code call_take_delta(void *user, const hth_chat_delta *d, hth_err *err) {
     case HTH_CHAT_DELTA_CALL:
         hth_str_clear(&x->id);
         hth_str_clear(&x->name);
+        hth_str_clear(&x->arguments);
         hth_str_append(&x->id, d->id.p, d->id.n);
         hth_str_append(&x->name, d->name.p, d->name.n);
         x->n_call++;
@@ -59,8 +66,14 @@ hth_code call_take_delta(void *user, const hth_chat_delta *d, hth_err *err) {
         e.text = NULL;
         e.n_text = 0;
         break;
-    case HTH_CHAT_DELTA_ARGUMENTS: e.kind = HTH_CALL_ARGUMENTS; break;
-    case HTH_CHAT_DELTA_CALL_END: e.kind = HTH_CALL_TOOL_END; break;
+    case HTH_CHAT_DELTA_ARGUMENTS:
+        hth_str_append(&x->arguments, d->text, d->n_text);
+        e.kind = HTH_CALL_ARGUMENTS;
+        break;
+    case HTH_CHAT_DELTA_CALL_END:
+        if (!d->is_cut && !x->arguments.failed) keep_call(c, x);
+        e.kind = HTH_CALL_TOOL_END;
+        break;
     }
     e.tool.index = d->call;
     e.tool.id = hth_str_text(&x->id);

@@ -8,6 +8,7 @@
 
 #include "server/ask.h"
 #include "server/http.h"
+#include "server/sampled.h"
 
 struct hth_server;
 
@@ -43,6 +44,7 @@ typedef struct hth_call_usage {
     int64_t n_drafted, n_accepted;
     uint64_t load_ns, queued_ns, prefill_ns, generate_ns, total_ns;
     hth_miss miss;
+    int64_t n_sent_back[HTH_SAMPLED_COUNT]; // calls in the messages, by what was known of them
 } hth_call_usage;
 
 typedef struct hth_call_event {

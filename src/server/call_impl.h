@@ -11,6 +11,7 @@
 #include "server/call.h"
 #include "server/config.h"
 #include "server/models.h"
+#include "server/sampled.h"
 #include "server/server.h"
 
 #define CALL_MAX_AT_WORK 32 // prompts of one call that are submitted at once
@@ -20,7 +21,7 @@ typedef struct call_choice {
     hth_chat_output *parser; // owned; NULL: text is content
     int32_t n_call;
     uint64_t last_token_ns;
-    hth_str id, name; // of the call being told
+    hth_str id, name, arguments; // of the call being told
 } call_choice;
 
 // One prompt.
@@ -56,6 +57,7 @@ struct hth_call {
     size_t n_bias, cap_bias;
     hth_segment script;
     const char *ends_thought; // written after the prompt: the thought that it opens is over. NULL: nothing
+    const hth_chat_message *messages; // the ask's, with calls as they were written
     hth_segment *prompt; // [n_prompt] of a chat
     size_t n_prompt;
     hth_grammar *grammar;

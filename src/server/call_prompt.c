@@ -77,11 +77,29 @@ static bool apply_thinking(hth_call *c, hth_jinja_value *kwargs, hth_chat_reason
     return code == HTH_OK || hth_refuse_err(fault, &err, NULL);
 }
 
+// Calls that this model wrote go back to it in its own spelling.
+static bool recall_calls(hth_call *c, hth_fault *fault) {
+    const hth_ask *a = c->ask;
+    hth_chat_message *own = hth_arena_alloc(&c->arena, a->n_message, sizeof *own);
+    if (!own) return call_no_memory(fault);
+    memcpy(own, a->messages, a->n_message * sizeof *own);
+    c->messages = own;
+    for (size_t i = 0; i < a->n_message; i++) {
+        if (own[i].n_call == 0) continue;
+        hth_chat_call *calls = hth_arena_alloc(&c->arena, own[i].n_call, sizeof *calls);
+        if (!calls) return call_no_memory(fault);
+        memcpy(calls, own[i].calls, own[i].n_call * sizeof *calls);
+        for (size_t k = 0; k < own[i].n_call; k++) c->usage.n_sent_back[hth_sampled_find(c->use->sampled, &c->arena, &calls[k])]++;
+        own[i].calls = calls;
+    }
+    return true;
+}
+
 // The messages, with what a template without a switch is told in words.
 static bool render_messages(hth_call *c, const hth_jinja_value *tools, const hth_jinja_value *kwargs,
                             const char *word, hth_jinja_text *text, hth_fault *fault) {
     const hth_ask *a = c->ask;
-    const hth_chat_message *messages = a->messages;
+    const hth_chat_message *messages = c->messages;
     size_t n = a->n_message;
     hth_err err;
     if (word) {
@@ -153,7 +171,7 @@ bool call_render(hth_call *c, hth_jinja_text *text, hth_fault *fault) {
                           c->use->card->name,
                           c->use->chat_note ? c->use->chat_note : "it has no chat template");
     }
-    if (!check_messages(c, fault)) return false;
+    if (!check_messages(c, fault) || !recall_calls(c, fault)) return false;
     hth_jinja_value tools = {0}, kwargs = a->kwargs;
     hth_err err;
     hth_chat_reasoning_plan plan = {0};

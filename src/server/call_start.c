@@ -47,6 +47,7 @@ static void free_choice(call_choice *x) {
     hth_chat_output_free(x->parser);
     hth_str_free(&x->id);
     hth_str_free(&x->name);
+    hth_str_free(&x->arguments);
 }
 
 // The engine still works for requests that were cancelled: what its callbacks use goes with the last of them.
@@ -244,6 +245,7 @@ static bool make_jobs(hth_call *c, hth_fault *fault) {
     for (size_t i = 0; i < c->n_job * (size_t)c->n_completion; i++) {
         hth_str_init(&c->choices[i].id, HTH_MEM_SERVER, 4096);
         hth_str_init(&c->choices[i].name, HTH_MEM_SERVER, 65536);
+        hth_str_init(&c->choices[i].arguments, HTH_MEM_SERVER, (size_t)1 << 16);
     }
     return make_parsers(c, fault);
 }

@@ -28,6 +28,7 @@ struct hth_metrics {
     counter n_prompt, n_cached, n_output, n_reasoning, n_drafted, n_accepted, n_call, n_longest;
     counter prefill_ns, generate_ns;
     counter misses[5]; // by hth_miss
+    counter sent_back[HTH_SAMPLED_COUNT];
     histogram exchange, first, gap, queue;
 };
 
@@ -85,6 +86,7 @@ void hth_metrics_call(hth_metrics *m, const hth_call_usage *u, uint64_t first_ns
     add(&m->prefill_ns, u->prefill_ns);
     add(&m->generate_ns, u->generate_ns);
     if ((unsigned)u->miss < HTH_COUNT(m->misses)) add(&m->misses[u->miss], 1);
+    for (size_t i = 0; i < HTH_COUNT(m->sent_back); i++) add(&m->sent_back[i], positive(u->n_sent_back[i]));
     raise_to(&m->n_longest, positive(u->n_prompt + u->n_output));
     observe(&m->queue, wait_bounds, u->queued_ns);
     if (first_ns) observe(&m->first, wait_bounds, first_ns);
@@ -253,6 +255,15 @@ static void print_misses(hth_metrics *m, hth_str *out) {
     }
 }
 
+static void print_sent_back(hth_metrics *m, hth_str *out) {
+    static const char *const words[] = {"same", "changed", "unknown"}; // by hth_sampled_found
+    head(out, "hearth_calls_sent_back_total", "counter",
+         "Calls of tools in prompts: those that are not the same end what is cached");
+    for (size_t i = 0; i < HTH_COUNT(words); i++) {
+        hth_str_printf(out, "hearth_calls_sent_back_total{found=\"%s\"} %" PRIu64 "\n", words[i], get(&m->sent_back[i]));
+    }
+}
+
 void hth_metrics_write(hth_metrics *m, const hth_metrics_now *now, hth_str *out) {
     const hth_engine_stats sum = total_of(now);
     print_llama(m, &sum, out);
@@ -269,6 +280,7 @@ void hth_metrics_write(hth_metrics *m, const hth_metrics_now *now, hth_str *out)
     print_histogram(out, "hearth_inter_token_seconds", "Between two tokens of an answer", &m->gap,
                     gap_bounds);
     print_misses(m, out);
+    print_sent_back(m, out);
     print_engines(now, out);
     print_int(out, "hearth_grammar_hits_total", "counter", "Schemas and grammars that were compiled before", now->grammars.n_hit);
     print_int(out, "hearth_grammar_misses_total", "counter", "Schemas and grammars that had to be compiled", now->grammars.n_miss);

@@ -396,6 +396,7 @@ static hth_code acquire(hth_models *m, const hth_acquire *p, bool waits, hth_use
                        .chat_note = u->slot->chat_note,
                        .format = u->slot->format,
                        .reasoning = u->slot->reasoning,
+                       .sampled = u->slot->sampled,
                        .adapters = &u->set,
                        .lora = u->lora,
                        .load_ns = waited ? hth_clock_ns() - started : 0};

@@ -131,6 +131,7 @@ typedef struct hth_use {
     const char *chat_note;
     const hth_chat_format *format; // how the family writes thoughts and calls; NULL where chat is
     hth_chat_reasoning reasoning;  // what the template can be told about thinking
+    struct hth_sampled *sampled;   // calls that it has written (server/sampled.h); NULL where chat is
     const hth_lora_set *adapters; // the server's and a created model's own, those with a scale; n may be 0
     const hth_lora_use *lora; // [n_lora] the server's alone, by their numbers, with the scales that hold now
     size_t n_lora;

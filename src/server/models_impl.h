@@ -98,6 +98,7 @@ struct slot {
     char chat_note[256];
     const hth_chat_format *format;
     hth_chat_reasoning reasoning;
+    struct hth_sampled *sampled; // NULL where chat is
     hth_grammar_vocab *vocab; // NULL: not asked for yet
     slot_adapter *adapters;
     hth_err err; // of FAILED

@@ -9,6 +9,7 @@
 #include "os/clock.h"
 #include "os/cpu.h"
 #include "server/models_impl.h"
+#include "server/sampled.h"
 
 #define LEAST_CONTEXT 4096 // a model is not squeezed below this while others could go
 
@@ -87,6 +88,7 @@ hth_code slot_adapter_get(hth_models *m, slot *s, const char *path, const hth_lo
 
 static void close_parts(slot *s) {
     hth_chat_template_free(s->chat);
+    hth_sampled_free(s->sampled);
     while (s->adapters) {
         slot_adapter *a = s->adapters;
         s->adapters = a->next;
@@ -251,6 +253,8 @@ static hth_code open_chat(job *j, hth_err *err) {
         return HTH_OK;
     }
     j->s->format = hth_chat_format_of(j->chat, t);
+    j->s->sampled = hth_sampled_new();
+    if (!j->s->sampled) return hth_fail_nomem(err, sizeof j->s->sampled);
     return hth_chat_reasoning_find(j->chat, j->s->format, &j->s->reasoning, err);
 }
 
