@@ -157,6 +157,7 @@ typedef struct hth_ask {
 
     // the scripted model (tests only): every completion is this text
     hth_chat_text script;
+    hth_chat_text script_format; // it is written in this format, whatever the model's is; p NULL: in the model's
 } hth_ask;
 
 // An ask with the values that zero does not say (keep-alive).

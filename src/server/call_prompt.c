@@ -179,7 +179,8 @@ bool call_render(hth_call *c, hth_jinja_text *text, hth_fault *fault) {
     if (has_tools && !read_tools(c, &tools, fault)) return false;
     if (kwargs.kind == HTH_JINJA_MISSING && hth_jinja_make_dict(&c->arena, &kwargs, &err) != HTH_OK)
         return call_no_memory(fault);
-    c->format = c->use->format;
+    c->format = a->script_format.p ? hth_chat_format_find(a->script_format.p) : NULL;
+    if (!c->format) c->format = c->use->format;
     if (!apply_thinking(c, &kwargs, &plan, fault)) return false;
     tell_ignored(c, &plan);
     if (!render_messages(c, has_tools ? &tools : NULL, &kwargs, plan.word, text, fault)) return false;

@@ -35,6 +35,8 @@ void hth_call_take_script(hth_server *s, hth_exchange *x, hth_ask *a) {
     const char *script = s->allow_scripts ? hth_exchange_header(x, "X-Hearth-Script") : NULL;
     const char *text = script ? hth_exchange_unescape(x, script, strlen(script)) : NULL;
     if (text) a->script = hth_chat_text_of(text);
+    const char *format = text ? hth_exchange_header(x, "X-Hearth-Script-Format") : NULL;
+    if (format) a->script_format = hth_chat_text_of(format);
 }
 
 const hth_sampler_params *hth_call_sampling(const hth_call *c) {

@@ -202,6 +202,8 @@ static bool prepare(responses_job *j, hth_exchange *x, hth_fields *f, hth_fault 
     if (j->r.ask.script.p) { // it lives longer than the exchange
         j->r.ask.script.p = hth_arena_strndup(&j->arena, j->r.ask.script.p, j->r.ask.script.n);
         if (!j->r.ask.script.p) return hth_fields_no_memory(f);
+        hth_chat_text *format = &j->r.ask.script_format;
+        if (format->p) format->p = hth_arena_strndup(&j->arena, format->p, format->n);
     }
     if (*j->who) j->r.ask.salt = hth_chat_text_of(j->who);
     if (j->r.background && !hth_store_is_on(s->store)) {

@@ -105,7 +105,7 @@ static void arguments_come_as_objects_or_as_text(void **state) {
         {"{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments | tojson }}{% endfor %}{% endfor %}",
          "{\"a\": 1.5, \"b\": null}"},
     };
-    const hth_chat_call call = {hth_chat_text_of("c1"), hth_chat_text_of("f"), hth_chat_text_of("{\"a\": 1.5, \"b\":null}")};
+    const hth_chat_call call = {hth_chat_text_of("c1"), hth_chat_text_of("f"), hth_chat_text_of("{\"a\": 1.5, \"b\":null}"), false};
     const hth_chat_message m = {.role = hth_chat_text_of("assistant"), .calls = &call, .n_call = 1};
     const hth_chat_request r = {.messages = &m, .n_message = 1};
     (void)state;
