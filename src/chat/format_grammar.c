@@ -100,8 +100,22 @@ static bool is_object_schema(const hth_json *v) {
     return v && v->kind == HTH_JSON_OBJECT && v->n > 0;
 }
 
+// The text of a tool's own grammar, as a value or within a JSON string.
+static void put_grammar(writer *w, const hth_chat_tool *t, bool as_json) {
+    puts_(w, as_json ? " %lark_json" : " %lark");
+    put_quoted(w, t->grammar.p, t->grammar.n);
+}
+
+static bool has_grammar(const hth_chat_tool *t, const hth_json_member *m) {
+    return t->grammar.p && m->key_len == 5 && memcmp(m->key, "input", 5) == 0;
+}
+
 static void put_schema(writer *w, const hth_chat_tool *t) {
-    if (!is_object_schema(t->schema)) {
+    if (t->grammar.p) {
+        puts_(w, " \"{\\\"input\\\": \\\"\"");
+        put_grammar(w, t, true);
+        puts_(w, " \"\\\"}\"");
+    } else if (!is_object_schema(t->schema)) {
         puts_(w, " %json {\"type\": \"object\"}");
     } else if (hth_json_get(t->schema, "type")) {
         puts_(w, " %json ");
@@ -158,7 +172,8 @@ static void put_marked_value(writer *w, const hth_chat_tool *t, const hth_json_m
         puts_(w, " \" \"");
         put(w, w->way->string_mark);
         put(w, w->way->value_open);
-        if (is_other || !put_choices(w, &m->value, NULL)) puts_(w, " TEXT");
+        if (has_grammar(t, m)) put_grammar(w, t, false);
+        else if (is_other || !put_choices(w, &m->value, NULL)) puts_(w, " TEXT");
     }
     if (is_string && is_other) puts_(w, " |");
     if (is_other) {
@@ -178,7 +193,9 @@ static void put_param_value(writer *w, const hth_chat_tool *t, const hth_json_me
     }
     put(w, w->way->value_open);
     if (w->way->newlines) puts_(w, " \"\\n\"");
-    if (kinds == HTH_CHAT_KIND_BOOL) {
+    if (has_grammar(t, m)) {
+        put_grammar(w, t, false);
+    } else if (kinds == HTH_CHAT_KIND_BOOL) {
         puts_(w, " (\"true\" | \"false\" | \"True\" | \"False\")"); // templates print Python's words
     } else if (!is_string) {
         put_member_json(w, t, &m->value, " TEXT");
@@ -191,7 +208,11 @@ static void put_param_value(writer *w, const hth_chat_tool *t, const hth_json_me
 static void put_python_value(writer *w, const hth_chat_tool *t, const hth_json_member *m) {
     const unsigned kinds = hth_chat_tool_kinds(t, m->key, m->key_len);
     const bool is_dict = w->way->body == FMT_DICT;
-    if (is_dict) {
+    if (has_grammar(t, m)) {
+        put(w, is_dict ? w->way->quote : "\"");
+        put_grammar(w, t, !is_dict);
+        put(w, is_dict ? w->way->quote : "\"");
+    } else if (is_dict) {
         if (kinds == HTH_CHAT_KIND_STRING) {
             if (!put_choices(w, &m->value, w->way->quote)) puts_(w, " quoted");
         } else if (kinds & ~(unsigned)(HTH_CHAT_KIND_NUMBER | HTH_CHAT_KIND_BOOL | HTH_CHAT_KIND_NULL)) {

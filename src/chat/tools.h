@@ -11,6 +11,7 @@ typedef struct hth_chat_tool {
     const hth_json *schema;    // its parameters, NULL: none given
     hth_chat_text schema_text; // the same as JSON
     bool strict;
+    hth_chat_text grammar;     // Lark's, of its member `input`; p NULL: none
 } hth_chat_tool;
 
 typedef struct hth_chat_tools {

@@ -163,7 +163,7 @@ static g_rx e_rx_of(ebnf *e, e_node x) {
     if (node.kind == E_REF) return e->rules[node.a].rx;
     if (node.kind == E_REPEAT) return g_rx_repeat(b, e_rx_of(e, node.a), node.min, node.max);
     if (node.kind == E_AND) return g_rx_and(b, e_rx_of(e, e->kids[node.a]), e_rx_of(e, e->kids[node.a + 1]));
-    if (node.kind == E_NOT) return g_rx_except(b, g_rx_star(b, g_rx_any_char(b, ENC_UTF8)), e_rx_of(e, node.a));
+    if (node.kind == E_NOT) return g_rx_except(b, g_rx_star(b, g_rx_any_char(b, e->enc)), e_rx_of(e, node.a));
     g_rx *list = hth_calloc(HTH_MEM_TEXT, (size_t)node.b + 1, sizeof *list);
     if (!list) return g_fail_nomem(b);
     for (uint32_t i = 0; i < node.b; i++) list[i] = e_rx_of(e, e->kids[node.a + i]);

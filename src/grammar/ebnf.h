@@ -29,6 +29,7 @@ typedef struct ebnf {
     const char *text;
     size_t n, at;   // the reader's place
     unsigned depth; // open brackets
+    g_encoding enc; // how the grammar's characters are written
     e_expr *nodes;  // owned
     size_t n_node, cap_node;
     e_node *kids; // owned

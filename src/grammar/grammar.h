@@ -60,6 +60,8 @@ HTH_NODISCARD hth_code hth_grammar_from_gbnf(const char *text, size_t n, const h
 //   <|name|>, <name>  the control or added token with this spelling: looked up when a guide is made
 //   <[12]>, <[5-9]>   tokens by number
 //   %json { ... }     a value that satisfies a JSON schema
+//   %lark "..."       a text of another grammar, which is whole in itself
+//   %lark_json "..."  the same as it is written inside of a JSON string
 HTH_NODISCARD hth_code hth_grammar_from_lark(const char *text, size_t n, const hth_grammar_options *o, hth_grammar **out,
                                              hth_err *err);
 // Exactly one of the texts.

@@ -150,16 +150,18 @@ static bool take_string(lark *l, hth_str *out) {
     return take(l, "\"") || bad(l, "a text without its closing \"");
 }
 
-static g_rx folded(lark *l, const hth_str *text) {
+// The text's characters one after the other, in either case or as they are written in the encoding.
+static g_rx spelled(lark *l, const hth_str *text, bool fold) {
     g_build *b = l->e.b;
     g_rx x = g_rx_empty(b);
+    if (!fold && l->e.enc == ENC_UTF8) return g_rx_literal(b, hth_str_text(text), text->len);
     for (size_t i = 0; i < text->len && b->code == HTH_OK;) {
         unsigned len;
         hth_cpset set = {0};
         const uint32_t cp = hth_cp_at((const uint8_t *)text->p + i, text->len - i, &len);
         hth_cpset_add(&set, cp, cp);
-        hth_cpset_fold(&set);
-        x = g_rx_cat2(b, x, g_rx_chars(b, &set, ENC_UTF8));
+        if (fold) hth_cpset_fold(&set);
+        x = g_rx_cat2(b, x, g_rx_chars(b, &set, l->e.enc));
         hth_cpset_free(&set);
         i += len;
     }
@@ -179,7 +181,7 @@ static e_node take_range(lark *l, const hth_str *first) {
         hth_cpset set = {0};
         if (n1 != first->len || n2 != last.len || n1 == 0 || n2 == 0 || hi < lo) bad(l, "a range is made of two characters in order");
         hth_cpset_add(&set, lo, hi);
-        x = e_rx(&l->e, g_rx_chars(l->e.b, &set, ENC_UTF8));
+        x = e_rx(&l->e, g_rx_chars(l->e.b, &set, l->e.enc));
         hth_cpset_free(&set);
     }
     hth_str_free(&last);
@@ -198,7 +200,7 @@ static e_node take_quoted(lark *l) {
             l->e.at = at;
             const bool fold = peek(l) == 'i' && !(l->e.at + 1 < l->e.n && is_name_char(l->e.text[l->e.at + 1]));
             if (fold) l->e.at++;
-            x = e_rx(&l->e, fold ? folded(l, &text) : g_rx_literal(l->e.b, hth_str_text(&text), text.len));
+            x = e_rx(&l->e, spelled(l, &text, fold));
         }
     }
     hth_str_free(&text);
@@ -215,7 +217,7 @@ static e_node take_regex(lark *l) {
         l->e.at++;
     }
     if (!more(l) || peek(l) != '/') return bad(l, "a regular expression without its closing /");
-    g_regex_params p = {.syntax = REGEX_PYTHON, .enc = ENC_UTF8};
+    g_regex_params p = {.syntax = REGEX_PYTHON, .enc = l->e.enc};
     const size_t n = l->e.at++ - from;
     for (; more(l) && strchr("imslux", peek(l)); l->e.at++) {
         if (peek(l) == 'i') p.fold = true;
@@ -263,6 +265,21 @@ static e_node take_json(lark *l) {
 // ---- expressions
 
 static e_node take_choice(lark *l, bool is_nested);
+static uint32_t nested_rule(g_build *b, const char *text, size_t n, g_encoding enc);
+
+// %lark "...": a whole grammar as a text, with names of its own.
+static e_node take_grammar(lark *l, g_encoding enc) {
+    hth_str text;
+    e_node x = 0;
+    skip_space(l, false);
+    if (l->e.enc != ENC_UTF8 || peek(l) != '"') return bad(l, "%lark is followed by a grammar as a text");
+    if (take_string(l, &text)) {
+        const uint32_t rule = nested_rule(l->e.b, hth_str_text(&text), text.len, enc);
+        x = l->e.b->code == HTH_OK ? e_net(&l->e, rule) : 0;
+    }
+    hth_str_free(&text);
+    return x;
+}
 
 static e_node take_group(lark *l, const char *close) {
     if (++l->e.depth > l->e.b->limits.nesting * 4) return e_bad(&l->e, HTH_ERR_LIMIT, "brackets are nested deeper than allowed");
@@ -288,11 +305,14 @@ static e_node take_name(lark *l) {
 
 static e_node take_atom(lark *l) {
     const char c = peek(l);
+    if (l->e.enc != ENC_UTF8 && (c == '<' || c == '%')) return refuse(l, "tokens and %json in a text that is quoted");
     if (c == '"') return terminal(l, take_quoted(l));
     if (c == '/') return terminal(l, take_regex(l));
     if (c == '(') return take_group(l, ")");
     if (c == '[') return e_repeat(&l->e, take_group(l, "]"), 0, 1);
     if (c == '<') return l->in_terminal ? bad(l, "a terminal cannot name a token") : terminal(l, e_take_token(&l->e, false));
+    if (take(l, "%lark_json")) return l->in_terminal ? bad(l, "%lark stands in rules only") : terminal(l, take_grammar(l, ENC_JSON));
+    if (take(l, "%lark")) return l->in_terminal ? bad(l, "%lark stands in rules only") : terminal(l, take_grammar(l, ENC_UTF8));
     if (take(l, "%json")) return l->in_terminal ? bad(l, "%json stands in rules only") : terminal(l, take_json(l));
     if (c == '%') return refuse(l, "only %json may stand in a rule");
     if (take(l, "~")) { // everything else
@@ -534,24 +554,31 @@ static bool has_ignore(const char *text, size_t n) {
     return false;
 }
 
-hth_code hth_grammar_from_lark(const char *text, size_t n, const hth_grammar_options *o, hth_grammar **out, hth_err *err) {
-    g_build b;
+// Reads a grammar into the network; its start is the rule, and b->start_rule.
+static uint32_t nested_rule(g_build *b, const char *text, size_t n, g_encoding enc) {
     lark l = {.ignore = G_NONE};
     uint32_t start;
-    g_build_init(&b, o, err);
-    if (e_init(&l.e, &b, text, n)) {
+    if (e_init(&l.e, b, text, n)) {
+        l.e.enc = enc;
         if (has_ignore(text, n)) l.ignore = e_rule_of(&l.e, "what is ignored", 15);
         skip_space(&l, true);
         while (more(&l)) take_statement(&l);
-        if (b.code == HTH_OK && !hth_map_find(&l.e.by_name, "start", 5, &start)) {
+        if (b->code == HTH_OK && !hth_map_find(&l.e.by_name, "start", 5, &start)) {
             bad(&l, "there is no rule `start`");
-        } else if (b.code == HTH_OK) {
+        } else if (b->code == HTH_OK) {
             (void)e_finish(&l.e, start_with_gap(&l, start));
         }
     }
+    e_free(&l.e);
+    return b->start_rule;
+}
+
+hth_code hth_grammar_from_lark(const char *text, size_t n, const hth_grammar_options *o, hth_grammar **out, hth_err *err) {
+    g_build b;
+    g_build_init(&b, o, err);
+    (void)nested_rule(&b, text, n, ENC_UTF8);
     *out = g_build_finish(&b);
     const hth_code code = b.code;
-    e_free(&l.e);
     g_build_free(&b);
     return code;
 }

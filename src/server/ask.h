@@ -30,7 +30,7 @@ typedef struct hth_ask_tool {
     hth_chat_text name, description;
     const hth_json *parameters; // FUNCTION: a JSON schema in the document; NULL: none
     bool strict;
-    hth_chat_text grammar, syntax; // CUSTOM: "lark" or "regex" and its text; empty: free text
+    hth_chat_text grammar; // of its member `input`, as Lark has them; p NULL: none
 } hth_ask_tool;
 
 typedef enum hth_tool_choice {

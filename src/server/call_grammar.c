@@ -45,7 +45,8 @@ static bool make_tool_grammar(hth_call *c, hth_fault *fault) {
     hth_chat_grammar_params p = {.tools = &c->tools,
                                  .choice = is_one ? HTH_CHAT_TOOLS_NAMED : HTH_CHAT_TOOLS_REQUIRED,
                                  .parallel = !a->one_tool,
-                                 .begins = c->begins};
+                                 .begins = c->begins,
+                                 .tokenizer = c->use->tokenizer};
     if (!c->use->reasoning.thinks) p.begins = HTH_CHAT_BEGINS_CONTENT; // no thought before the call
     hth_str text;
     hth_err err;

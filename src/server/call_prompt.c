@@ -35,6 +35,21 @@ static bool is_chosen(const hth_ask *a, const hth_ask_tool *t) {
     return a->n_tool_name == 0;
 }
 
+// Templates are not shown the grammars of custom tools, which their descriptions tell.
+static bool add_grammars(hth_call *c, hth_fault *fault) {
+    const hth_ask *a = c->ask;
+    hth_chat_tool *items = hth_arena_alloc(&c->arena, c->tools.n + 1, sizeof *items);
+    size_t n = 0;
+    if (!items) return call_no_memory(fault);
+    for (size_t i = 0; i < a->n_tool; i++) {
+        if (!is_chosen(a, &a->tools[i])) continue;
+        items[n] = c->tools.items[n];
+        items[n++].grammar = a->tools[i].grammar;
+    }
+    c->tools.items = items;
+    return true;
+}
+
 static bool read_tools(hth_call *c, hth_jinja_value *list, hth_fault *fault) {
     const hth_ask *a = c->ask;
     hth_str text;
@@ -54,7 +69,7 @@ static bool read_tools(hth_call *c, hth_jinja_value *list, hth_fault *fault) {
     const hth_json *root = code == HTH_OK ? hth_json_root(c->tools_doc) : NULL;
     if (code == HTH_OK) code = hth_chat_tools_from_json(&c->arena, root, own, n, &c->tools, &err);
     if (code == HTH_OK) code = hth_jinja_from_json(&c->arena, root, own, n, HTH_JINJA_OF_CLIENT, list, &err);
-    if (code == HTH_OK) return true;
+    if (code == HTH_OK) return add_grammars(c, fault);
     return hth_refuse(fault, code == HTH_ERR_NOMEM ? HTH_FAULT_NO_MEMORY : HTH_FAULT_BAD_REQUEST,
                       CALL_NAME(c, tools), "%s", err.msg);
 }

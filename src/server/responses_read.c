@@ -230,8 +230,8 @@ static bool check_definition(hth_fields *f, bool is_lark, hth_chat_text definiti
     return code == HTH_OK || hth_fields_refuse(f, "is no grammar: %s", err.msg);
 }
 
-// What a model is told of a custom tool's grammar comes in words; a call that must come also keeps to a
-// regex.
+// What a model is told of a custom tool's grammar comes in words; a call that must come also keeps to it (to a regex as
+// its schema's pattern).
 static bool describe_custom(hth_fields *f, const hth_json *v, hth_ask_tool *t) {
     const hth_json *format = hth_json_get(v, "format"), *definition = hth_json_get(format, "definition");
     const char *syntax = hth_json_str(format, "syntax", "", NULL);
@@ -252,8 +252,8 @@ static bool describe_custom(hth_fields *f, const hth_json *v, hth_ask_tool *t) {
     memcpy(both + t->description.n, words, sizeof words - 1);
     memcpy(both + t->description.n + sizeof words - 1, definition->u.str, definition->n);
     t->description = (hth_chat_text){both, n};
-    hth_fields_ignore(f, is_lark ? "tools.format (told to the model)"
-                                 : "tools.format (kept where a call must come)");
+    if (is_lark) t->grammar = hth_json_text(definition);
+    hth_fields_ignore(f, "tools.format (kept where a call must come)");
     return true;
 }
 

@@ -148,6 +148,15 @@ def test_a_call_that_must_come_keeps_to_the_custom_tools_pattern(client):
     assert [i.type for i in r.output] == ["custom_tool_call"] and re.fullmatch(r"[0-9]{3}x\\", r.output[0].input)
 
 
+def test_a_call_that_must_come_keeps_to_the_custom_tools_grammar(client):
+    definition = 'start: "say" " " WORD ("\\n" quoted)+ "!"\nquoted: "\\"" /[a-c\\\\]{2,3}/ "\\""\nWORD: /[a-zé]{2,5}/'
+    tool = {"type": "custom", "name": "say", "description": "d", "format": {"type": "grammar", "syntax": "lark", "definition": definition}}
+    r = ask(client, tools=[TOOL, tool], tool_choice={"type": "custom", "name": "say"}, max_output_tokens=400, parallel_tool_calls=False,
+            extra_body={"temperature": 1.5, "seed": 4})
+    assert [i.type for i in r.output] == ["custom_tool_call"], r.output
+    assert re.fullmatch(r'say [a-zé]{2,5}(\n"[a-c\\]{2,3}")+!', r.output[0].input), r.output[0].input
+
+
 # ---- reasoning
 
 
