@@ -1,7 +1,9 @@
 // Many chats at once through the engine's own interface: tokens per second of all together, the gaps between tokens
 // of each, and what a long prompt does to them.
 //
-//   bench_chats MODEL [THREADS] [TOKENS]     CSV on standard output
+//   bench_chats MODEL [THREADS] [TOKENS [DRAFT MODEL]]     CSV on standard output
+//
+// With a draft model up to four tokens are guessed per step, whether it pays or not.
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +25,7 @@ typedef struct chat {
 } chat;
 
 static chat chats[MAX_CHAT + 1]; // the last one is the long prompt's
+static int n_draft = -1;
 
 static void note_time(void *user, const hth_event *event) {
     chat *c = user;
@@ -44,7 +47,7 @@ static void begin_chat(hth_engine *e, chat *c, int number, int n_prompt, int n_t
     c->n = 0;
     c->begin = hth_clock_ns();
     const hth_request_params p = {.segments = &c->segment, .n_segment = 1, .sampling = &sampling, .max_tokens = n_token,
-                                  .ignore_end = true, .no_cache = true, .n_draft = -1, .on_event = note_time, .user = c};
+                                  .ignore_end = true, .no_cache = true, .n_draft = n_draft, .on_event = note_time, .user = c};
     if (hth_request_submit(e, &p, &c->request, NULL, &err) == HTH_OK) return;
     fprintf(stderr, "%s\n", err.msg);
     exit(1);
@@ -109,13 +112,15 @@ static void run(hth_engine *e, int n_chat, int n_token, bool has_long) {
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        fprintf(stderr, "usage: bench_chats MODEL [THREADS] [TOKENS]\n");
+        fprintf(stderr, "usage: bench_chats MODEL [THREADS] [TOKENS [DRAFT MODEL]]\n");
         return 0;
     }
     hth_engine *e;
     hth_err err;
     const int n_token = argc > 3 ? atoi(argv[3]) : 128;
-    const hth_engine_params params = {.n_thread = argc > 2 ? atoi(argv[2]) : 0, .n_ctx = 4096, .n_sequence = MAX_CHAT + 1};
+    const hth_engine_params params = {.n_thread = argc > 2 ? atoi(argv[2]) : 0, .n_ctx = 4096, .n_sequence = MAX_CHAT + 1,
+                                      .draft = argc > 4 ? argv[4] : NULL};
+    if (params.draft) n_draft = 4;
     if (hth_engine_open(argv[1], &params, &e, &err) != HTH_OK || n_token < 16 || n_token > MAX_TOKEN) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;

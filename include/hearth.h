@@ -102,7 +102,7 @@ typedef struct hth_engine_stats {
     uint64_t n_prompt_row, n_generated_row;
     uint64_t n_parked;              // times that a request gave its memory to others and was computed again later
     uint64_t n_cached_token;        // prompt tokens whose keys and values were there already
-    uint64_t step_ns;               // spent in forward passes
+    uint64_t step_ns;               // spent in forward passes, those of a draft model among them
     uint64_t overhead_ns;           // spent by the scheduling thread outside of forward passes and sampling
     uint64_t sample_ns;
     uint64_t kv_bytes;              // in use now

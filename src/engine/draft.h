@@ -58,6 +58,33 @@ typedef struct hth_drafter_model_params {
 // Guesses with a second model of the same vocabulary. What it has to read before that is read a chunk at a time, with
 // no guess until it has caught up: whoever shares the cores waits no longer for it than for a chunk.
 HTH_NODISCARD hth_code hth_drafter_model_new(const hth_drafter_model_params *p, hth_drafter **out, hth_err *err);
+
+// Room for a step of the small model; grows as it is needed, all zero is empty.
+typedef struct hth_draft_work {
+    hth_row *rows;      // [row_cap] owned, as are the others
+    hth_state **states; // [state_cap]
+    float *logits;      // [logits_cap]
+    size_t row_cap, state_cap, logits_cap;
+} hth_draft_work;
+void hth_draft_work_free(hth_draft_work *w);
+
+// What hth_drafter_propose is asked for one sequence.
+typedef struct hth_draft_ask {
+    hth_drafter *drafter;  // of hth_drafter_model_new
+    const int32_t *tokens; // [n]
+    size_t n;
+    int32_t most; // 1 ... HTH_MAX_DRAFT
+    hth_draft *out;
+    // The drafter's own: what its sequence runs next, and what came of it.
+    const int32_t *next; // [n_next]
+    int32_t n_next;
+    bool is_read; // with `next` all of the tokens are there
+    const float *logits;
+} hth_draft_ask;
+
+// The same for several sequences, n <= HTH_DRAFTER_CHUNK: each step of the small model, which all share, is one for all of
+// them. A chunk is read by all together. After an error nothing was guessed for anybody.
+HTH_NODISCARD hth_code hth_drafter_model_propose(hth_draft_ask *asks, int32_t n, hth_draft_work *w, hth_err *err);
 hth_state_params hth_drafter_state(int64_t n_ctx); // of its sequence
 // HTH_ERR_UNSUPPORTED where the small model's tokens mean something else: says which, and what they are.
 HTH_NODISCARD hth_code hth_draft_check_vocab(const hth_tokenizer *large, const hth_tokenizer *small, hth_err *err);

@@ -1,6 +1,6 @@
 // The small model's sequence follows the large one's: what both begin with stays computed, the rest is dropped, and
 // what is missing is read as a prompt. It then writes on by itself; those tokens are dropped at the next call unless
-// they turned out right.
+// they turned out right. Several sequences do this in the same steps.
 #include <math.h>
 #include <string.h>
 
@@ -16,76 +16,172 @@ typedef struct model_drafter {
     hth_sampler *sampler;  // owned
     int32_t *tokens;       // [n] owned: those of the state
     size_t n, cap;
-    hth_row *rows;         // [CHUNK] owned
-    float *logits;         // [n_vocab of the small model] owned
+    hth_draft_work alone;  // of hth_drafter_propose
 } model_drafter;
 
-// Runs tokens [n <= CHUNK] after those that are there; the last one's logits are kept.
-static hth_code run(model_drafter *d, const int32_t *tokens, int32_t n, hth_row_kind kind, hth_err *err) {
-    if (!hth_grow(HTH_MEM_ENGINE, (void **)&d->tokens, &d->cap, d->n + (size_t)n, sizeof *d->tokens, SIZE_MAX / 64))
-        return hth_fail_nomem(err, (d->n + (size_t)n) * sizeof *d->tokens);
+void hth_draft_work_free(hth_draft_work *w) {
+    hth_free(w->rows);
+    hth_free(w->states);
+    hth_free(w->logits);
+    *w = (hth_draft_work){0};
+}
+
+static model_drafter *drafter_of(const hth_draft_ask *a) {
+    return (model_drafter *)a->drafter;
+}
+
+// ---- a step of the small model
+
+static bool grow(void **p, size_t *cap, size_t need, size_t size) {
+    return hth_grow(HTH_MEM_ENGINE, p, cap, need, size, SIZE_MAX / 64);
+}
+
+static hth_code make_room(const hth_draft_ask *asks, int32_t n, hth_draft_work *w, hth_err *err) {
+    const size_t n_vocab = (size_t)drafter_of(asks)->p.model->desc.n_vocab;
+    size_t n_row = 0;
     for (int32_t i = 0; i < n; i++) {
-        const int64_t pos = (int64_t)d->n + i;
-        d->rows[i] = (hth_row){.token = tokens[i], .pos = {pos, pos, pos, pos}, .parent = HTH_PARENT_PREVIOUS, .span = -1,
-                               .kind = (uint8_t)kind, .want = i == n - 1 ? HTH_WANT_LOGITS : 0};
+        model_drafter *d = drafter_of(&asks[i]);
+        n_row += (size_t)asks[i].n_next;
+        if (!grow((void **)&d->tokens, &d->cap, d->n + (size_t)asks[i].n_next, sizeof *d->tokens)) {
+            return hth_fail_nomem(err, (d->n + (size_t)asks[i].n_next) * sizeof *d->tokens);
+        }
     }
-    const hth_step step = {.model = d->p.model,
-                           .batch = {.rows = d->rows, .n_row = n, .states = &d->state, .n_seq = 1},
-                           .layer_last = d->p.model->desc.n_layer,
-                           .logits = d->logits,
+    if (grow((void **)&w->rows, &w->row_cap, n_row, sizeof *w->rows) &&
+        grow((void **)&w->states, &w->state_cap, (size_t)n, sizeof(hth_state *)) &&
+        grow((void **)&w->logits, &w->logits_cap, (size_t)n * n_vocab, sizeof *w->logits)) {
+        return HTH_OK;
+    }
+    return hth_fail_nomem(err, (uint64_t)n * n_vocab * sizeof *w->logits);
+}
+
+// Rows of what a sequence runs next; the last one's logits are wanted where it has read all.
+static void write_rows(const hth_draft_ask *a, int32_t i_seq, hth_row_kind kind, hth_row *rows) {
+    for (int32_t k = 0; k < a->n_next; k++) {
+        const int64_t pos = (int64_t)drafter_of(a)->n + k;
+        rows[k] = (hth_row){.token = a->next[k], .i_seq = i_seq, .pos = {pos, pos, pos, pos}, .parent = HTH_PARENT_PREVIOUS, .span = -1,
+                            .kind = (uint8_t)kind, .want = a->is_read && k == a->n_next - 1 ? HTH_WANT_LOGITS : 0};
+    }
+}
+
+// The rows of all: they become part of their sequences.
+static hth_code run(hth_draft_ask *asks, int32_t n, hth_row_kind kind, hth_draft_work *w, hth_err *err) {
+    const model_drafter *first = drafter_of(asks);
+    int32_t n_row = 0, n_seq = 0, n_logits = 0;
+    HTH_TRY(make_room(asks, n, w, err));
+    for (int32_t i = 0; i < n; i++) {
+        hth_draft_ask *a = &asks[i];
+        a->logits = NULL;
+        if (a->n_next == 0) continue;
+        if (a->is_read) a->logits = w->logits + (size_t)n_logits++ * (size_t)first->p.model->desc.n_vocab;
+        write_rows(a, n_seq, kind, w->rows + n_row);
+        w->states[n_seq++] = drafter_of(a)->state;
+        n_row += a->n_next;
+    }
+    if (n_row == 0) return HTH_OK;
+    const hth_step step = {.model = first->p.model,
+                           .batch = {.rows = w->rows, .n_row = n_row, .states = w->states, .n_seq = n_seq},
+                           .layer_last = first->p.model->desc.n_layer,
+                           .logits = w->logits,
                            .hidden_layer = -1};
     hth_ticket ticket;
-    HTH_TRY(hth_executor_submit(d->p.executor, &step, &ticket, err));
-    HTH_TRY(hth_executor_wait(d->p.executor, ticket, err));
-    memcpy(d->tokens + d->n, tokens, (size_t)n * sizeof *tokens);
-    d->n += (size_t)n;
+    HTH_TRY(hth_executor_submit(first->p.executor, &step, &ticket, err));
+    HTH_TRY(hth_executor_wait(first->p.executor, ticket, err));
+    for (int32_t i = 0; i < n; i++) {
+        model_drafter *d = drafter_of(&asks[i]);
+        if (asks[i].n_next > 0) memcpy(d->tokens + d->n, asks[i].next, (size_t)asks[i].n_next * sizeof *d->tokens);
+        d->n += (size_t)asks[i].n_next;
+    }
     return HTH_OK;
 }
 
-// Goes back to where both sequences part, and reads on from there, at most a chunk. The last token is always run: its
-// logits are wanted.
-static hth_code follow(model_drafter *d, const int32_t *tokens, size_t n, hth_err *err) {
+// ---- what to run
+
+static bool can_guess(const hth_draft_ask *a) {
+    const model_drafter *d = drafter_of(a);
+    if (a->n == 0 || (int64_t)a->n + a->most > d->p.n_ctx) return false;
+    for (size_t i = 0; i < a->n; i++) {
+        if (a->tokens[i] >= d->p.model->desc.n_vocab) return false; // the small model has no such token
+    }
+    return true;
+}
+
+// Goes back to where both sequences part. Returns whether it could: else no guess is made.
+static bool go_back(model_drafter *d, const hth_draft_ask *a) {
     size_t same = 0;
-    while (same < d->n && same + 1 < n && d->tokens[same] == tokens[same]) same++;
-    hth_code code = hth_state_truncate(d->state, (int64_t)same, err);
+    hth_err err;
+    while (same < d->n && same + 1 < a->n && d->tokens[same] == a->tokens[same]) same++;
+    hth_code code = hth_state_truncate(d->state, (int64_t)same, &err);
     if (code == HTH_ERR_UNSUPPORTED) { // a window has slid past: from the beginning
         same = 0;
-        code = hth_state_truncate(d->state, 0, err);
+        code = hth_state_truncate(d->state, 0, &err);
     }
-    if (code != HTH_OK) return code;
-    d->n = same;
-    const size_t left = n - same;
-    return run(d, tokens + same, left < CHUNK ? (int32_t)left : CHUNK, HTH_ROW_PROMPT, err);
+    if (code == HTH_OK) d->n = same;
+    return code == HTH_OK;
+}
+
+// What is missing is to be read, as far as the chunk has room. The last token is always run: its logits are wanted.
+static void begin(hth_draft_ask *a, int32_t *room) {
+    model_drafter *d = drafter_of(a);
+    a->out->n = 0;
+    a->out->source = HTH_DRAFT_BY_MODEL;
+    a->n_next = 0;
+    if (!can_guess(a) || !go_back(d, a)) return;
+    const size_t left = a->n - d->n;
+    a->next = a->tokens + d->n;
+    a->n_next = left < (size_t)*room ? (int32_t)left : *room;
+    a->is_read = (size_t)a->n_next == left; // the rest another time
+    *room -= a->n_next;
+}
+
+// A token more, where the last run gave logits that are sure of one; it is to be run unless it is the last.
+static void choose(hth_draft_ask *a) {
+    const model_drafter *d = drafter_of(a);
+    hth_err err;
+    hth_pick pick;
+    const hth_pick_params how = {.logits = a->logits, .pos = (int64_t)d->n, .want_logprobs = true, .after = true};
+    a->n_next = 0;
+    if (!a->logits || hth_sampler_pick_from(d->sampler, &how, &pick, &err) != HTH_OK) return;
+    if (pick.token >= d->p.n_vocab || expf(pick.logprob) < d->p.least_share) return;
+    a->next = &a->out->tokens[a->out->n];
+    a->out->tokens[a->out->n] = pick.token;
+    a->out->parent[a->out->n] = a->out->n - 1;
+    a->n_next = ++a->out->n < a->most;
+}
+
+static hth_code propose_all(hth_draft_ask *asks, int32_t n, hth_draft_work *w, hth_err *err) {
+    int32_t room = CHUNK;
+    bool goes_on = n > 0;
+    for (int32_t i = 0; i < n; i++) begin(&asks[i], &room);
+    for (hth_row_kind kind = HTH_ROW_PROMPT; goes_on; kind = HTH_ROW_GENERATED) {
+        HTH_TRY(run(asks, n, kind, w, err));
+        goes_on = false;
+        for (int32_t i = 0; i < n; i++) {
+            choose(&asks[i]);
+            goes_on |= asks[i].n_next > 0;
+        }
+    }
+    return HTH_OK;
+}
+
+hth_code hth_drafter_model_propose(hth_draft_ask *asks, int32_t n, hth_draft_work *w, hth_err *err) {
+    const hth_code code = propose_all(asks, n, w, err);
+    for (int32_t i = 0; code != HTH_OK && i < n; i++) asks[i].out->n = 0;
+    return code;
 }
 
 static hth_code propose(hth_drafter *base, const int32_t *tokens, size_t n, int32_t most, hth_draft *out, hth_err *err) {
-    model_drafter *d = (model_drafter *)base;
-    if (n == 0 || (int64_t)n + most > d->p.n_ctx) return HTH_OK;
-    for (size_t i = 0; i < n; i++) {
-        if (tokens[i] >= d->p.model->desc.n_vocab) return HTH_OK; // the small model has no such token
-    }
-    out->source = HTH_DRAFT_BY_MODEL;
-    HTH_TRY(follow(d, tokens, n, err));
-    if (d->n < n) return HTH_OK; // the rest another time
-    while (out->n < most) {
-        hth_pick pick;
-        const hth_pick_params how = {.logits = d->logits, .pos = (int64_t)d->n, .want_logprobs = true, .after = true};
-        HTH_TRY(hth_sampler_pick_from(d->sampler, &how, &pick, err));
-        if (pick.token >= d->p.n_vocab || expf(pick.logprob) < d->p.least_share) break;
-        out->tokens[out->n] = pick.token;
-        out->parent[out->n] = out->n - 1;
-        if (++out->n < most) HTH_TRY(run(d, &pick.token, 1, HTH_ROW_GENERATED, err));
-    }
-    return HTH_OK;
+    hth_draft_ask ask = {.drafter = base, .tokens = tokens, .n = n, .most = most, .out = out};
+    return hth_drafter_model_propose(&ask, 1, &((model_drafter *)base)->alone, err);
 }
+
+// ---- making
 
 static void free_model(hth_drafter *base) {
     model_drafter *d = (model_drafter *)base;
     hth_state_free(d->state);
     hth_sampler_free(d->sampler);
     hth_free(d->tokens);
-    hth_free(d->rows);
-    hth_free(d->logits);
+    hth_draft_work_free(&d->alone);
     hth_free(d);
 }
 
@@ -111,9 +207,6 @@ static hth_code make(model_drafter *d, hth_err *err) {
     const hth_sampler_params sampling = hth_drafter_sampling(d->p.sampling);
     d->p.sampling = NULL;
     HTH_TRY(hth_sampler_new(&sampling, m->desc.n_vocab, &d->sampler, err));
-    d->rows = hth_calloc(HTH_MEM_ENGINE, CHUNK, sizeof *d->rows);
-    d->logits = hth_calloc(HTH_MEM_ENGINE, (size_t)m->desc.n_vocab, sizeof *d->logits);
-    if (!d->rows || !d->logits) return hth_fail_nomem(err, (uint64_t)m->desc.n_vocab * sizeof *d->logits);
     const hth_state_params params = hth_drafter_state(d->p.n_ctx);
     return hth_state_new(d->p.executor, m, &params, &d->state, err);
 }

@@ -163,6 +163,8 @@ struct hth_engine {
     timing timing;
     hth_row_cost row_cost; // of steps with generated rows alone
     double guess_ns;       // of a token by the draft model, or by the predicting layer
+    uint64_t asked_ns;     // that they took for this step's guesses
+    hth_draft_work draft_work;
     hth_row *rows; // [row_cap]
     size_t row_cap;
     hth_state **states; // [n_sequence]

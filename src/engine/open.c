@@ -98,6 +98,7 @@ static void release(hth_engine *e) {
     hth_free(e->rows);
     hth_free(e->logits);
     hth_free(e->hidden);
+    hth_draft_work_free(&e->draft_work);
     hth_tokenizer_free(e->tokenizer);
     hth_model_free(e->draft);
     hth_model_free(e->model);

@@ -1,7 +1,7 @@
 // Speculation in the scheduler: a sequence that writes gets guessed rows behind its last token as far as they pay, and
 // after the step goes on from row to row while what is chosen was guessed. Rows that were not reached are dropped.
-// Guesses are looked up in the sequence's own tokens, or made by a small model, or by a layer that the model's file
-// carries for that; steps with prompt rows have none, for those are full already.
+// Guesses are looked up in the sequence's own tokens, or made by a small model, for all sequences together, or by a layer
+// that the model's file carries for that; steps with prompt rows have none, for those are full already.
 #include "engine/impl.h"
 
 #include "os/clock.h"
@@ -56,11 +56,14 @@ static int32_t worthwhile(const hth_engine *e, const sequence *s, int32_t source
     return s->request->p.n_draft == 0 ? hth_gain_length(&s->gain, &e->row_cost, source, step, n) : n;
 }
 
-static hth_code look_up(const hth_engine *e, sequence *s, const hth_gain_step *step, int32_t most, hth_err *err) {
-    if (!s->lookup) HTH_TRY(hth_drafter_ngram_new(&s->lookup, err));
-    HTH_TRY(hth_drafter_propose(s->lookup, s->tokens, s->n_token, most, &s->draft, err));
+// Guesses that follow from what stood there before. Where they are few or unsure, who knows more is to be asked.
+static bool look_up(const hth_engine *e, sequence *s, const hth_gain_step *step, int32_t most) {
+    hth_err err;
+    s->draft.n = s->draft.source = 0;
+    if (most <= 0 || (!s->lookup && hth_drafter_ngram_new(&s->lookup, &err) != HTH_OK)) return false;
+    if (hth_drafter_propose(s->lookup, s->tokens, s->n_token, most, &s->draft, &err) != HTH_OK) s->draft.n = 0;
     s->draft.n = worthwhile(e, s, s->draft.source, step, s->draft.n);
-    return HTH_OK;
+    return (e->draft || e->predictor) && (s->draft.n == 0 || s->draft.source < SURE_LOOKUP);
 }
 
 static hth_code make_guesser(const hth_engine *e, sequence *s, hth_err *err) {
@@ -102,52 +105,94 @@ void speculate_learn(hth_engine *e, sequence *s, const float *hidden) {
     s->guesser = NULL;
 }
 
-static hth_code ask_model(hth_engine *e, sequence *s, const hth_gain_step *step, int32_t most, hth_err *err) {
-    hth_draft draft;
-    const int32_t n = worthwhile(e, s, e->draft ? HTH_DRAFT_BY_MODEL : HTH_DRAFT_BY_LAYER, step, most);
-    if (n == 0 || (!e->draft && !s->guesser)) return HTH_OK;
-    if (!s->guesser) HTH_TRY(make_guesser(e, s, err));
-    const uint64_t begin = hth_clock_ns();
-    HTH_TRY(hth_drafter_propose(s->guesser, s->tokens, s->n_token, n, &draft, err));
-    if (draft.n <= s->draft.n) return HTH_OK;
-    const double ns = (double)(hth_clock_ns() - begin) / draft.n;
-    e->guess_ns = e->guess_ns == 0 ? ns : 0.9 * e->guess_ns + 0.1 * ns;
-    s->draft = draft;
-    return HTH_OK;
-}
+// Guessed rows of a step, and who would have more of them.
+typedef struct guesses {
+    hth_gain_step step; // with the rows that are planned so far
+    int32_t n_left;     // rows that have room
+    sequence *askers[HTH_DRAFT_ROWS];
+    hth_draft drafts[HTH_DRAFT_ROWS]; // theirs
+    int32_t n_asker;
+} guesses;
 
-// Guesses for one sequence, of which at most n_left rows have room in the step. Where one fails it goes on without.
-static void guess(hth_engine *e, sequence *s, int32_t n_row, int32_t n_writing, int32_t n_left) {
-    hth_gain_step step = {n_row, n_writing, 0};
-    hth_err err;
-    s->draft.n = 0;
-    s->draft.source = 0;
-    const int32_t most = most_guesses(e, s, n_left);
-    if (most <= 0 || look_up(e, s, &step, most, &err) != HTH_OK) return;
-    step.guess_ns = e->guess_ns;
-    if ((e->draft || e->predictor) && (s->draft.n == 0 || s->draft.source < SURE_LOOKUP)) (void)!ask_model(e, s, &step, most, &err);
+static void take_draft(guesses *g, sequence *s) {
+    if (s->draft.n > g->n_left) s->draft.n = g->n_left;
     s->n_draft = s->draft.n;
     s->n_row += s->n_draft;
+    g->n_left -= s->n_draft;
+    g->step.n_row += s->n_draft;
+}
+
+// The predicting layer follows its sequence by itself: it is asked for one after the other.
+static void ask_layer(guesses *g, const int32_t *most) {
+    hth_err err;
+    for (int32_t i = 0; i < g->n_asker; i++) {
+        sequence *s = g->askers[i];
+        g->drafts[i].n = 0;
+        if (!s->guesser || most[i] == 0) continue;
+        if (hth_drafter_propose(s->guesser, s->tokens, s->n_token, most[i], &g->drafts[i], &err) != HTH_OK) g->drafts[i].n = 0;
+    }
+}
+
+static void ask_model(hth_engine *e, guesses *g, const int32_t *most) {
+    hth_draft_ask asks[HTH_DRAFT_ROWS];
+    int32_t n = 0;
+    hth_err err;
+    for (int32_t i = 0; i < g->n_asker; i++) {
+        sequence *s = g->askers[i];
+        g->drafts[i].n = 0;
+        if (most[i] == 0 || (!s->guesser && make_guesser(e, s, &err) != HTH_OK)) continue;
+        asks[n++] = (hth_draft_ask){.drafter = s->guesser, .tokens = s->tokens, .n = s->n_token, .most = most[i], .out = &g->drafts[i]};
+    }
+    (void)!hth_drafter_model_propose(asks, n, &e->draft_work, &err); // without, all go on
+}
+
+// Those who ask share the rows that are left. A guess longer than what was looked up takes its place.
+static void ask(hth_engine *e, guesses *g) {
+    const int32_t source = e->draft ? HTH_DRAFT_BY_MODEL : HTH_DRAFT_BY_LAYER;
+    hth_gain_step step = g->step;
+    int32_t most[HTH_DRAFT_ROWS], n_left = g->n_left, n_token = 0;
+    step.guess_ns = e->guess_ns;
+    for (int32_t i = 0; i < g->n_asker; i++) {
+        const int32_t fair = most_guesses(e, g->askers[i], n_left / (g->n_asker - i));
+        most[i] = fair > 0 ? worthwhile(e, g->askers[i], source, &step, fair) : 0;
+        step.n_row += most[i];
+        n_left -= most[i];
+    }
+    const uint64_t begin = hth_clock_ns();
+    if (e->draft) ask_model(e, g, most);
+    else ask_layer(g, most);
+    for (int32_t i = 0; i < g->n_asker; i++) n_token += g->drafts[i].n;
+    e->asked_ns = hth_clock_ns() - begin;
+    const double ns = n_token > 0 ? (double)e->asked_ns / n_token : e->guess_ns;
+    e->guess_ns = e->guess_ns == 0 ? ns : 0.9 * e->guess_ns + 0.1 * ns;
+    for (int32_t i = 0; i < g->n_asker; i++) {
+        sequence *s = g->askers[i];
+        if (g->drafts[i].n > s->draft.n) s->draft = g->drafts[i];
+        take_draft(g, s);
+    }
 }
 
 int32_t speculate_plan(hth_engine *e) {
-    int32_t n_writing = 0, n_written = 0, n_row = 0, n_guessed = 0;
+    guesses g = {.n_left = HTH_DRAFT_ROWS};
+    int32_t n_written = 0;
+    e->asked_ns = 0;
     for (int32_t i = 0; i < e->n_seq; i++) {
         sequence *s = e->seqs[i];
         s->n_draft = s->i_draft = 0;
-        n_row += s->n_row;
-        n_writing += is_writing(s);
+        g.step.n_row += s->n_row;
+        g.step.n_sequence += is_writing(s);
         n_written += is_writing(s) ? s->n_row : 0; // more than one where some were due
     }
-    if (!e->can_draft || n_row != n_written) return 0;
+    if (!e->can_draft || g.step.n_row != n_written) return 0;
     for (int32_t i = 0; i < e->n_seq; i++) {
         sequence *s = e->seqs[(i + e->turn) % e->n_seq];
         if (!is_writing(s)) continue;
-        guess(e, s, n_row, n_writing, HTH_DRAFT_ROWS - n_guessed);
-        n_guessed += s->n_draft;
-        n_row += s->n_draft;
+        const bool asks = look_up(e, s, &g.step, most_guesses(e, s, g.n_left));
+        if (asks && g.n_asker < HTH_DRAFT_ROWS) g.askers[g.n_asker++] = s;
+        else take_draft(&g, s);
     }
-    return n_guessed;
+    if (g.n_asker > 0) ask(e, &g);
+    return HTH_DRAFT_ROWS - g.n_left;
 }
 
 bool speculate_follow(sequence *s, int32_t token) {

@@ -620,8 +620,9 @@ void engine_step(hth_engine *e) {
     } else if (code != HTH_ERR_CANCELLED) {
         fail_all(e, &err);
     }
-    e->vtime_ns += (double)(ran - ready);
-    count(e, n_row, n_generated, ran - ready, sample_ns, hth_clock_ns() - begin);
+    const uint64_t all_ns = hth_clock_ns() - begin;
+    e->vtime_ns += (double)all_ns;
+    count(e, n_row, n_generated, ran - ready + e->asked_ns, sample_ns, all_ns);
     end_orphans(e);
     reap(e);
 }

@@ -1,6 +1,7 @@
 // The scheduler on tiny models: whatever else is going on, a request's tokens are its own.
 #include <math.h>
 
+#include "engine/impl.h"
 #include "os/clock.h"
 #include "os/sync.h"
 #include "unit/engine/asked.h"
@@ -178,6 +179,62 @@ static void two_engines_share_a_host_and_both_get_on(void **state) {
     }
     for (int i = 0; i < 2; i++) hth_engine_close(e[i]);
     hth_host_free(h);
+}
+
+typedef struct rival {
+    hth_engine *own, *other;
+    int n_turn, n_wrong; // steps while the other had work too; those that were the other's turn
+} rival;
+
+// By the host's thread, during a step: whoever has it must not have had more time than the other.
+static void check_turn(void *user, const hth_event *event) {
+    rival *r = user;
+    if (event->kind != HTH_EVENT_TOKEN || r->other->n_seq == 0) return;
+    r->n_turn++;
+    r->n_wrong += r->own->vtime_ns > r->other->vtime_ns;
+}
+
+static void wait_for_the_gate(void *user, const hth_event *event) {
+    if (event->kind == HTH_EVENT_TOKEN) hth_lock(user);
+    if (event->kind == HTH_EVENT_TOKEN) hth_unlock(user);
+}
+
+// A third model keeps the host's thread until both have been asked, so that they have work at the same time.
+static void two_engines_have_the_same_time(void **state) {
+    (void)state;
+    static const tiny_kind kinds[3] = {TINY_LLAMA, TINY_GEMMA3, TINY_LLAMA};
+    hth_host *h = NULL;
+    hth_mutex gate;
+    hth_err err;
+    hth_engine *e[3];
+    hth_request *r[3];
+    hth_token prompt[60];
+    assert_int_equal(hth_host_new(&(hth_host_params){.n_thread = 2}, &h, &err), HTH_OK);
+    assert_int_equal(hth_mutex_init(&gate, &err), HTH_OK);
+    asked_random(prompt, 60, 9);
+    const hth_segment segment = asked_tokens(prompt, 60);
+    for (int i = 0; i < 3; i++) e[i] = asked_open(kinds[i], &(hth_engine_params){.host = h, .n_ctx = 256});
+    rival rivals[2] = {{.own = e[0], .other = e[1]}, {.own = e[1], .other = e[0]}};
+    hth_request_params p = {.segments = &segment, .n_segment = 1, .sampling = &hot, .max_tokens = 1, .n_draft = -1, .ignore_end = true,
+                            .on_event = wait_for_the_gate, .user = &gate};
+    hth_lock(&gate);
+    r[2] = asked_submit(e[2], &p);
+    p.max_tokens = 180;
+    p.on_event = check_turn;
+    for (int i = 0; i < 2; i++) {
+        p.user = &rivals[i];
+        r[i] = asked_submit(e[i], &p);
+    }
+    hth_unlock(&gate);
+    for (int i = 0; i < 3; i++) {
+        free(asked_all(r[i]));
+        hth_request_free(r[i]);
+    }
+    assert_int_equal(rivals[0].n_wrong + rivals[1].n_wrong, 0);
+    assert_true(rivals[0].n_turn + rivals[1].n_turn > 170); // until the first one had said all
+    for (int i = 0; i < 3; i++) hth_engine_close(e[i]);
+    hth_host_free(h);
+    hth_mutex_destroy(&gate);
 }
 
 // ---- logprobs, echo, logits
@@ -497,6 +554,7 @@ int main(void) {
         cmocka_unit_test(greedy_tokens_are_those_of_the_executor),
         cmocka_unit_test(completions_share_a_prompt_and_draw_differently),
         cmocka_unit_test(two_engines_share_a_host_and_both_get_on),
+        cmocka_unit_test(two_engines_have_the_same_time),
         cmocka_unit_test(prompt_logprobs_are_those_of_the_executors_logits),
         cmocka_unit_test(logits_of_prompt_rows_are_handed_out_from_the_asked_row_on),
         cmocka_unit_test(a_prompt_in_chunks_gives_the_logits_of_one_go),

@@ -159,6 +159,89 @@ static void a_draft_model_changes_no_token(void **state) {
     if (n_right[1] < 10 || n_drafted[1] - n_right[1] < 10) fail_msg("%d of %d by one like it", (int)n_right[1], (int)n_drafted[1]);
 }
 
+static void a_draft_model_guesses_for_many_and_changes_no_token(void **state) {
+    enum { N = 6 };
+    (void)state;
+    const files f = write_models(0.05f);
+    hth_engine *plain = open_with(&f, NULL), *helped = open_with(&f, f.like);
+    hth_token prompts[N][90];
+    hth_segment segments[N];
+    hth_sampler_params sampling[N];
+    hth_request_params p[N];
+    hth_request *r[N];
+    asked *want[N];
+    int64_t n_accepted = 0;
+    for (int i = 0; i < N; i++) {
+        for (int k = 0; k < 90; k++) prompts[i][k] = (hth_token)(k * 7 + 31 * i) % 256;
+        segments[i] = asked_tokens(prompts[i], (size_t)(15 * (i + 1)));
+        sampling[i] = hth_sampler_neutral();
+        sampling[i].temperature = i % 2 ? 0.7f : 0;
+        sampling[i].seed = (uint64_t)i;
+        p[i] = (hth_request_params){.segments = &segments[i], .n_segment = 1, .sampling = &sampling[i], .max_tokens = 40,
+                                    .ignore_end = true, .n_draft = -1};
+        want[i] = asked_run(plain, &p[i]);
+        p[i].n_draft = 3 + i;
+    }
+    for (int i = 0; i < N; i++) r[i] = asked_submit(helped, &p[i]);
+    for (int i = 0; i < N; i++) {
+        asked *got = asked_all(r[i]);
+        compare(got, want[i], false);
+        n_accepted += got->usage.n_accepted;
+        hth_request_free(r[i]);
+        free(want[i]);
+        free(got);
+    }
+    if (n_accepted < 10) fail_msg("only %lld guesses were right", (long long)n_accepted);
+    hth_engine_close(plain);
+    hth_engine_close(helped);
+    remove_models(&f);
+}
+
+// Three sequences share the chunk that is read at once, so the later ones need a second call; then all guess what each
+// guesses alone.
+static void what_a_small_model_guesses_for_several_it_guesses_for_each(void **state) {
+    enum { N = 3, MOST = 6 };
+    static const int lengths[N] = {200, 90, 20}, first[N] = {200, 56, 0};
+    (void)state;
+    const files f = write_models(0);
+    hth_model *m;
+    hth_team *team;
+    hth_executor *ex;
+    hth_err err;
+    assert_int_equal(hth_model_open(f.like, &m, &err), HTH_OK);
+    assert_int_equal(hth_team_new(2, &team, &err), HTH_OK);
+    assert_int_equal(hth_executor_cpu_new(team, &ex, &err), HTH_OK);
+    const hth_sampler_params sampling = hth_sampler_neutral();
+    const hth_drafter_model_params p = {.model = m, .executor = ex, .n_vocab = m->desc.n_vocab, .n_ctx = 320, .sampling = &sampling};
+    hth_drafter *alone[N], *together[N];
+    hth_token tokens[N][200];
+    hth_draft want[N], got[N];
+    hth_draft_ask asks[N];
+    hth_draft_work work = {0};
+    for (int i = 0; i < N; i++) {
+        for (int k = 0; k < 200; k++) tokens[i][k] = (hth_token)(k * 7 + 31 * i) % 256;
+        assert_int_equal(hth_drafter_model_new(&p, &alone[i], &err), HTH_OK);
+        assert_int_equal(hth_drafter_model_new(&p, &together[i], &err), HTH_OK);
+        assert_int_equal(hth_drafter_propose(alone[i], tokens[i], (size_t)lengths[i], MOST, &want[i], &err), HTH_OK);
+        assert_int_equal(want[i].n, MOST);
+        asks[i] = (hth_draft_ask){.drafter = together[i], .tokens = tokens[i], .n = (size_t)lengths[i], .most = MOST, .out = &got[i]};
+    }
+    assert_int_equal(hth_drafter_model_propose(asks, N, &work, &err), HTH_OK);
+    for (int i = 0; i < N; i++) assert_int_equal(got[i].n, first[i] == lengths[i] ? MOST : 0);
+    assert_int_equal(hth_drafter_model_propose(asks, N, &work, &err), HTH_OK);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(got[i].n, MOST);
+        assert_memory_equal(got[i].tokens, want[i].tokens, MOST * sizeof(int32_t));
+        hth_drafter_free(alone[i]);
+        hth_drafter_free(together[i]);
+    }
+    hth_draft_work_free(&work);
+    hth_executor_free(ex);
+    hth_team_free(team);
+    hth_model_free(m);
+    remove_models(&f);
+}
+
 static void a_draft_model_of_another_vocabulary_is_refused(void **state) {
     (void)state;
     const files f = write_models(0);
@@ -427,6 +510,8 @@ int main(void) {
         cmocka_unit_test(guesses_change_no_token),
         cmocka_unit_test(many_who_guess_do_not_mix),
         cmocka_unit_test(a_draft_model_changes_no_token),
+        cmocka_unit_test(a_draft_model_guesses_for_many_and_changes_no_token),
+        cmocka_unit_test(what_a_small_model_guesses_for_several_it_guesses_for_each),
         cmocka_unit_test(a_draft_model_of_another_vocabulary_is_refused),
         cmocka_unit_test(a_predicting_layer_changes_no_token),
         cmocka_unit_test(what_must_come_is_what_a_mask_would_leave),
