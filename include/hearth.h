@@ -144,7 +144,8 @@ typedef enum hth_priority { HTH_PRIORITY_INTERACTIVE, HTH_PRIORITY_BACKGROUND } 
 // What happens where prompt and answer do not fit in the context. What was cut is an event.
 typedef enum hth_overflow {
     HTH_OVERFLOW_ERROR,           // a prompt that does not fit is refused; an answer ends with HTH_STOP_CONTEXT
-    HTH_OVERFLOW_TRUNCATE_MIDDLE, // a prompt loses its middle; an answer ends with HTH_STOP_CONTEXT
+    HTH_OVERFLOW_TRUNCATE_MIDDLE, // a prompt loses its middle; an answer ends with HTH_STOP_CONTEXT. For embeddings a text
+                                  // loses its end
     HTH_OVERFLOW_ROLLING,         // the oldest tokens after the first n_keep go, at any time, and the rest is recomputed
 } hth_overflow;
 

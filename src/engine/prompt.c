@@ -142,11 +142,32 @@ static hth_code tokenize(const hth_engine *e, const hth_segment *s, size_t n, un
     return code;
 }
 
+// How much of a prompt that is cut stays, and how much of that before the cut. Of an embedding the token that ends every text
+// stays behind it.
+static void choose_cut(const hth_request *r, const hth_token_list *prompt, int64_t *left, int64_t *head) {
+    const hth_request_params *p = &r->p;
+    const int64_t n_ctx = r->engine->n_ctx;
+    if (p->task == HTH_TASK_EMBED) {
+        const hth_tokenizer *t = r->engine->tokenizer;
+        const int32_t last = prompt->ids[prompt->n - 1];
+        const bool ends = p->add_special && t &&
+                          (last == hth_tokenizer_special(t, HTH_SPECIAL_SEP) || last == hth_tokenizer_special(t, HTH_SPECIAL_EOS));
+        *left = n_ctx;
+        *head = n_ctx - (ends ? 1 : 0);
+        return;
+    }
+    int64_t room = p->max_tokens > 0 && p->max_tokens < n_ctx / 2 ? p->max_tokens : n_ctx / 4;
+    if (p->no_output) room = 0;
+    *left = n_ctx - room;
+    *head = p->overflow == HTH_OVERFLOW_ROLLING || p->n_keep ? r->n_keep : *left / 2;
+    if (*head > *left) *head = *left;
+}
+
 // Cuts tokens [*cut_first, *cut_first + *cut_n) out of a prompt that does not fit.
 static hth_code fit(hth_request *r, hth_token_list *prompt, hth_refusal *why, hth_err *err) {
     const hth_request_params *p = &r->p;
     const int64_t n = (int64_t)prompt->n, n_ctx = r->engine->n_ctx;
-    const bool is_rolling = p->overflow == HTH_OVERFLOW_ROLLING;
+    int64_t left, head;
     if (p->overflow != HTH_OVERFLOW_ERROR && p->n_keep >= n_ctx) {
         return REFUSE("n_keep", "n_keep is %lld, the context holds %lld tokens", (long long)p->n_keep, (long long)n_ctx);
     }
@@ -155,16 +176,12 @@ static hth_code fit(hth_request *r, hth_token_list *prompt, hth_refusal *why, ht
     if (n <= n_ctx) return HTH_OK;
     why->n_prompt = n;
     why->n_ctx = n_ctx;
-    if (p->overflow == HTH_OVERFLOW_ERROR || p->task == HTH_TASK_EMBED) {
+    if (p->overflow == HTH_OVERFLOW_ERROR || (p->task == HTH_TASK_EMBED && p->overflow == HTH_OVERFLOW_ROLLING)) {
         why->parameter = "segments";
         return hth_fail(err, HTH_ERR_LIMIT, "the prompt has %lld tokens, which exceeds the available context size of %lld tokens",
                         (long long)n, (long long)n_ctx);
     }
-    int64_t room = p->max_tokens > 0 && p->max_tokens < n_ctx / 2 ? p->max_tokens : n_ctx / 4;
-    if (p->no_output) room = 0;
-    int64_t left = n_ctx - room; // of the prompt
-    int64_t head = is_rolling || p->n_keep ? r->n_keep : left / 2;
-    if (head > left) head = left;
+    choose_cut(r, prompt, &left, &head);
     r->cut_first = head;
     r->cut_n = n - left;
     memmove(prompt->ids + head, prompt->ids + head + r->cut_n, (size_t)(left - head) * sizeof *prompt->ids);

@@ -259,6 +259,7 @@ static bool begin(work *w, const hth_field *table, size_t n, bool is_chat) {
     w->r->ask.names = &names;
     w->r->ask.stream = true;
     w->r->ask.usage = true;
+    if (table == embed_fields) w->r->ask.overflow = HTH_OVERFLOW_TRUNCATE_MIDDLE;
     if (!hth_body_read(w->x, &w->f, &root, &w->fault)) return false;
     w->r->ask.document = w->f.text;
     w->r->ask.n_document = w->f.n_text;

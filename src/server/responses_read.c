@@ -279,9 +279,10 @@ static bool read_tool(hth_fields *f, const hth_json *v, uint32_t at, responses_r
         hth_fields_leave(f, mark);
         return false;
     }
-    t->parameters = is_custom                                 ? &r->custom_schemas->u.items[at]
-                  : schema && schema->kind == HTH_JSON_OBJECT ? schema
-                                                              : NULL;
+    if (is_custom)
+        t->parameters = r->custom_schemas ? &r->custom_schemas->u.items[at] : NULL; // none where a table is read alone
+    else if (schema && schema->kind == HTH_JSON_OBJECT)
+        t->parameters = schema;
     if (is_custom && !describe_custom(f, v, t)) return false;
     r->is_custom[a->n_tool++] = is_custom;
     return true;

@@ -300,6 +300,24 @@ def test_the_older_embeddings_and_nothing_to_embed(client, server, model):
     assert server.json("/api/embed", {"model": model, "input": []})["embeddings"] == []
 
 
+def test_embedded_texts_that_are_too_long_lose_their_end_unless_that_is_forbidden(hearth, models):
+    with Server(hearth, models("minilm")) as s:
+        model = s.json("/api/tags")["models"][0]["name"]
+        n_ctx = s.json("/v1/models")["data"][0]["context_length"]
+
+        def embed(words, **more):
+            return s.json("/api/embed", {"model": model, "input": "cat " * words} | more)
+
+        whole = embed(n_ctx - 2)  # with the two tokens around each text
+        assert whole["prompt_eval_count"] == n_ctx
+        for more in ({}, {"truncate": True}):
+            cut = embed(n_ctx + 50, **more)
+            assert cut["prompt_eval_count"] == n_ctx
+            assert cut["embeddings"][0] == pytest.approx(whole["embeddings"][0], abs=1e-6)
+        reply = s.post("/api/embed", {"model": model, "input": "cat " * 2 * n_ctx, "truncate": False})
+        assert reply.status == 400 and str(n_ctx) in json.loads(reply.body)["error"]
+
+
 # ---- loading
 
 

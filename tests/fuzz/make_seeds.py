@@ -136,7 +136,7 @@ def loras():
 
 
 def requests():
-    """The first byte is the endpoint's place in src/server/field_sets.c; most fields of most dialects, in three bodies."""
+    """The first byte is the endpoint's place in src/server/field_sets.c; most fields of most dialects, in four bodies."""
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     tool = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
     messages = [
@@ -155,6 +155,13 @@ def requests():
          "system": [{"type": "text", "text": "s"}], "tools": [{"name": "f", "input_schema": {}}], "tool_choice": {"type": "any"},
          "thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 5, "query": "q", "documents": ["d", {"text": "e"}],
          "input_extra": [{"filename": "f", "text": "t"}], "content": "c", "tokens": [1]},
+        {"input": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "x"}], "encrypted_content": "x"},
+                   {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+                   {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "x"}]},
+                   {"type": "custom_tool_call", "call_id": "d", "name": "g", "input": "x"}],
+         "tools": [{"type": "custom", "name": "g", "format": {"type": "grammar", "syntax": "regex", "definition": "a"}}],
+         "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]},
+         "text": {"format": {"type": "text"}}, "reasoning": {"summary": "auto"}, "metadata": {"a": "b"}},
     ]
     for endpoint in range(20):
         for i, body in enumerate(bodies):
