@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import HERE
+from setting import HERE, node, npm  # noqa: F401
 from relay import Relay
 from server import Server
 

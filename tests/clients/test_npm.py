@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import HERE
+from setting import HERE, node, npm, server  # noqa: F401
 
 pytestmark = pytest.mark.long
 

@@ -6,7 +6,7 @@ import os
 import pydantic
 import pytest
 
-from conftest import script
+from setting import script, server  # noqa: F401
 
 pytestmark = pytest.mark.long
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # LiteLLM asks nobody for prices

@@ -1,7 +1,8 @@
 """The clients: the server that they talk to, what tells the model its words, and where they come from.
 
 `server` serves SmolLM2 as `small`, with the template of a family that calls tools and thinks, and MiniLM as `mini`.
-All tests here are `long`: the clients' packages are many and large.
+All tests here are `long`: the clients' packages are many and large. The fixtures are imported by name: another
+conftest.py would hide tests/conftest.py from the folders that import it.
 """
 import json
 import os
