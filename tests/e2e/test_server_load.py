@@ -196,7 +196,7 @@ def hang_up_somewhere(server, rng):
 def test_10000_disconnects_leave_nothing_behind(hearth, models):
     n, n_thread = int(os.environ.get("HEARTH_DISCONNECTS", "10000")), 8
     samples, lock, left = [], threading.Lock(), [n]
-    with Server(hearth, models("default"), "-np", "4", "--ctx", "2048", "--no-access-log") as s:
+    with Server(hearth, models("default"), "-np", "4", "--ctx", "2048", "--no-access-log", "--no-cache") as s:
         def leave_again_and_again(seed):
             rng = random.Random(seed)
             while True:
