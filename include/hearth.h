@@ -65,7 +65,9 @@ typedef struct hth_engine_params {
     bool need_tokenizer;           // fail where the model carries none
     const char *draft;             // a small model of the same vocabulary that guesses what this one may say
                                    // (hth_request_params.n_draft); another vocabulary is HTH_ERR_UNSUPPORTED. NULL: none
-    // Told while weights are read, which takes time only where experts stay on disk. Returning false stops.
+    bool no_map;                   // weights are read into memory of the process's own, in large pages where the system
+                                   // has them, not mapped: slower to open, faster to generate with
+    // Told while weights are read, which takes time only where they are not all mapped. Returning false stops.
     bool (*on_load)(void *user, int64_t done, int64_t total);
     void *load_user;
     bool no_cache;                 // what was computed for one request is forgotten with it
@@ -74,7 +76,7 @@ typedef struct hth_engine_params {
     uint64_t cache_folder_bytes;   // most for its files; 0: 4 GiB
 } hth_engine_params;
 
-// Opens a GGUF file or a model folder. Weights are mapped, not read. Returns owned.
+// Opens a GGUF file or a model folder. Weights are mapped, not read, unless the parameters say so. Returns owned.
 HTH_CHECKED hth_code hth_engine_open(const char *path, const hth_engine_params *p, hth_engine **out, hth_err *err);
 // Cancels its requests, waits until they have ended, frees. Requests may outlive their engine. NULL is valid.
 HTH_API void hth_engine_close(hth_engine *e);
@@ -84,6 +86,7 @@ typedef struct hth_plan {
     int64_t n_ctx;          // tokens of each sequence
     int32_t n_sequence;
     uint64_t weight_bytes;  // mapped from the files of model and draft: the system may drop and reread them
+    uint64_t own_bytes;     // of the model's, in memory of the process's own instead (no_map, numa, experts kept on disk)
     uint64_t kv_bytes;      // keys, values and other state of all sequences
     uint64_t scratch_bytes; // work space of the largest step, logits, sampling
     uint64_t limit_bytes;   // what kv_bytes + scratch_bytes may be (hth_engine_params.memory_bytes)

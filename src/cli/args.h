@@ -83,6 +83,8 @@ static inline int cli_kv_v(const cli_kv *kv) {
     CLI_OPTION_INT("threads", 't', "N", type, field, 1, 1024, "threads (default: one per physical core)")
 #define CLI_OPTION_NUMA(type, field) \
     CLI_OPTION_FLAG("numa", 0, type, field, "spread threads and weights over the machine's memory nodes")
+#define CLI_OPTION_NO_MMAP(type, field) \
+    CLI_OPTION_FLAG("no-mmap", 0, type, field, "read the weights into memory, in large pages: slower to open, faster to run")
 #define CLI_OPTION_MEMORY(type, field)                                                             \
     {                                                                                              \
         .name = "memory", .kind = CLI_BYTES, .offset = offsetof(type, field), .value = "SIZE",     \

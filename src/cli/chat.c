@@ -42,7 +42,7 @@ hth_code cli_chat_open(const char *path, const cli_chat_params *p, cli_chat *out
                                    .k_type = hth_kv_type_name((hth_kv_type)cli_kv_k(&p->kv)),
                                    .v_type = hth_kv_type_name((hth_kv_type)cli_kv_v(&p->kv)),
                                    .activations = hth_activations_name((hth_activations)p->activations), .n_sequence = 1,
-                                   .need_tokenizer = true, .draft = p->draft};
+                                   .need_tokenizer = true, .draft = p->draft, .no_map = p->no_mmap};
     hth_code code;
     HTH_TRY_GOTO(code, cli_open_engine(path, &how, &c.engine, err), fail);
     HTH_TRY_GOTO(code, cli_sampler_make(&p->sampling, hth_engine_model(c.engine)->container,

@@ -26,7 +26,7 @@ typedef struct cli_chat_params {
     const char *template_file;          // a template that overrides, NULL: none
     const char *think, *tools;          // as cli_dialect_open
     int64_t think_budget;               // likewise
-    bool numa;                          // hth_engine_params
+    bool numa, no_mmap;                 // hth_engine_params
     bool raw;                           // prompts go to the model as they are
     cli_structured_params structured;   // what an answer may be
     const char *suffix;                 // raw: what follows the gap that the answer fills, NULL: there is no gap

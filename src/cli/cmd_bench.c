@@ -20,7 +20,7 @@ typedef struct bench_values {
     int64_t n_thread, n_repeat;
     cli_kv kv;
     int format, activations;
-    bool machine, json, no_limits, profile, numa;
+    bool machine, json, no_limits, profile, numa, no_mmap;
     uint64_t memory;
 } bench_values;
 
@@ -108,6 +108,7 @@ static int64_t largest(const list *l) {
 static hth_engine_params engine_params(const bench_lists *l) {
     const int64_t n_prompt = largest(&l->prompts), n_gen = largest(&l->gens), n_user = n_gen > 0 ? largest(&l->users) : 1;
     return (hth_engine_params){.n_thread = (int)values.n_thread, .numa = values.numa, .weight_bytes = values.memory,
+                               .no_map = values.no_mmap,
                                .n_ctx = largest(&l->depths) + (n_prompt > n_gen ? n_prompt : n_gen) + 1,
                                .n_sequence = (int32_t)n_user + 1, .n_queue = (int32_t)n_user + 1,
                                .n_chunk = n_user > CHUNK ? (int32_t)n_user : CHUNK,
@@ -184,6 +185,7 @@ static const cli_option options[] = {
     CLI_OPTION_TEXT("users", 'b', "N,...", bench_values, users, "sequences that generate together (default: 1)"),
     CLI_OPTION_THREADS(bench_values, n_thread),
     CLI_OPTION_NUMA(bench_values, numa),
+    CLI_OPTION_NO_MMAP(bench_values, no_mmap),
     CLI_OPTION_MEMORY(bench_values, memory),
     CLI_OPTION_INT("repetitions", 'r', "N", bench_values, n_repeat, 1, BENCH_MAX_REPEAT,
                    "repetitions of each test after a warm-up (default: 5)"),

@@ -39,7 +39,9 @@ static void print_timings(const cli_chat *c, const cli_answer *a) {
     fprintf(stderr, "threads   %d\nseed      %llu\n", hth_engine_n_thread(c->engine),
             (unsigned long long)c->sampler.params.seed);
     fprintf(stderr, "weights   %s%s\nmemory   ", cli_bytes(hth_engine_model(c->engine)->weight_bytes, text),
-            hth_engine_model(c->engine)->stream ? ", experts on disk" : " mapped");
+            hth_engine_model(c->engine)->stream      ? ", experts on disk"
+            : hth_engine_model(c->engine)->own_bytes ? " in memory"
+                                                     : " mapped");
     for (int i = 0; i < HTH_MEM_TAG_COUNT; i++) {
         if (mem.n_bytes[i] == 0) continue;
         fprintf(stderr, " %s %s,", hth_mem_tag_name((hth_mem_tag)i), cli_bytes(mem.n_bytes[i], text));
@@ -194,6 +196,7 @@ static const cli_option options[] = {
                    "context in tokens (default: the model's, as far as memory holds it)"),
     CLI_OPTION_THREADS(run_values, chat.n_thread),
     CLI_OPTION_NUMA(run_values, chat.numa),
+    CLI_OPTION_NO_MMAP(run_values, chat.no_mmap),
     CLI_OPTION_MEMORY(run_values, chat.memory),
     CLI_OPTION_TEXT("system", 0, "TEXT", run_values, chat.system, "system message"),
     CLI_OPTION_FLAG("raw", 0, run_values, chat.raw,

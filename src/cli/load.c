@@ -1,5 +1,5 @@
-// Opening a model. Files are mapped, so this takes long only on a cold disk, or where the model does not fit and its
-// dense part is read.
+// Opening a model. Files are mapped, so this takes long only on a cold disk, or where weights are read: the dense part of
+// a model that does not fit, or all of them where that is asked for.
 #include "cli/load.h"
 
 #include <stdio.h>
@@ -21,7 +21,13 @@ static void state_residency(const hth_residency *r) {
 }
 
 void cli_residency_json(hth_json_out *j, const hth_model *m) {
-    if (!m->stream) return;
+    if (!m->stream) {
+        if (m->own_bytes == 0) return;
+        hth_json_out_begin(j, "residency", '{');
+        hth_json_out_int(j, "resident_bytes", (int64_t)m->own_bytes);
+        hth_json_out_end(j, '}');
+        return;
+    }
     const hth_residency *r = &m->stream->residency;
     const hth_tier_stats s = hth_tier_get_stats(m->stream->tier);
     hth_json_out_begin(j, "residency", '{');

@@ -14,7 +14,7 @@ HTH_NODISCARD hth_code cli_open_engine(const char *path, const hth_engine_params
 HTH_NODISCARD hth_code cli_open_engine_and_text(const char *path, const hth_engine_params *how, const char *file,
                                                 hth_engine **out, hth_token_list *list, hth_err *err);
 
-// What is in memory and what comes from disk, as the member "residency"; nothing where all is in memory.
+// What is in memory of the process's own and what comes from disk, as the member "residency"; nothing where all is mapped.
 void cli_residency_json(hth_json_out *j, const hth_model *m);
 
 #endif

@@ -131,12 +131,14 @@ static hth_code set_up(hth_engine *e, const hth_engine_params *p, hth_err *err) 
     return HTH_OK;
 }
 
-// Of a model that does not fit in memory, the experts stay on disk; over memory nodes weights are spread.
+// Of a model that does not fit in memory, the experts stay on disk; over memory nodes weights are spread; where that is
+// asked for they are read.
 static hth_code settle_weights(hth_model *m, const hth_engine_params *p, hth_err *err) {
     const int64_t n_ctx = m->desc.n_ctx_train > 0 && m->desc.n_ctx_train < 8192 ? m->desc.n_ctx_train : 8192;
     const hth_residency_wish wish = {.limit_bytes = p->weight_bytes, .n_ctx = p->n_ctx > 0 ? p->n_ctx : n_ctx,
                                      .n_chunk = p->n_chunk > STREAM_CHUNK ? p->n_chunk : STREAM_CHUNK,
-                                     .n_node = p->host ? p->host->n_node : p->numa ? hth_node_count() : 1};
+                                     .n_node = p->host ? p->host->n_node : p->numa ? hth_node_count() : 1,
+                                     .no_map = p->no_map};
     hth_residency plan;
     HTH_TRY(hth_residency_plan(m, &wish, &plan, err));
     return hth_residency_apply(m, &plan, p->on_load, p->load_user, err);

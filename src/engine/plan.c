@@ -69,6 +69,7 @@ hth_code hth_engine_plan(const hth_engine *e, int64_t n_ctx, int32_t n_sequence,
     hth_plan p = {.n_ctx = n_ctx ? n_ctx : e->n_ctx,
                   .n_sequence = n_sequence ? n_sequence : e->n_sequence,
                   .weight_bytes = e->model->weight_bytes + (e->draft ? e->draft->weight_bytes : 0),
+                  .own_bytes = e->model->own_bytes,
                   .limit_bytes = e->memory_bytes};
     HTH_TRY(plan_request(e, 0, p.n_ctx, p.n_sequence, false, &p.kv_bytes, err));
     HTH_TRY(plan_scratch(e, p.n_sequence, &p.scratch_bytes, err));

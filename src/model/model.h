@@ -123,6 +123,7 @@ typedef struct hth_model {
     uint64_t n_param;    // numbers in all bound weights
     uint64_t n_param_active; // of them, those that one token meets: all but the experts that it does not use
     uint64_t weight_bytes;
+    uint64_t own_bytes;  // of its files, in memory of the process's own (model/residency.h); the rest is mapped
     bool has_bf16;           // among the matrices
     const bool *tensor_used; // [n_tensor] of the container's tensors: some weight or vector comes from it
     // The first layer that the file carries for predicting one token further (multi-token prediction), as a model of one

@@ -200,11 +200,12 @@ hth_code hth_residency_plan(const hth_model *m, const hth_residency_wish *wish, 
     const uint64_t resident = out->dense_bytes + out->work_bytes;
     if (resident + out->routed_bytes <= out->limit_bytes) {
         if (wish->n_node > 1) out->n_node = wish->n_node;
+        out->is_read = wish->no_map || out->n_node > 1;
         return HTH_OK;
     }
     if (out->routed_bytes == 0 || resident + least > out->limit_bytes) {
         // The system's own paging is what is left where nobody named a limit.
-        return wish->limit_bytes ? refuse_limit(out, least, err) : HTH_OK;
+        return wish->limit_bytes || wish->no_map ? refuse_limit(out, least, err) : HTH_OK;
     }
     out->is_streamed = true;
     if (wish->n_node > 1) out->n_node = wish->n_node;
@@ -370,6 +371,7 @@ static hth_code load_dense(hth_model *m, hth_tier *tier, const parts *dense, int
         const hth_file_map map = {m->buffers[p->i_file].host, m->buffers[p->i_file].n_bytes};
         hth_file_map_seal(&map, p->first, p->last - p->first);
     }
+    if (code == HTH_OK) m->own_bytes = d.total;
     return code;
 }
 
@@ -427,11 +429,12 @@ static hth_code apply(hth_model *m, hth_stream *s, routed *layers, hth_residency
     }
     HTH_TRY(hth_tier_probe(s->tier, PROBE_NS, &s->residency.read_rate, err));
     complete(&s->residency, s->tier);
+    m->own_bytes += s->residency.cache_bytes;
     return HTH_OK;
 }
 
-// All weights become ours, on the nodes where their threads are.
-static hth_code apply_spread(hth_model *m, int n_node, hth_residency_progress_fn progress, void *user, hth_err *err) {
+// All weights become ours, in large pages, on the nodes where their threads are.
+static hth_code apply_read(hth_model *m, int n_node, hth_residency_progress_fn progress, void *user, hth_err *err) {
     const parts no_experts = {0};
     parts dense = {0};
     hth_tier *tier = NULL;
@@ -445,7 +448,7 @@ static hth_code apply_spread(hth_model *m, int n_node, hth_residency_progress_fn
 
 hth_code hth_residency_apply(hth_model *m, hth_residency *plan, hth_residency_progress_fn progress, void *user, hth_err *err) {
     if (m->stream) return HTH_OK;
-    if (!plan->is_streamed) return plan->n_node > 1 ? apply_spread(m, plan->n_node, progress, user, err) : HTH_OK;
+    if (!plan->is_streamed) return plan->is_read ? apply_read(m, plan->n_node, progress, user, err) : HTH_OK;
     hth_stream *s = hth_arena_alloc(&m->arena, 1, sizeof *s);
     routed *layers = hth_calloc(HTH_MEM_MODEL, (size_t)m->desc.n_layer, sizeof *layers);
     hth_code code = HTH_OK;

@@ -1,7 +1,8 @@
 // What of a model is in memory, and what stays on disk. A model that fits is mapped and left alone. Of one that does
 // not, everything but the routed experts is read into memory of our own, and the experts go through a tier
 // (model/tier.h): their weights' views then point into its cache. Where weights are to be spread over memory nodes
-// (model/spread.h), one that fits is read into memory of our own too, because pages of a file's map cannot be placed.
+// (model/spread.h), one that fits is read into memory of our own too, because pages of a file's map cannot be placed; so
+// it is where that is asked for, because memory of our own comes in large pages, which are read faster.
 #ifndef HTH_MODEL_RESIDENCY_H
 #define HTH_MODEL_RESIDENCY_H
 
@@ -10,7 +11,8 @@
 
 typedef struct hth_residency {
     bool is_streamed;
-    int n_node;           // weights are read and spread over so many; 1: they are not
+    bool is_read;         // all weights are read into memory of our own
+    int n_node;           // and spread over so many; 1: they are not
     uint64_t limit_bytes; // that the model may take
     uint64_t dense_bytes; // of weights that every token meets, and what belongs to them
     uint64_t routed_bytes; // of experts
@@ -25,19 +27,20 @@ typedef struct hth_residency {
 
 // Decides. limit_bytes: for weights, K/V and scratch together; 0: what the machine can give, in which case nothing is
 // refused. n_ctx and n_chunk: tokens of context and rows of a step to leave room for. HTH_ERR_LIMIT where a limit is too
-// small for what must be resident.
+// small for what must be resident, or where all is to be read and does not fit.
 typedef struct hth_residency_wish {
     uint64_t limit_bytes;
     int64_t n_ctx;
     int32_t n_chunk;
     int n_node; // memory nodes that the weights are to be spread over; 0, 1: as they come
+    bool no_map; // weights are to be read into memory of our own
 } hth_residency_wish;
 HTH_NODISCARD hth_code hth_residency_plan(const hth_model *m, const hth_residency_wish *wish, hth_residency *out, hth_err *err);
 
 // Told while weights are read: `done` of `total` bytes. Returning false stops (HTH_ERR_CANCELLED).
 typedef bool (*hth_residency_progress_fn)(void *user, int64_t done, int64_t total);
 
-// Carries out a plan that streams or spreads: reads the dense part, makes the cache, measures the disk for a moment and
+// Carries out a plan that streams or reads: reads the dense part, makes the cache, measures the disk for a moment and
 // completes the plan. Before anybody else uses the model; on failure it can only be freed.
 HTH_NODISCARD hth_code hth_residency_apply(hth_model *m, hth_residency *plan, hth_residency_progress_fn progress, void *user,
                                            hth_err *err);

@@ -15,6 +15,7 @@
 
 #include "base/checked.h"
 #include "os/file_guard.h"
+#include "os/page.h"
 
 // One read or write call moves at most this much: macOS refuses 2 GiB and more.
 #define IO_PIECE ((size_t)1 << 30)
@@ -93,6 +94,7 @@ hth_code hth_file_map_open(const char *path, hth_file_map *out, hth_err *err) {
             code = fail_errno(err, path, "cannot map", errno);
         } else {
             *out = (hth_file_map){.data = data, .n_bytes = n_bytes};
+            hth_page_want_large(data, (size_t)n_bytes); // some file systems then read a cold file into large pages
             hth_file_guard_add(out->data, n_bytes);
         }
     }

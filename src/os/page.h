@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-// Asks for large pages where [p, p + n_bytes) holds whole ones; best before the first write. A wish: where the
-// system has none, nothing happens.
+// Asks for large pages where [p, p + n_bytes) holds whole ones; best before the first write, or before the first read of a
+// mapped file. A wish: where the system has none, nothing happens.
 void hth_page_want_large(void *p, size_t n_bytes);
 
 #endif

@@ -91,6 +91,8 @@ typedef struct hth_config {
     int64_t n_ctx, n_parallel, n_thread, n_chunk, n_predict, n_keep;
     const char *k_type, *v_type, *activations; // NULL: the engine's own
     int numa; // 1: spread over memory nodes
+    bool mmap; // false: weights are read into memory
+    int load_mode; // llama-server's word for it: 0 auto, 1 mmap, others read
     bool cache;               // beginnings of ended requests are kept
     const char *cache_folder; // NULL: none
     const char *model_draft; // guesses for the first model; NULL: none

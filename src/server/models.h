@@ -38,6 +38,7 @@ typedef struct hth_load_options {
     const char *k_type, *v_type, *activations; // as hth_engine_params
     int32_t n_sequence, n_queue, n_chunk;
     bool no_cache;
+    bool no_map; // as hth_engine_params
     const char *cache_folder; // a folder of the model's own is made in it
     uint64_t cache_folder_bytes;
     const char *chat_name;   // a classic chat format instead of the model's own template

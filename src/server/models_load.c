@@ -191,10 +191,10 @@ static hth_code settle_memory(job *j, hth_err *err) {
         HTH_TRY(hth_engine_limit_memory(j->engine, wish, err));
         one.limit_bytes = wish;
     }
-    const hth_stream *stream = hth_engine_model(j->engine)->stream;
-    const uint64_t weights =
-        (stream ? stream->residency.dense_bytes + stream->residency.cache_bytes : j->weight_bytes) + one.weight_bytes -
-        hth_engine_model(j->engine)->weight_bytes; // and the draft model's
+    // What is in memory of our own is there for this slot alone; what is mapped may be shared with others.
+    const hth_model *model = hth_engine_model(j->engine);
+    const uint64_t weights = (model->own_bytes > 0 ? model->own_bytes : j->weight_bytes) + one.weight_bytes -
+                             model->weight_bytes; // and the draft model's
     j->promised = weights + one.limit_bytes;
     j->fixed = weights + one.scratch_bytes;
     return HTH_OK;
@@ -219,6 +219,7 @@ static hth_code open_engine(job *j, hth_err *err) {
                                  .n_chunk = o->n_chunk,
                                  .draft = card_of(j->s->card)->draft,
                                  .no_cache = o->no_cache,
+                                 .no_map = o->no_map,
                                  .cache_folder = o->cache_folder ? hth_str_text(&folder) : NULL,
                                  .cache_folder_bytes = o->cache_folder_bytes,
                                  .weight_bytes = j->free_bytes,

@@ -189,6 +189,7 @@ static hth_code fill_load(server *v, const hth_config *c, hth_err *err) {
                                  .n_queue = (int32_t)c->n_queue,
                                  .n_chunk = (int32_t)c->n_chunk,
                                  .no_cache = !c->cache,
+                                 .no_map = !c->mmap || c->load_mode > 1,
                                  .cache_folder = c->cache_folder,
                                  .lora = v->lora,
                                  .lora_scale = v->lora_scale};

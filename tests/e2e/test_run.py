@@ -39,6 +39,16 @@ def test_greedy_text_is_stable_and_needs_no_seed(run_hearth, smollm2):
     assert one == ask(run_hearth, *args, "--top-k", "1", "--seed", "9")["text"]
 
 
+def test_weights_may_be_read_instead_of_mapped(run_hearth, smollm2):
+    args = [smollm2, ASK, "--temp", "0", "-n", "12"]
+    mapped, read = ask(run_hearth, *args), ask(run_hearth, *args, "--no-mmap")
+    assert read["text"] == mapped["text"]
+    size = os.path.getsize(smollm2)
+    assert "residency" not in mapped and 0.9 * size < read["residency"]["resident_bytes"] <= size
+    said = run_hearth("run", *args[:2], "-n", "1", "--no-mmap", "--verbose").stderr
+    assert b" in memory\n" in said and b" mapped\n" not in said
+
+
 def test_json_tells_counts_and_reasons(run_hearth, smollm2):
     done = ask(run_hearth, smollm2, ASK, "--temp", "0")
     assert done["stop_reason"] == "stop" and done["context_full"] is False

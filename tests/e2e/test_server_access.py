@@ -169,6 +169,20 @@ def test_the_configuration_is_printed_with_its_sources(hearth):
     assert settings["host"]["from"] == "default" and "very-secret" not in done.stdout
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
+def test_a_server_reads_weights_into_memory_where_that_is_asked_for(serve, models):
+    def own_bytes(*flags, **env):
+        with serve(*flags, env=env) as s:
+            assert s.post("/v1/completions", {"prompt": "One", "max_tokens": 1}).status == 200
+            lines = pathlib.Path(f"/proc/{s.process.pid}/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+
+    mapped, weights = own_bytes(), os.path.getsize(models("default"))
+    assert own_bytes("--no-mmap") > mapped + 0.8 * weights
+    assert own_bytes(LLAMA_ARG_NO_MMAP="1") > mapped + 0.8 * weights
+    assert own_bytes("-lm", "none") > mapped + 0.8 * weights
+
+
 def test_every_setting_is_in_the_documentation(hearth):
     text = (ROOT / "docs" / "serve.md").read_text()
     settings = json.loads(run(hearth, "--print-config", "--json").stdout)["settings"]

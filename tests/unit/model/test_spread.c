@@ -88,9 +88,8 @@ static bool count_calls(void *user, int64_t done, int64_t total) {
     return true;
 }
 
-static void a_spread_model_computes_what_the_mapped_one_does(void **state) {
-    (void)state;
-    assert_int_equal(hth_node_count(), N_NODE);
+// Of weights that are read into memory: spread over the nodes, or as they come.
+static void check_reading(bool is_spread) {
     tiny *t = malloc(sizeof *t);
     for (int is_moe = 0; is_moe < 2; is_moe++) {
         if (is_moe) tiny_moe(t);
@@ -100,11 +99,13 @@ static void a_spread_model_computes_what_the_mapped_one_does(void **state) {
         hth_residency plan;
         hth_err err = {0};
         int n_call = 0;
-        assert_int_equal(hth_residency_plan(spread.m, &(hth_residency_wish){.n_ctx = 64, .n_chunk = 8, .n_node = N_NODE}, &plan, &err), HTH_OK);
-        assert_true(!plan.is_streamed && plan.n_node == N_NODE);
+        const hth_residency_wish wish = {.n_ctx = 64, .n_chunk = 8, .n_node = is_spread ? N_NODE : 1, .no_map = !is_spread};
+        assert_int_equal(hth_residency_plan(spread.m, &wish, &plan, &err), HTH_OK);
+        assert_true(!plan.is_streamed && plan.is_read && plan.n_node == wish.n_node);
         if (hth_residency_apply(spread.m, &plan, count_calls, &n_call, &err) != HTH_OK) fail_msg("%s", err.msg);
         assert_true(n_call > 0);
-        hth_spread_team(spread.team, N_NODE);
+        assert_true(mapped.m->own_bytes == 0 && spread.m->own_bytes >= spread.m->weight_bytes);
+        if (is_spread) hth_spread_team(spread.team, N_NODE);
         float *want = logits_of(&mapped), *got = logits_of(&spread);
         assert_true(rig_same(got, want, N_ROW * TINY_VOCAB));
         free(want);
@@ -114,6 +115,35 @@ static void a_spread_model_computes_what_the_mapped_one_does(void **state) {
         tiny_remove_dir(folder);
     }
     free(t);
+}
+
+static void a_spread_model_computes_what_the_mapped_one_does(void **state) {
+    (void)state;
+    assert_int_equal(hth_node_count(), N_NODE);
+    check_reading(true);
+}
+
+static void a_model_that_was_read_computes_what_the_mapped_one_does(void **state) {
+    (void)state;
+    check_reading(false);
+}
+
+static void what_does_not_fit_is_mapped_but_not_read(void **state) {
+    (void)state;
+    tiny *t = malloc(sizeof *t);
+    tiny_make(TINY_LLAMA, t);
+    write_model(t);
+    free(t);
+    rig r = open_written(1);
+    hth_residency plan;
+    hth_err err = {0};
+    hth_residency_wish wish = {.n_ctx = (int64_t)1 << 40, .n_chunk = 8}; // whose keys no machine holds
+    assert_int_equal(hth_residency_plan(r.m, &wish, &plan, &err), HTH_OK);
+    assert_true(!plan.is_read);
+    wish.no_map = true;
+    assert_int_equal(hth_residency_plan(r.m, &wish, &plan, &err), HTH_ERR_LIMIT);
+    rig_close(&r);
+    tiny_remove_dir(folder);
 }
 
 static bool stop(void *user, int64_t done, int64_t total) {
@@ -129,7 +159,7 @@ static void reading_can_be_stopped_and_a_failed_read_is_told(void **state) {
     free(t);
     for (int is_failure = 0; is_failure < 2; is_failure++) {
         rig r = open_written(1);
-        hth_residency plan = {.n_node = N_NODE};
+        hth_residency plan = {.is_read = true, .n_node = N_NODE};
         hth_err err = {0};
         if (is_failure) hth_direct_fail_at(1);
         const hth_code code = hth_residency_apply(r.m, &plan, is_failure ? NULL : stop, NULL, &err);
@@ -145,6 +175,8 @@ int main(void) {
     setenv("HEARTH_NODES", "3", 1);
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_byte_of_a_tensor_has_one_place),
                                        cmocka_unit_test(a_spread_model_computes_what_the_mapped_one_does),
+                                       cmocka_unit_test(a_model_that_was_read_computes_what_the_mapped_one_does),
+                                       cmocka_unit_test(what_does_not_fit_is_mapped_but_not_read),
                                        cmocka_unit_test(reading_can_be_stopped_and_a_failed_read_is_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
