@@ -127,7 +127,7 @@ def test_256_streams_are_served_evenly(hearth, models):
 def test_of_1000_streams_none_is_mixed_or_lost(hearth, models):
     flags = ["-np", "64", "--queue", "1000", "--ctx", "512", "--no-access-log"]
     with Server(hearth, models("default"), *flags, env={"HEARTH_TEST_SCRIPTS": "1"}) as s:
-        r = load(s, "--clients", 1000, "--requests", 2, "--prompt", 16, "--generate", 16, "--script")
+        r = load(s, "--clients", 1000, "--requests", 1, "--prompt", 4, "--generate", 4, "--script")
         assert (r["errors"], r["mixed"]) == (0, 0)
         before = memory(s)
         idle = [s.connect() for _ in range(1000)]
@@ -138,7 +138,7 @@ def test_of_1000_streams_none_is_mixed_or_lost(hearth, models):
         each = (memory(s) - before) * 1024 / len(idle)
         print(f"an idle connection takes {each:.1f} KiB")
         assert each <= 64
-        r = load(s, "--clients", 100, "--requests", 2, "--prompt", 16, "--generate", 16, "--script")
+        r = load(s, "--clients", 100, "--requests", 1, "--prompt", 4, "--generate", 4, "--script")
         assert (r["errors"], r["mixed"]) == (0, 0)
         for c in idle:
             c.close()
