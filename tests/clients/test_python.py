@@ -88,7 +88,7 @@ def test_litellm_reads_thinking_blocks_of_anthropics_dialect(server):
 def test_litellm_gets_structured_answers(server, route):
     class City(pydantic.BaseModel):
         name: str
-        population: int
+        is_capital: bool
 
     done = lite(server, route, response_format=City, max_tokens=200)
     City.model_validate_json(done.choices[0].message.content)
@@ -209,7 +209,7 @@ def test_langchain_gets_structured_answers(server, which):
         """A city."""
 
         name: str
-        population: int
+        is_capital: bool
 
     got = langchain_chat(server, which).with_structured_output(City, method="json_schema").invoke("Tell me of Paris.")
     assert isinstance(got, City)
