@@ -92,6 +92,8 @@ def run_python_tests(build, which):
     env.setdefault("HEARTH_BIN", env["HEARTH"])
     command = [venv / "bin" / "python", "-m", "pytest", "-q", "-rs", f"--junitxml={report}", ROOT / "tests"]
     command += ["-m", "long" if which == "long" else "not long"]
+    if which != "long":  # those take all cores for themselves
+        command += ["-n", min(os.cpu_count() or 1, 8), "--dist", "loadfile"]
     code = subprocess.run([str(c) for c in command], cwd=ROOT, env=env, stdin=subprocess.DEVNULL).returncode
     try:
         suites = xml.etree.ElementTree.parse(report).getroot().findall("testsuite")
