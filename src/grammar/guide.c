@@ -62,13 +62,25 @@ struct hth_guide {
 
 // ---- making one
 
+static bool has_some(const hth_grammar_vocab *v, const g_token_set *set) {
+    for (int32_t id = 0; id < v->n_vocab; id++) {
+        if (g_token_is_in(set, id, v->text[id + 1] > v->text[id])) return true;
+    }
+    return false;
+}
+
+// A set without tokens would be a place where nothing can come: it is refused.
 static hth_code find_tokens(hth_guide *g, hth_err *err) {
     const hth_grammar *gr = g->grammar;
     g->tokens = hth_calloc(HTH_MEM_TEXT, (size_t)gr->n_tokens + 1, sizeof *g->tokens);
     if (!g->tokens) return hth_fail_nomem(err, gr->n_tokens * sizeof *g->tokens);
     for (uint32_t i = 0; i < gr->n_tokens; i++) {
         g->tokens[i] = gr->tokens[i];
-        if (!gr->tokens[i].name) continue;
+        if (!gr->tokens[i].name) {
+            if (has_some(g->vocab, &g->tokens[i])) continue;
+            return hth_fail(err, HTH_ERR_NOTFOUND, "the grammar names tokens %s%d to %d, which the vocabulary of %d does not have",
+                            gr->tokens[i].is_other ? "other than " : "", gr->tokens[i].first, gr->tokens[i].last, g->vocab->n_vocab);
+        }
         const int32_t id = hth_tokenizer_find(g->vocab->tokenizer, gr->tokens[i].name, gr->tokens[i].n_name);
         if (id < 0) {
             return hth_fail(err, HTH_ERR_NOTFOUND, "the grammar names the token %.*s, which the vocabulary does not have",

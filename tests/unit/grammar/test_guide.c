@@ -138,6 +138,9 @@ static void control_tokens_come_where_they_are_named_and_only_there(void **state
     hth_grammar *unknown = lark("start: <|none|>");
     assert_int_equal(hth_guide_new(&(hth_guide_params){.grammar = unknown, .vocab = w.vocab}, &other, &err), HTH_ERR_NOTFOUND);
     hth_grammar_free(unknown);
+    hth_grammar *outside = lark("start: \"a\" <[444444444444]>");
+    assert_int_equal(hth_guide_new(&(hth_guide_params){.grammar = outside, .vocab = w.vocab}, &other, &err), HTH_ERR_NOTFOUND);
+    hth_grammar_free(outside);
     close_world(&w);
 }
 
