@@ -91,7 +91,7 @@ typedef struct cpu_scratch {
     float *panels;    // [n_thread, panel_len]
     float *attn_work;  // [n_thread, attn_work_len]
     float *attn_parts; // partial results of attention, by all threads
-    hth_q8 q8;        // [n * n_part, widest input of a product] the input of the present product, quantized
+    hth_q8 q8;        // the input of the present product, quantized; its strides are those of cpu_q8_strides
     uint16_t *bf16;   // [blocks of n rows, widest input * n_part] the same as blocks of bf16; NULL: no product wants it
     hth_q8 q8_own;    // [n_thread, n_own * n_part] the same of a few generated rows, for each thread alone
     uint8_t *q8_panels; // [n_thread, q8_panel_bytes]
@@ -99,6 +99,16 @@ typedef struct cpu_scratch {
     int32_t n_rot_max, n_own;
     cpu_moe_scratch moe;
 } cpu_scratch;
+
+// How n_row rows of n_col columns lie as bytes: padded to 64, a scale per 32, a sum per 16, and what wide panels want, as
+// tiles of 16 rows where the kernels do. Only the strides are set.
+static inline hth_q8 cpu_q8_strides(int64_t n_row, int64_t n_col, bool in_tiles) {
+    const int64_t cols = (n_col + 63) / 64 * 64;
+    return (hth_q8){.q_stride = cols + 64, // rows that lie a power of two apart would share too little of a cache
+                    .d_stride = cols / HTH_Q8_BLOCK,
+                    .wide_stride = (cols + HTH_Q8_WIDE - 1) / HTH_Q8_WIDE,
+                    .tile_stride = in_tiles ? (n_row + 15) / 16 * 16 * HTH_Q8_WIDE * 2 : 0};
+}
 
 typedef struct cpu_executor {
     hth_executor base;

@@ -146,7 +146,7 @@ static size_t plan(planner *p, int64_t a, int64_t b) {
 
 typedef struct widths {
     int64_t q, k, v, attn, ff, n_rot, cols, attn_work, attn_parts, recurrent, latent_q, latent_out;
-    int64_t n_used; // experts per row
+    int64_t n_used, expert_cols; // experts per row, and the widest input of theirs
     bool branch2;
 } widths;
 
@@ -189,12 +189,36 @@ static widths find_widths(const hth_model *m, int n_thread) {
         w.ff = max64(w.ff, max64(l->d_ff, m->layers[i].laurel_left.n_row));
         w.cols = max64(w.cols, max64(l->moe.d_ff, l->moe.d_latent));
         w.n_used = max64(w.n_used, l->moe.n_used);
+        if (l->moe.n_used > 0) w.expert_cols = max64(w.expert_cols, max64(d->d_model, max64(l->moe.d_ff, l->moe.d_latent)));
         w.branch2 |= l->parallel || l->has_laurel || l->has_ffn_shift;
         w.branch2 |= (l->mixer != HTH_MIXER_NONE && l->recurrent.kind != HTH_RECURRENT_NONE);
     }
     w.cols = max64(w.cols, max64(w.attn, max64(w.ff, m->combine.n_col)));
     for (int32_t i = 0; i < d->n_rope; i++) w.n_rot = max64(w.n_rot, d->rope[i].n_rot);
     return w;
+}
+
+// Floats that the rounded input of a product takes.
+typedef struct input_sizes {
+    int64_t codes, scales, wide_scales, wide_sums, tiles, bf16;
+} input_sizes;
+
+static input_sizes sizes_of_input(const cpu_step *c, int64_t n_tok, int64_t n_col) {
+    const int64_t n_row = n_tok * c->n_part, n_block = (n_tok + HTH_BF16_TOKENS - 1) / HTH_BF16_TOKENS;
+    const hth_q8 x = cpu_q8_strides(n_row, n_col, c->q8->tiles);
+    return (input_sizes){.codes = n_row * x.q_stride / 4,
+                         .scales = n_row * x.d_stride,
+                         .wide_scales = c->q8->tiles ? (n_row + 15) / 16 * 16 * x.wide_stride : 0,
+                         .wide_sums = n_row * x.wide_stride,
+                         .tiles = x.wide_stride * x.tile_stride / 4,
+                         .bf16 = c->is_bf16 ? n_block * hth_bf16_block((n_col + 63) / 64 * 64, c->n_part) / 2 : 0};
+}
+
+// All rows with the widest input, or each as often as it has experts with the widest of theirs.
+static input_sizes sizes_of_inputs(const cpu_step *c, const widths *w) {
+    const input_sizes a = sizes_of_input(c, c->n_row, w->cols), b = sizes_of_input(c, c->n_row * w->n_used, w->expert_cols);
+    return (input_sizes){max64(a.codes, b.codes), max64(a.scales, b.scales), max64(a.wide_scales, b.wide_scales),
+                         max64(a.wide_sums, b.wide_sums), max64(a.tiles, b.tiles), max64(a.bf16, b.bf16)};
 }
 
 static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
@@ -205,19 +229,10 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     s->panel_len = (size_t)(CPU_PANEL_ROWS * w.cols + 16);
     s->attn_work_len = (size_t)(w.attn_work + 16);
     s->n_rot_max = (int32_t)w.n_rot;
-    // The input of a product as bytes padded to 64, a scale per 32, a sum per 16, and what wide panels want, as
-    // tiles of 16 rows where the kernels do; a panel as the codes of its rows and, in the worst case, a scale and
-    // a minimum per 16.
+    // A panel holds the codes of its rows and, in the worst case, a scale and a minimum per 16.
     const int64_t q8_cols = (w.cols + 63) / 64 * 64, q8_blocks = q8_cols / HTH_Q8_BLOCK;
-    const int64_t q8_stride = q8_cols + 64; // rows that lie a power of two apart would share too little of a cache
-    const int64_t n_in = n * w.n_used * c->n_part, n_wide = (q8_cols + HTH_Q8_WIDE - 1) / HTH_Q8_WIDE;
-    const int64_t n_blocks = c->is_bf16 ? (n * w.n_used + HTH_BF16_TOKENS - 1) / HTH_BF16_TOKENS : 0;
-    const int64_t n_tiled = c->q8->tiles ? (n_in + 15) / 16 * 16 : 0;
+    const input_sizes in = sizes_of_inputs(c, &w);
     s->q8_panel_bytes = (size_t)(CPU_Q8_PANELS * HTH_PANEL_ROWS * (q8_cols + q8_cols / 16 * 8));
-    s->q8.q_stride = q8_stride;
-    s->q8.d_stride = q8_blocks;
-    s->q8.wide_stride = n_wide;
-    s->q8.tile_stride = n_tiled * HTH_Q8_WIDE * 2;
     s->n_own = (int32_t)(n < HTH_GEMV_TOKENS ? n : HTH_GEMV_TOKENS);
     s->q8_own.q_stride = q8_cols;
     s->q8_own.d_stride = q8_blocks;
@@ -239,11 +254,11 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
                          plan(&p, hth_weight_exists(&c->model->combine) ? n : 0, 2 * (int64_t)d->d_model),
                          plan(&p, n_thread, (int64_t)s->panel_len), plan(&p, n_thread, (int64_t)s->attn_work_len),
                          plan(&p, 1, w.attn_parts), plan(&p, c->n_generated, w.latent_q),
-                         plan(&p, c->n_generated, w.latent_out), plan(&p, n_in, q8_stride / 4), plan(&p, n_in, q8_blocks),
-                         plan(&p, n_in, 2 * q8_blocks), plan(&p, n_tiled, n_wide), plan(&p, n_in, n_wide),
-                         plan(&p, n_tiled, n_wide * HTH_Q8_WIDE / 2), plan(&p, n_own, q8_cols / 4), plan(&p, n_own, q8_blocks),
+                         plan(&p, c->n_generated, w.latent_out), plan(&p, 1, in.codes), plan(&p, 1, in.scales),
+                         plan(&p, 2, in.scales), plan(&p, 1, in.wide_scales), plan(&p, 1, in.wide_sums),
+                         plan(&p, 1, in.tiles), plan(&p, n_own, q8_cols / 4), plan(&p, n_own, q8_blocks),
                          plan(&p, n_own, 2 * q8_blocks), plan(&p, n_thread, (int64_t)s->q8_panel_bytes / 4),
-                         plan(&p, n_blocks, hth_bf16_block(q8_cols, c->n_part) / 2)};
+                         plan(&p, 1, in.bf16)};
     _Static_assert(HTH_COUNT(parts) == HTH_COUNT(at), "one offset per buffer");
     if (p.overflow) return hth_fail(err, HTH_ERR_LIMIT, "a step of %lld rows is too large", (long long)n);
     if (c->planned_bytes) {
@@ -262,8 +277,8 @@ static hth_code lay_out(cpu_executor *ex, cpu_step *c, hth_err *err) {
     s->q8.sum = (int32_t *)(void *)q8_sums;
     s->q8_own.q = (int8_t *)(void *)own_codes;
     s->q8_own.sum = (int32_t *)(void *)own_sums;
-    if (!n_tiled) s->q8.wide_d = NULL;
-    s->q8.tiles = n_tiled ? (int8_t *)(void *)q8_tiles : NULL;
+    if (!c->q8->tiles) s->q8.wide_d = NULL;
+    s->q8.tiles = c->q8->tiles ? (int8_t *)(void *)q8_tiles : NULL;
     s->q8_panels = (uint8_t *)(void *)q8_panels;
     s->bf16 = c->is_bf16 ? (uint16_t *)(void *)bf16 : NULL;
     return HTH_OK;

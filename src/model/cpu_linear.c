@@ -251,21 +251,25 @@ static void quantize_to_places(const cpu_thread *t, const cpu_input *in, const c
     for (int32_t j = 1; to && j < scatter->n_copy; j++) copy_row(t, is_prompt, n_col, all, at, to[j]);
 }
 
-static void quantize_rows(const cpu_thread *t, const cpu_input *in, const cpu_scatter *scatter, int64_t n_col) {
+static hth_q8 quantize_rows(const cpu_thread *t, const cpu_input *in, const cpu_scatter *scatter, int64_t n_col) {
+    const hth_q8 strides = cpu_q8_strides(in->n_tok * t->c->n_part, n_col, t->c->q8->tiles);
+    hth_q8 all = t->c->s.q8;
     int64_t first, last;
+    all.q_stride = strides.q_stride;
+    all.d_stride = strides.d_stride;
+    all.wide_stride = strides.wide_stride;
+    all.tile_stride = strides.tile_stride;
     hth_team_part(n_source(in, scatter), 1, t->i, t->n, &first, &last);
-    for (int64_t i = first; i < last; i++) quantize_to_places(t, in, scatter, n_col, &t->c->s.q8, i);
+    for (int64_t i = first; i < last; i++) quantize_to_places(t, in, scatter, n_col, &all, i);
     cpu_barrier(t);
+    return all;
 }
 
 // The input as bytes. A few generated rows cost less than a barrier: each thread has them for itself.
 static hth_q8 quantize_input(const cpu_thread *t, const cpu_input *in, const cpu_scatter *scatter, int64_t n_col) {
     bool is_own = in->n_tok <= t->c->s.n_own;
     for (int64_t i = 0; is_own && i < in->n_tok; i++) is_own = in->kinds[i] == HTH_ROW_GENERATED;
-    if (!is_own) {
-        quantize_rows(t, in, scatter, n_col);
-        return t->c->s.q8;
-    }
+    if (!is_own) return quantize_rows(t, in, scatter, n_col);
     const hth_q8 own = q8_from(&t->c->s.q8_own, (int64_t)t->i * t->c->s.n_own * t->c->n_part);
     for (int64_t i = 0; i < n_source(in, scatter); i++) quantize_to_places(t, in, scatter, n_col, &own, i);
     return own;
@@ -301,16 +305,17 @@ static hth_panel panel_at(const cpu_thread *t, const hth_weight *w, int i) {
 }
 
 // y += what the second parts of rows [tok, tok + n_tok) make with the panels.
-static void add_rest(const cpu_thread *t, const hth_weight *w, const hth_panel *panels, int64_t n_row, int64_t tok, int64_t n_tok,
-                     float *y, int64_t y_stride) {
+static void add_rest(const cpu_thread *t, const hth_weight *w, const hth_panel *panels, int64_t n_row, const hth_q8 *q8,
+                     int64_t tok, int64_t n_tok, float *y, int64_t y_stride) {
     float more[CPU_Q8_TOKENS * CPU_Q8_PANELS * HTH_PANEL_ROWS];
-    const hth_q8 x = part_of(t, &t->c->s.q8, tok, 1);
+    const hth_q8 x = part_of(t, q8, tok, 1);
     t->c->q8->gemm(panels, t->c->q8->panel_type[layout_of(w)], n_row, w->n_col, &x, n_tok, more, n_row);
     for (int64_t i = 0; i < n_tok; i++) t->c->k->add(y + i * y_stride, y + i * y_stride, more + i * n_row, n_row);
 }
 
 // Prompt rows [tok, tok_end): rows of the weight become panels, each used by all tokens.
-static void multiply_prompt(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, int64_t tok, int64_t tok_end) {
+static void multiply_prompt(const cpu_thread *t, const cpu_product *p, int64_t first, int64_t last, const hth_q8 *q8,
+                            int64_t tok, int64_t tok_end) {
     const hth_q8_kernels *k = t->c->q8;
     const hth_weight *w = p->w;
     const int layout = layout_of(w);
@@ -326,10 +331,10 @@ static void multiply_prompt(const cpu_thread *t, const cpu_product *p, int64_t f
         }
         for (int64_t i = tok; i < tok_end; i += CPU_Q8_TOKENS) {
             const int64_t n_tok = tok_end - i < CPU_Q8_TOKENS ? tok_end - i : CPU_Q8_TOKENS;
-            const hth_q8 x = part_of(t, &t->c->s.q8, i, 0);
+            const hth_q8 x = part_of(t, q8, i, 0);
             float *y = p->y + i * p->y_stride + r;
             k->gemm(panels, k->panel_type[layout], n_row, w->n_col, &x, n_tok, y, p->y_stride);
-            if (t->c->n_part == 2) add_rest(t, w, panels, n_row, i, n_tok, y, p->y_stride);
+            if (t->c->n_part == 2) add_rest(t, w, panels, n_row, q8, i, n_tok, y, p->y_stride);
         }
     }
 }
@@ -404,7 +409,7 @@ static void multiply_kind(const cpu_thread *t, const cpu_product *p, int64_t fir
     } else if (!is_integer(t->c, p) || (!is_prompt && !t->c->ex->fast_gemv[layout_of(p->w)])) {
         multiply_f32(t, p, first, last, in, tok, tok_end);
     } else if (is_prompt) {
-        multiply_prompt(t, p, first, last, tok, tok_end);
+        multiply_prompt(t, p, first, last, q8, tok, tok_end);
     } else if (t->c->n_part == 2) {
         multiply_generated_parts(t, p, first, last, q8, tok, tok_end);
     } else {
