@@ -489,8 +489,9 @@ def build(family, root, dtype="float32"):
 
 
 def default_root():
-    """build/parity of this checkout, or HEARTH_PARITY."""
-    return pathlib.Path(os.environ.get("HEARTH_PARITY", HERE.parents[1] / "build" / "parity"))
+    """build/parity of this checkout, or HEARTH_PARITY; for each worker its own, since they write at once."""
+    root = pathlib.Path(os.environ.get("HEARTH_PARITY", HERE.parents[1] / "build" / "parity"))
+    return root / os.environ.get("PYTEST_XDIST_WORKER", "")
 
 
 def main():

@@ -160,13 +160,13 @@ static void an_alias_is_what_a_model_is_called(void **state) {
     remove_place(&p);
 }
 
-static void any_name_means_the_default_model_where_that_is_wanted(void **state) {
+static void any_name_means_the_first_model_where_that_is_wanted(void **state) {
     (void)state;
     const place p = make_place();
     hth_models *m = open_both(&p, (hth_models_params){.any_name = true});
     assert_finds(m, "gpt-5", "Alpha-1B:Q4_K_M");
     hth_use *use = acquire(m, "beta");
-    assert_finds(m, "gpt-5", "beta:latest"); // what is loaded already
+    assert_finds(m, "gpt-5", "Alpha-1B:Q4_K_M"); // whatever else is loaded
     hth_models_release(m, use);
     hth_models_close(m);
     remove_place(&p);
@@ -693,7 +693,7 @@ int main(void) {
         cmocka_unit_test(a_name_is_valid_or_not),
         cmocka_unit_test(a_model_is_found_by_each_of_its_names),
         cmocka_unit_test(an_alias_is_what_a_model_is_called),
-        cmocka_unit_test(any_name_means_the_default_model_where_that_is_wanted),
+        cmocka_unit_test(any_name_means_the_first_model_where_that_is_wanted),
         cmocka_unit_test(a_card_says_what_the_file_says),
         cmocka_unit_test(a_folder_is_looked_through),
         cmocka_unit_test(an_offer_that_is_no_model_is_an_error),
