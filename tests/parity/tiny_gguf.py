@@ -353,7 +353,12 @@ def write_experts(w, weights):
         layer = (re.search(r"layers\.(\d+)\.", name) or [0, 0])[1]
         each = re.search(r"\.experts\.(\d+)\.(\w+)\.weight$", name)
         whole = re.search(r"\.(?:switch_mlp|experts)\.(gate_proj|up_proj|down_proj)\.(weight|bias)$", name)
-        if each:
+        turned = re.search(r"\.feed_forward\.experts\.(gate_up_proj|down_proj)$", name)  # Llama 4: inputs by outputs
+        if turned:
+            parts = np.split(value, 2, axis=2) if turned[1] == "gate_up_proj" else [value]
+            for part, rows in zip(("gate", "up") if len(parts) == 2 else ("down",), parts):
+                w.tensor(f"blk.{layer}.ffn_{part}_exps.weight", np.ascontiguousarray(rows.swapaxes(1, 2)))
+        elif each:
             stacks.setdefault(f"blk.{layer}.ffn_{EXPERT_PARTS[each[2]]}_exps.weight", {})[int(each[1])] = value
         elif whole:
             w.tensor(f"blk.{layer}.ffn_{EXPERT_PARTS[whole[1]]}_exps.{whole[2]}", value)
@@ -391,7 +396,7 @@ def write_tensors(w, c, weights):
     stacks = {}
     weights = write_experts(w, tiny_gguf_hybrid.write_own_tensors(w, c, weights))
     for name, value in sorted(weights.items()):
-        if any(part in name for part in ("vision_tower", "multi_modal_projector", "embed_vision")):
+        if any(part in name for part in ("vision_tower", "vision_model", "multi_modal_projector", "embed_vision")):
             continue
         hub = name.removeprefix("language_model.").replace("model.language_model.", "model.")
         leaf = ".bias" if hub.endswith(".bias") else ".weight"
